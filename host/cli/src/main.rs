@@ -1,0 +1,2 @@
+//! The opsiq command.
+fn main() {}
