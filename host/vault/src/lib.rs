@@ -1,1 +1,39 @@
-//! placeholder
+//! Keys, sealed values and secrets.
+//!
+//! Why a room of its own: everything a tenant stores passes through here, so that the database, its backups and whoever
+//! holds them see only ciphertext, and a row moved, swapped or taken from another tenant does not open.
+//!
+//! The hierarchy, from the top:
+//!
+//! 1. the [`RootKey`] of the installation (a 0600 file, the environment, later a KMS) exists only in memory here;
+//! 2. each tenant has a random key-encryption key, stored as a [`WrappedKey`]; the host's own is in the [`KeyCheck`],
+//!    which also proves at start that the root key is the right one;
+//! 3. each sealed value has a random data key, wrapped by its tenant's key, so that rotation re-wraps keys and never
+//!    touches data, and a data subject's key may take the tenant key's place;
+//! 4. AES-256-GCM seals the value with its [`Place`] (tenant, table, row, column, version) as additional data.
+//!
+//! Fails closed: the wrong root key, an unknown format or key, and any changed byte are errors that name the place and
+//! never the content. No I/O, no async, no SQL.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod buffer;
+mod cipher;
+mod error;
+mod key_id;
+mod place;
+mod root;
+mod sealed;
+mod secret;
+mod tenant;
+mod vault;
+mod wrapped;
+
+pub use error::{Tampering, VaultError};
+pub use key_id::KeyId;
+pub use place::Place;
+pub use root::RootKey;
+pub use sealed::Sealed;
+pub use secret::{MacAlgorithm, Secret, verify_any};
+pub use tenant::TenantVault;
+pub use vault::Vault;
+pub use wrapped::{KeyCheck, WrappedKey};

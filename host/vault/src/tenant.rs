@@ -1,0 +1,198 @@
+//! One tenant's vault: seals, opens, and makes blind indexes.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::buffer::WipingBuffer;
+use crate::cipher::{KEY, KeyBytes, KeyWrap, TAG, XNONCE, derive_key, open_once, random, seal_once};
+use crate::error::Tampering;
+use crate::place::length_prefixed;
+use crate::sealed::{PREFIX, Parts, header};
+use crate::{KeyId, Place, Sealed, Secret, VaultError};
+
+/// Separates sealed documents from sealed secret bytes.
+const JSON: &str = "opsiq/1/sealed/json";
+const BYTES: &str = "opsiq/1/sealed/bytes";
+
+/// What one tenant's keys can do. Cheap to clone; the keys are wiped when the last clone is dropped.
+#[derive(Clone)]
+pub struct TenantVault(Arc<Inner>);
+
+struct Inner {
+    tenant: String,
+    /// Oldest first, never empty.
+    keys: Vec<LiveKey>,
+    /// HMAC under the blind-index key, ready to be cloned.
+    index: Hmac<Sha256>,
+}
+
+/// One key-encryption key with its cipher ready.
+pub(crate) struct LiveKey {
+    id: KeyId,
+    wrap: KeyWrap,
+}
+
+impl LiveKey {
+    /// `kind` is what the id is derived with, see [`KeyId::of`].
+    pub(crate) fn new(kind: &'static str, key: &[u8]) -> Self {
+        Self { id: KeyId::of(kind, key), wrap: KeyWrap::new(&derive_key(key, &["opsiq/1/record-wrap"])) }
+    }
+}
+
+impl TenantVault {
+    /// `keys` oldest first and not empty; `index` is the seed of the blind indexes.
+    pub(crate) fn new(tenant: &str, keys: Vec<LiveKey>, index: &[u8]) -> Self {
+        let key = derive_key(index, &["opsiq/1/blind-index"]);
+        let index = Hmac::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
+        Self(Arc::new(Inner { tenant: tenant.to_owned(), keys, index }))
+    }
+
+    fn newest(&self) -> &LiveKey {
+        self.0.keys.last().expect("a tenant's vault is made of one key at least")
+    }
+
+    /// The id of the key that seals now.
+    pub fn key_id(&self) -> KeyId {
+        self.newest().id
+    }
+
+    /// Seals `value` for `place`.
+    ///
+    /// # Errors
+    /// [`VaultError::Form`] when the value has no JSON form.
+    pub fn seal<T: Serialize>(&self, place: &Place<'_>, value: &T) -> Result<Sealed<T>, VaultError> {
+        let mut buffer = WipingBuffer::with_prefix(PREFIX, 512);
+        serde_json::to_writer(&mut buffer, value).map_err(|_| place.form())?;
+        Ok(self.seal_buffer(JSON, place, buffer))
+    }
+
+    /// Opens what [`TenantVault::seal`] sealed for the same place.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] when the bytes or the place are not the ones sealed, or the key is not the tenant's;
+    /// [`VaultError::Form`] when the value is authentic and not a `T`.
+    pub fn open<T: DeserializeOwned>(&self, place: &Place<'_>, sealed: &Sealed<T>) -> Result<T, VaultError> {
+        let plain = self.open_bytes(JSON, place, sealed.as_bytes())?;
+        serde_json::from_slice(&plain).map_err(|_| place.form())
+    }
+
+    /// Seals the bytes of a secret for `place`.
+    pub fn seal_secret(&self, place: &Place<'_>, secret: &Secret) -> Sealed<Secret> {
+        let bytes = secret.expose();
+        let mut buffer = WipingBuffer::with_prefix(PREFIX, bytes.len() + TAG);
+        buffer.extend(bytes);
+        self.seal_buffer(BYTES, place, buffer)
+    }
+
+    /// Opens what [`TenantVault::seal_secret`] sealed for the same place.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] as [`TenantVault::open`].
+    pub fn open_secret(&self, place: &Place<'_>, sealed: &Sealed<Secret>) -> Result<Secret, VaultError> {
+        self.open_bytes(BYTES, place, sealed.as_bytes()).map(Secret::from)
+    }
+
+    /// The same sealed value with its data key wrapped by the newest key; `None` when it already is. The ciphertext
+    /// stays as it is, so a place is not needed, and doing it twice or being stopped halfway harms nothing.
+    ///
+    /// # Errors
+    /// [`Tampering`] when the data key does not unwrap.
+    pub fn rewrap<T>(&self, sealed: &Sealed<T>) -> Result<Option<Sealed<T>>, Tampering> {
+        let bytes = sealed.as_bytes();
+        let parts = Parts::of(bytes)?;
+        if parts.key_id == self.key_id() {
+            return Ok(None);
+        }
+        let key = self.unwrap_key(&parts)?;
+        let mut nonce = [0; XNONCE];
+        random(&mut nonce);
+        let mut out = bytes.to_vec();
+        self.write_prefix(&mut out, &nonce, &key);
+        Ok(Some(Sealed::from_stored(out)))
+    }
+
+    /// A keyed hash of `value` to look it up by without storing it: the same for the same domain and value of this
+    /// tenant, and for no other tenant. It outlives rotations.
+    pub fn blind_index(&self, domain: &'static str, value: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.index.clone();
+        mac.update(&length_prefixed(&[domain.as_bytes()]));
+        mac.update(value);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// A short mark of a secret to show in lists: 8 hex digits, keyed by the tenant, so that a person can tell two
+    /// versions apart and nobody can guess the secret from it.
+    pub fn fingerprint(&self, secret: &Secret) -> String {
+        hex::encode(&self.blind_index("secret-fingerprint", secret.expose())[..4])
+    }
+
+    fn seal_buffer<T>(&self, domain: &str, place: &Place<'_>, mut buffer: WipingBuffer) -> Sealed<T> {
+        let mut fresh = Zeroizing::new([0; KEY + XNONCE]);
+        random(fresh.as_mut_slice());
+        let (key, nonce) = fresh.split_at(KEY);
+        let (key, nonce): (&[u8; KEY], &[u8; XNONCE]) =
+            (key.try_into().expect("a key"), nonce.try_into().expect("a nonce"));
+        let aad = place.additional_data(domain, &self.0.tenant);
+        let (prefix, plain) = buffer.as_mut().split_at_mut(PREFIX);
+        let tag = seal_once(key, &aad, plain);
+        self.write_prefix(prefix, nonce, key);
+        buffer.extend(&tag);
+        Sealed::from_stored(buffer.take())
+    }
+
+    /// Writes header, nonce and wrapped `key` over the first [`PREFIX`] bytes of `out`.
+    fn write_prefix(&self, out: &mut [u8], nonce: &[u8; XNONCE], key: &[u8; KEY]) {
+        let newest = self.newest();
+        let header = header(newest.id);
+        let (head, rest) = out.split_at_mut(header.len());
+        let (nonce_at, rest) = rest.split_at_mut(XNONCE);
+        let (key_at, rest) = rest.split_at_mut(KEY);
+        head.copy_from_slice(&header);
+        nonce_at.copy_from_slice(nonce);
+        key_at.copy_from_slice(key);
+        let tag = newest.wrap.seal(nonce, &self.wrap_data(&header), key_at);
+        rest[..TAG].copy_from_slice(&tag);
+    }
+
+    fn open_bytes(&self, domain: &str, place: &Place<'_>, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let open = || {
+            let parts = Parts::of(bytes)?;
+            let key = self.unwrap_key(&parts)?;
+            let mut plain = Zeroizing::new(parts.ciphertext.to_vec());
+            let aad = place.additional_data(domain, &self.0.tenant);
+            open_once(&key, &aad, &mut plain, parts.tag).map_err(|_| Tampering::Changed)?;
+            Ok(plain)
+        };
+        open().map_err(|why| place.tampered(why))
+    }
+
+    fn unwrap_key(&self, parts: &Parts<'_>) -> Result<KeyBytes, Tampering> {
+        let live = self.0.keys.iter().rev().find(|k| k.id == parts.key_id);
+        let live = live.ok_or(Tampering::ForeignKey(parts.key_id))?;
+        let mut key = Box::new(Zeroizing::new(*parts.wrapped));
+        live.wrap
+            .open(parts.nonce, &self.wrap_data(parts.header), key.as_mut_slice(), parts.wrapped_tag)
+            .map_err(|_| Tampering::Changed)?;
+        Ok(key)
+    }
+
+    /// Additional data of a wrapped data key: without the place, which the data itself carries, so that re-wrapping
+    /// needs no knowledge of tables.
+    fn wrap_data(&self, header: &[u8]) -> Vec<u8> {
+        length_prefixed(&[b"opsiq/1/data-key", self.0.tenant.as_bytes(), header])
+    }
+}
+
+impl std::fmt::Debug for TenantVault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TenantVault({:?} under {})", self.0.tenant, self.key_id())
+    }
+}
+
+#[cfg(test)]
+mod tests;
