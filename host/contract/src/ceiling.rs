@@ -1,0 +1,93 @@
+//! What the operator allows at most.
+//!
+//! Kept in `<data>/opsiq.toml` under `[ceiling]`. Without it every plugin may use what its contract and the tenant's grant
+//! say, within the default limits, and no private address. A ceiling only ever takes away, save for limits and private
+//! targets, which nobody else can raise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::limits::{Limits, LimitsCeiling, LimitsRequest};
+
+/// Largest component accepted unless the operator raises it, in bytes.
+pub const DEFAULT_COMPONENT_BYTES: u64 = 16 << 20;
+
+/// A private destination that plugins may reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PrivateTarget {
+    /// The exact addresses.
+    pub cidr: IpNet,
+    /// The exact port.
+    pub port: u16,
+    /// `false` allows plain `http://` to it as well.
+    pub tls: bool,
+}
+
+/// What the operator allows one plugin, whatever its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PluginCeiling {
+    /// Nothing of it runs.
+    pub denied: bool,
+    /// Only these actions; `None` for all.
+    pub actions: Option<BTreeSet<String>>,
+    /// Only these HTTP rules; `None` for all.
+    pub http: Option<BTreeSet<String>>,
+    /// Only these keys; `None` for all.
+    pub keys: Option<BTreeSet<String>>,
+    /// Limits that replace the general ceiling's where they name an axis.
+    pub limits: LimitsCeiling,
+    /// Private destinations for this plugin alone.
+    pub private_targets: Vec<PrivateTarget>,
+}
+
+/// What the operator allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ceiling {
+    /// Bytes of a component, at most.
+    pub component_bytes: u64,
+    /// Limits of any plugin.
+    pub limits: LimitsCeiling,
+    /// Private destinations for any plugin.
+    pub private_targets: Vec<PrivateTarget>,
+    /// By `publisher/id`.
+    pub plugins: BTreeMap<String, PluginCeiling>,
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            component_bytes: DEFAULT_COMPONENT_BYTES,
+            limits: LimitsCeiling::default(),
+            private_targets: Vec::new(),
+            plugins: BTreeMap::new(),
+        }
+    }
+}
+
+impl Ceiling {
+    /// What is said of one plugin, `publisher/id`.
+    pub fn plugin(&self, family: &str) -> Option<&PluginCeiling> {
+        self.plugins.get(family)
+    }
+
+    /// The private destinations open to a plugin, `publisher/id`.
+    pub fn private_targets_of(&self, family: &str) -> Vec<PrivateTarget> {
+        let own = self.plugin(family).map(|plugin| plugin.private_targets.as_slice()).unwrap_or_default();
+        let all: BTreeSet<&PrivateTarget> = self.private_targets.iter().chain(own).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// The limits in force for a plugin, `publisher/id`, whose contract asks for `request`.
+    pub fn limits_of(&self, family: &str, request: &LimitsRequest) -> Limits {
+        let ceiling = self.plugin(family).map_or_else(|| self.limits.clone(), |own| self.limits.overlaid(&own.limits));
+        Limits::in_force(request, &ceiling)
+    }
+
+    /// Identifies this ceiling: the policy version that confirmations are bound to.
+    pub fn fingerprint(&self) -> Digest {
+        crate::fingerprint("opsiq ceiling 1", self)
+    }
+}
