@@ -1,46 +1,27 @@
 //! Text that came from outside, made safe to show on a terminal.
 //!
-//! Titles, previews, parameters and messages are written by plugins, tenants and upstreams. Control characters could
-//! move the cursor or repaint a line above, and bidirectional or invisible ones could make a preview read as something
-//! it is not, so all of them are shown as `\u{…}` instead of being obeyed.
+//! Titles, previews, parameters and messages are written by plugins, tenants and upstreams. Control characters could move
+//! the cursor or repaint a line above, and bidirectional or invisible ones could make a preview read as something it is
+//! not, so all of them are shown as `\u{…}` instead of being obeyed.
+
+use opsiq_contract::is_hidden;
 
 /// One line: every character that a terminal might obey or hide is spelled out, line breaks too.
 pub(crate) fn line(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut shown, c| {
-            push(&mut shown, c);
-            shown
-        })
+    spelled(text, is_hidden)
 }
 
 /// Several lines: as [`line`], but line feeds stay.
 pub(crate) fn block(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut shown, c| {
-            if c == '\n' {
-                shown.push(c);
-            } else {
-                push(&mut shown, c);
-            }
-            shown
-        })
+    spelled(text, |c| c != '\n' && is_hidden(c))
 }
 
-fn push(shown: &mut String, c: char) {
-    if c.is_control() || unseen(c) {
-        shown.extend(c.escape_unicode());
-    } else {
-        shown.push(c);
+fn spelled(text: &str, hidden: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
-}
-
-/// Format and separator characters that change how neighbours look, or cannot be seen at all: Unicode's bidirectional
-/// controls (UAX #9), zero-width and filler characters, line and paragraph separators, variation selectors and tags.
-fn unseen(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    shown
 }
 
 #[cfg(test)]
@@ -56,8 +37,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_of_any_language_is_left_alone() {
-        for text in ["Zürich", "注文", "שלום", "naïve – “quoted” · 100 €", "👍"]
-        {
+        for text in ["Zürich", "注文", "שלום", "naïve – “quoted” · 100 €", "👍"] {
             assert_eq!(line(text), text);
         }
     }

@@ -51,7 +51,7 @@ pub use preview::{Argument, Preview, Rendered, render};
 pub use schema::{Schema, SchemaError, Violation};
 pub use template::{Origin, ResolvedUrl, TemplateError, UrlTemplate, request_url};
 pub use units::{parse_size, parse_time, show_size, show_time};
-pub use visible::{Shown, visible};
+pub use visible::{Shown, is_hidden, visible};
 
 /// Identifies a value of ours by its canonical JSON.
 fn fingerprint(domain: &str, value: &impl serde::Serialize) -> Digest {

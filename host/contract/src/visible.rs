@@ -31,7 +31,7 @@ pub fn visible(text: &str, max: usize) -> Shown {
 
 /// Whether a character changes what is seen without being seen: control, format, separator, tag, variation selector,
 /// filler and private-use characters.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')
         || matches!(
