@@ -19,13 +19,7 @@ Exit codes: 0 done · 1 internal error · 2 usage · 3 refused, with the rule an
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The data directory.
-    #[arg(
-        long,
-        global = true,
-        env = "OPSIQ_DATA",
-        value_name = "DIR",
-        default_value = "opsiq-data"
-    )]
+    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = "opsiq-data")]
     pub(crate) data: PathBuf,
 
     /// How results are shown.

@@ -55,14 +55,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure without detail or fix yet.
     pub(crate) fn new(exit: Exit, code: impl Into<String>, title: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            title: title.into(),
-            detail: String::new(),
-            fix: String::new(),
-            exit,
-            data: None,
-        }
+        Self { code: code.into(), title: title.into(), detail: String::new(), fix: String::new(), exit, data: None }
     }
 
     /// Says what exactly went wrong.
@@ -95,17 +88,8 @@ impl Failure {
 
     /// A file of the user's that cannot be read or written.
     pub(crate) fn file(verb: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        let exit = if cause.kind() == std::io::ErrorKind::NotFound {
-            Exit::NotFound
-        } else {
-            Exit::Unavailable
-        };
-        Self::new(
-            exit,
-            "cli.file",
-            format!("cannot {verb} {}", path.display()),
-        )
-        .detail(cause.to_string())
+        let exit = if cause.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Unavailable };
+        Self::new(exit, "cli.file", format!("cannot {verb} {}", path.display())).detail(cause.to_string())
     }
 }
 

@@ -37,11 +37,7 @@ impl Output {
     pub(crate) fn new(format: Format) -> Self {
         let terminal = io::stderr().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            format,
-            colour,
-            terminal,
-        }
+        Self { format, colour, terminal }
     }
 
     /// Whether results are for a program.
@@ -51,22 +47,13 @@ impl Output {
 
     /// Shows the result of a command: `data` in the envelope, or what `human` makes of it, whose line feeds stay and whose
     /// other control characters are spelled out.
-    pub(crate) fn data<T: Serialize>(
-        &self,
-        data: &T,
-        human: impl FnOnce(&T) -> String,
-    ) -> Result<(), Failure> {
+    pub(crate) fn data<T: Serialize>(&self, data: &T, human: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         if self.is_json() {
-            let data = serde_json::to_value(data)
-                .map_err(|error| Failure::internal("cannot write JSON", &error))?;
+            let data = serde_json::to_value(data).map_err(|error| Failure::internal("cannot write JSON", &error))?;
             print(&json!({ "ok": true, "data": data }).to_string())
         } else {
             let shown = text::block(&human(data));
-            if shown.is_empty() {
-                Ok(())
-            } else {
-                print(shown.trim_end_matches('\n'))
-            }
+            if shown.is_empty() { Ok(()) } else { print(shown.trim_end_matches('\n')) }
         }
     }
 
@@ -117,26 +104,14 @@ impl Output {
     }
 
     fn render(&self, failure: &Failure) -> String {
-        let (strong, weak, plain) = if self.colour {
-            ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[0m")
-        } else {
-            ("", "", "")
-        };
-        let mut shown = format!(
-            "{strong}error{plain}: {} [{}]",
-            text::line(&failure.title),
-            text::line(&failure.code)
-        );
+        let (strong, weak, plain) = if self.colour { ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
+        let mut shown = format!("{strong}error{plain}: {} [{}]", text::line(&failure.title), text::line(&failure.code));
         for line in text::block(&failure.detail).lines() {
             shown.push_str("\n  ");
             shown.push_str(line);
         }
         for (at, line) in text::block(&failure.fix).lines().enumerate() {
-            shown.push_str(&if at == 0 {
-                format!("\n{weak}fix{plain}: {line}")
-            } else {
-                format!("\n     {line}")
-            });
+            shown.push_str(&if at == 0 { format!("\n{weak}fix{plain}: {line}") } else { format!("\n     {line}") });
         }
         shown
     }
@@ -164,19 +139,8 @@ impl Output {
             "arch": std::env::consts::ARCH,
         });
         self.data(&data, |data| {
-            let part = |name: &str| {
-                data.get(name)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            format!(
-                "opsiq {} ({}; {} {})",
-                part("version"),
-                part("wit"),
-                part("os"),
-                part("arch")
-            )
+            let part = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            format!("opsiq {} ({}; {} {})", part("version"), part("wit"), part("os"), part("arch"))
         })?;
         Ok(Exit::Done)
     }
@@ -198,42 +162,25 @@ impl Drop for Progress {
 /// for JSON before it stopped making sense.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
-    let help = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let words: Vec<_> = std::env::args().collect();
-    let json = words
-        .iter()
-        .any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"))
-        || words
-            .windows(2)
-            .any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
+    let json = words.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"))
+        || words.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
     if help || !json {
         let _ = error.print();
         return ExitCode::from(if help { Exit::Done } else { Exit::Usage } as u8);
     }
     let said = error.to_string();
     let mut lines = said.trim().lines();
-    let title = lines
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ")
-        .to_owned();
-    let detail = lines
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n");
+    let title = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let detail = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
     Output::new(Format::Json).end(Err(Failure::usage(title).detail(detail)))
 }
 
 /// One line, or several, on standard output.
 fn print(shown: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{shown}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| closed(&error))
+    writeln!(stdout, "{shown}").and_then(|()| stdout.flush()).map_err(|error| closed(&error))
 }
 
 /// What writing to standard output can end in: a reader who stopped reading is no fault of anyone's.
@@ -241,12 +188,7 @@ pub(crate) fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::new(Exit::Closed, "cli.closed", "standard output was closed")
     } else {
-        Failure::new(
-            Exit::Unavailable,
-            "cli.output",
-            "cannot write to standard output",
-        )
-        .detail(error.to_string())
+        Failure::new(Exit::Unavailable, "cli.output", "cannot write to standard output").detail(error.to_string())
     }
 }
 

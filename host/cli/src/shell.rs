@@ -9,9 +9,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs `work` until it ends or the user interrupts (SIGINT, SIGTERM). Work that is dropped half way is not undone here: the
 /// audit log finishes its entries as `interrupted`, and `opsiq doctor` lists them.
-pub(crate) async fn until_interrupted(
-    work: impl Future<Output = Result<Exit, Failure>>,
-) -> Result<Exit, Failure> {
+pub(crate) async fn until_interrupted(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {

@@ -28,9 +28,5 @@ pub(crate) struct BuildArgs {
 
 /// Builds the plugin.
 pub(crate) fn run(args: &BuildArgs, _out: &Output) -> Result<(), Failure> {
-    Err(Failure::new(
-        Exit::Unavailable,
-        "build.toolchain",
-        format!("cannot build {}", args.dir.display()),
-    ))
+    Err(Failure::new(Exit::Unavailable, "build.toolchain", format!("cannot build {}", args.dir.display())))
 }
