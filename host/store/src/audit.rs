@@ -58,7 +58,9 @@ pub struct CheckpointRow {
 
 type Columns = (String, i64, i64, i64, Option<String>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
 
-fn of<D>((log, seq, time_ms, kind, invocation, leaf, nodes, header, sealed): Columns) -> Result<AuditRow<D>, StoreError> {
+fn of<D>(
+    (log, seq, time_ms, kind, invocation, leaf, nodes, header, sealed): Columns,
+) -> Result<AuditRow<D>, StoreError> {
     Ok(AuditRow {
         log,
         seq: unsigned(WHAT, seq)?,
@@ -173,11 +175,8 @@ impl Store {
                 list.push_bind(part[at.min(part.len() - 1)]);
             }
             query.push(") ORDER BY seq");
-            let rows: Vec<Columns> = query
-                .build_query_as()
-                .fetch_all(self.reader())
-                .await
-                .map_err(|error| StoreError::of(WHAT, &error))?;
+            let rows: Vec<Columns> =
+                query.build_query_as().fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
             for columns in rows {
                 found.push(of(columns)?);
             }

@@ -12,7 +12,7 @@ const WHAT: &str = "confirmation";
 
 text_enum! {
     /// Where a confirmation stands.
-    ConfirmationState, "confirmation" {
+    pub ConfirmationState, "confirmation" {
         /// Waits for a human.
         Pending = "pending",
         /// A human approved it; it has not begun to run.

@@ -164,7 +164,11 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn idempotency_release(&mut self, tenant: &TenantId, invocation: &InvocationId) -> Result<(), StoreError> {
+    pub async fn idempotency_release(
+        &mut self,
+        tenant: &TenantId,
+        invocation: &InvocationId,
+    ) -> Result<(), StoreError> {
         let query = sqlx::query("DELETE FROM idempotency WHERE tenant = $1 AND invocation = $2 AND state = 'running'")
             .bind(tenant.as_ref())
             .bind(invocation.as_ref());

@@ -1,25 +1,13 @@
 //! Installations of plugins by tenants.
 
-use opsiq_contract::{Digest, InstallationId, TenantId};
+use opsiq_contract::{Digest, InstallState, InstallationId, TenantId};
 use opsiq_vault::Sealed;
 use sqlx::{SqliteExecutor, query_as};
 
-use crate::column::{hash, id, number, text_enum, unsigned};
+use crate::column::{hash, id, number, unsigned};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "installation";
-
-text_enum! {
-    /// Whether an installation runs.
-    InstallationState, "installation" {
-        /// Runs.
-        Enabled = "enabled",
-        /// Stopped by its tenant.
-        Paused = "paused",
-        /// Stopped by the host or the operator.
-        Quarantined = "quarantined",
-    }
-}
 
 /// A tenant's named use of one plugin version.
 #[derive(Debug, Clone)]
@@ -33,7 +21,7 @@ pub struct InstallationRow<D> {
     /// The plugin it runs.
     pub digest: Digest,
     /// Whether it runs.
-    pub state: InstallationState,
+    pub state: InstallState,
     /// Grows by one with every change; part of the document's place and of what confirmations are bound to.
     pub revision: u64,
     /// When it was made.
@@ -52,7 +40,7 @@ impl<D> InstallationRow<D> {
             id: id(WHAT, &installation)?,
             name_index: hash(WHAT, &index)?,
             digest: id(WHAT, &digest)?,
-            state: InstallationState::from_column(&state)?,
+            state: id(WHAT, &state)?,
             revision: unsigned(WHAT, revision)?,
             created_ms,
             doc: Sealed::from_stored(doc),

@@ -11,7 +11,7 @@ const WHAT: &str = "key version";
 
 text_enum! {
     /// Whether a version of a key is in use.
-    KeyState, "key version" {
+    pub KeyState, "key version" {
         /// In use.
         Live = "live",
         /// Out of use; its secret is removed.

@@ -37,7 +37,7 @@ pub use blobs::Blobs;
 pub use confirmations::{ConfirmationRow, ConfirmationState};
 pub use error::{StoreError, Trouble};
 pub use idempotency::{Claim, IdempotencyKey};
-pub use installations::{InstallationRow, InstallationState};
+pub use installations::InstallationRow;
 pub use intents::OpenIntentRow;
 pub use keys::{KeyState, KeyVersionRow};
 pub use kv::{KvEntryRow, KvKeyRow};

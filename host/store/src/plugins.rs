@@ -1,6 +1,6 @@
 //! The operator's catalogue. It belongs to no tenant, and a contract is public, so nothing here is sealed.
 
-use opsiq_contract::Digest;
+use opsiq_contract::{Digest, PluginRef};
 use sqlx::query_as;
 
 use crate::column::{id, number, text_enum, unsigned};
@@ -10,7 +10,7 @@ const WHAT: &str = "plugin";
 
 text_enum! {
     /// Whether a plugin may run.
-    PluginState, "plugin" {
+    pub PluginState, "plugin" {
         /// May be installed and run.
         Active = "active",
         /// Stopped by the operator: runs nowhere, and stays known.
@@ -23,12 +23,8 @@ text_enum! {
 pub struct PluginRow {
     /// What names it: the digest of its file.
     pub digest: Digest,
-    /// Who made it.
-    pub publisher: String,
-    /// Its name, unique to the publisher.
-    pub id: String,
-    /// Its semantic version. `publisher/id@version` names one digest only.
-    pub version: String,
+    /// Its name, which names one digest only.
+    pub plugin: PluginRef,
     /// Its contract as canonical JSON.
     pub contract: Vec<u8>,
     /// Whether it may run.
@@ -41,12 +37,12 @@ pub struct PluginRow {
 
 type Columns = (String, String, String, String, Vec<u8>, String, i64, i64);
 
-fn of((digest, publisher, name, version, contract, state, registered_ms, size): Columns) -> Result<PluginRow, StoreError> {
+fn of(
+    (digest, publisher, name, version, contract, state, registered_ms, size): Columns,
+) -> Result<PluginRow, StoreError> {
     Ok(PluginRow {
         digest: id(WHAT, &digest)?,
-        publisher,
-        id: name,
-        version,
+        plugin: PluginRef { publisher, id: name, version: id(WHAT, &version)? },
         contract,
         state: PluginState::from_column(&state)?,
         registered_ms,
@@ -71,7 +67,7 @@ impl Store {
         .transpose()
     }
 
-    /// All registered versions of `publisher/id`, oldest registration first.
+    /// All registered versions of the plugin called `id` of `publisher`, oldest registration first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -119,9 +115,9 @@ impl WriteTx<'_> {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(row.digest.to_string())
-        .bind(&row.publisher)
-        .bind(&row.id)
-        .bind(&row.version)
+        .bind(&row.plugin.publisher)
+        .bind(&row.plugin.id)
+        .bind(row.plugin.version.to_string())
         .bind(&row.contract)
         .bind(row.state.as_str())
         .bind(row.registered_ms)
@@ -134,9 +130,8 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such plugin; [`StoreError::Unavailable`].
     pub async fn plugin_state(&mut self, digest: &Digest, state: PluginState) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE plugin SET state = $1 WHERE digest = $2")
-            .bind(state.as_str())
-            .bind(digest.to_string());
+        let query =
+            sqlx::query("UPDATE plugin SET state = $1 WHERE digest = $2").bind(state.as_str()).bind(digest.to_string());
         self.run_one(WHAT, query).await
     }
 }

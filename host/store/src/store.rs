@@ -6,9 +6,7 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::data_dir::{DATA, DataDir, KEYS};
 use crate::tx::{WriteTx, Writer};

@@ -11,7 +11,7 @@ const WHAT: &str = "user";
 
 text_enum! {
     /// Whether a user may act.
-    UserState, "user" {
+    pub UserState, "user" {
         /// May act.
         Active = "active",
         /// May not act any more.
