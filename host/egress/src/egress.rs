@@ -1,0 +1,118 @@
+//! The way out itself: a URL in, a connection to a checked address out.
+//!
+//! It knows nothing of plugins, so everything of the host that dials (a plugin's request, a webhook, a model provider)
+//! can go through it and meets the same checks.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use opsiq_contract::PrivateTarget;
+use rustls::ProtocolVersion;
+use rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use crate::dial;
+use crate::failure::Reason;
+use crate::resolve::{Resolve, ResolveError, SystemResolver};
+use crate::tls::{Tls, TlsError, server_name};
+use crate::vet::vet;
+use crate::wire::Stream;
+
+/// What the operator decides about the way out.
+pub struct EgressConfig {
+    /// Turns names into addresses.
+    pub resolver: Arc<dyn Resolve>,
+    /// Root certificates trusted beside the web's, such as a company's own.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Hosts, as a URL shows them, that may speak TLS 1.2 because they cannot speak 1.3. Records show the version.
+    pub tls12_hosts: BTreeSet<String>,
+}
+
+/// Why there is no way out at start.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// The system's resolver cannot be used.
+    #[error("names cannot be resolved: {0}")]
+    Resolver(#[from] ResolveError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl EgressConfig {
+    /// The system's resolver, the web's roots, TLS 1.3 for all.
+    ///
+    /// # Errors
+    /// When the system's resolver cannot be built.
+    pub fn system() -> Result<Self, EgressError> {
+        Ok(Self { resolver: Arc::new(SystemResolver::new()?), roots: Vec::new(), tls12_hosts: BTreeSet::new() })
+    }
+}
+
+/// What both sides agreed to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed by ALPN.
+    Http2,
+}
+
+/// A connection to a checked address, on which nothing was said yet.
+pub struct Reached {
+    /// The bytes, within TLS where the URL says https.
+    pub stream: Box<dyn Stream>,
+    /// The address that was checked and connected to.
+    pub address: SocketAddr,
+    /// What to speak.
+    pub protocol: Protocol,
+    /// `TLS 1.3` or `TLS 1.2`; `None` for plain http.
+    pub tls: Option<&'static str>,
+}
+
+/// The one way out. Keeps no connection: one is made for every request and closed after it, so none is ever shared
+/// between tenants, invocations or origins.
+pub struct Egress {
+    resolver: Arc<dyn Resolve>,
+    tls: Tls,
+}
+
+impl Egress {
+    /// # Errors
+    /// When a root certificate is none.
+    pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
+        Ok(Self { resolver: config.resolver, tls: Tls::new(&config.roots, config.tls12_hosts)? })
+    }
+
+    /// Resolves the host of an http or https URL once, checks every answer, connects to a checked address and, for
+    /// https, completes the TLS handshake under the URL's name. `targets` are the private destinations the operator
+    /// listed; plain http goes to those of them alone that say so.
+    ///
+    /// It has no time limit of its own: wrap it in one, and answer all failures alike.
+    ///
+    /// # Errors
+    /// The reason, for the audit log and not for whoever asked.
+    pub async fn reach(&self, url: &Url, targets: &[PrivateTarget]) -> Result<Reached, Reason> {
+        let vetted = vet(url, targets, self.resolver.as_ref()).await?;
+        let (stream, address) =
+            dial::connect(&vetted.addresses).await.map_err(|error| Reason::Connect(error.to_string()))?;
+        if url.scheme() != "https" {
+            return Ok(Reached { stream: Box::new(stream), address, protocol: Protocol::Http1, tls: None });
+        }
+        let name =
+            server_name(url).ok_or_else(|| Reason::Tls("the host is no name a certificate can have".to_owned()))?;
+        let stream = TlsConnector::from(self.tls.for_url(url))
+            .connect(name, stream)
+            .await
+            .map_err(|error| Reason::Tls(error.to_string()))?;
+        let (_, session) = stream.get_ref();
+        let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+        let tls = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS 1.2",
+        };
+        Ok(Reached { stream: Box::new(stream), address, protocol, tls: Some(tls) })
+    }
+}

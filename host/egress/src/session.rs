@@ -1,0 +1,379 @@
+//! The HTTP of one invocation: every request counted, decided, checked, sent and recorded, in that order.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use hyper::Response;
+use hyper::body::{Body as _, Incoming};
+use opsiq_contract::{Authorized, Denial, DeniedRule, GrantedRule, HttpLimits, PrivateTarget, choose};
+use opsiq_vault::Secret;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use url::Url;
+
+use crate::body::{BodyStream, Bounds};
+use crate::decode::Decoder;
+use crate::egress::Egress;
+use crate::exchange::{Broke, Driver, Pace, exchange};
+use crate::failure::{HttpFailure, Reason, limit};
+use crate::inject::{Injector, fill};
+use crate::record::{Entry, HttpRecord, Verdict, redacted};
+use crate::redirect;
+use crate::request::{GuestRequest, Outgoing};
+use crate::scrub::Scrub;
+
+/// How long after the time for connecting every failure to connect is answered. It covers what undoing an attempt
+/// takes, so that an attempt given up at the last moment and one refused at once end at the same time.
+const SETTLE: Duration = Duration::from_millis(25);
+
+/// What an invocation may do over HTTP.
+#[derive(Debug, Clone)]
+pub struct EgressGrant {
+    /// The rules of its action that were granted.
+    pub rules: Vec<GrantedRule>,
+    /// The rules that were not: they make a refusal say what would have allowed the request.
+    pub denied_rules: Vec<DeniedRule>,
+    /// Private destinations the operator listed.
+    pub private_targets: Vec<PrivateTarget>,
+    /// Limits in force.
+    pub limits: HttpLimits,
+}
+
+impl EgressGrant {
+    /// What `authorized` allows.
+    pub fn of(authorized: &Authorized) -> Self {
+        Self {
+            rules: authorized.rules().to_vec(),
+            denied_rules: authorized.denied_rules().to_vec(),
+            private_targets: authorized.private_targets().to_vec(),
+            limits: authorized.limits().http.clone(),
+        }
+    }
+}
+
+/// An answer: the WIT record `response`.
+pub struct GuestResponse {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case and values, in the order received, without hop-by-hop ones and with injected values masked.
+    /// Bytes that are not UTF-8 are read as Latin-1.
+    pub headers: Vec<(String, String)>,
+    /// The body, to be read in pieces.
+    pub body: BodyStream,
+}
+
+/// What an invocation used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that a rule allowed, redirects followed among them.
+    pub requests: u64,
+    /// Bytes given to connections.
+    pub sent_bytes: u64,
+    /// Bytes that connections gave.
+    pub received_bytes: u64,
+}
+
+/// The HTTP of one invocation. Dropping it, or the future of a request, closes what is open.
+pub struct Session {
+    grant: EgressGrant,
+    egress: Arc<Egress>,
+    injector: Arc<dyn Injector>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: u64,
+    body_bytes: u64,
+    /// Every secret injected so far, for answers to this and later requests.
+    secrets: Vec<Secret>,
+    scrub: Scrub,
+    entries: Vec<Arc<Entry>>,
+}
+
+/// A head on its open connection, not yet decided about.
+struct Answer {
+    response: Response<Incoming>,
+    driver: Driver,
+}
+
+impl Session {
+    /// A session of nothing sent yet.
+    pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>) -> Self {
+        Self { grant, egress, injector, state: Mutex::default() }
+    }
+
+    /// Sends one request and waits for the head of its answer, following redirects as far as the rule says.
+    ///
+    /// A redirect that no rule covers is the answer itself. Failing to connect, for whatever reason, is answered
+    /// `http-connect` milliseconds after it began and not earlier.
+    ///
+    /// # Errors
+    /// Each case of [`HttpFailure`].
+    pub async fn send(&self, request: GuestRequest) -> Result<GuestResponse, HttpFailure> {
+        let limits = &self.grant.limits;
+        let total = request.timeout_ms.map_or(limits.total_ms, |asked| limits.total_ms.min(asked.into()));
+        let deadline = Instant::now() + Duration::from_millis(total);
+        let mut entry = self.record(&shown_method(&request.method), shown_url(&request.url), 0);
+        let (mut outgoing, mut rule) = Outgoing::parse(request, limits)
+            .and_then(|outgoing| self.admit(&outgoing).map(|rule| (outgoing, rule)))
+            .inspect_err(|failure| entry.fail(failure))?;
+        let redirects = rule.redirects;
+        let mut hop = 0;
+        loop {
+            entry.note(|record| record.rule = Some(rule.name.clone()));
+            let answer = self.hop(&outgoing, rule, hop, deadline, &entry).await;
+            let answer = answer.map_err(|failure| if hop == 0 { failure } else { after_redirect(failure) })?;
+            let next = (hop < redirects)
+                .then(|| redirect::next(answer.response.status(), answer.response.headers(), &outgoing))
+                .flatten();
+            if let Some(next) = next {
+                let shown =
+                    String::from_utf8_lossy(&self.state().scrub.whole(redacted(&next.url).as_bytes())).into_owned();
+                let next_entry = self.record(next.method.as_str(), shown, hop + 1);
+                match self.admit(&next) {
+                    Ok(next_rule) => {
+                        entry.end(Verdict::Answered);
+                        (outgoing, rule, entry) = (next, next_rule, next_entry);
+                        hop += 1;
+                        continue;
+                    }
+                    Err(failure) => next_entry.fail(&failure),
+                }
+            }
+            return self.answer(answer, &outgoing, rule, deadline, &entry);
+        }
+    }
+
+    /// What was asked for so far, in order, refusals among them.
+    pub fn records(&self) -> Vec<HttpRecord> {
+        self.state().entries.iter().map(|entry| entry.snapshot()).collect()
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> Usage {
+        let state = self.state();
+        state.entries.iter().fold(Usage { requests: state.requests, ..Usage::default() }, |usage, entry| Usage {
+            requests: usage.requests,
+            sent_bytes: usage.sent_bytes + entry.traffic.sent(),
+            received_bytes: usage.received_bytes + entry.traffic.received(),
+        })
+    }
+
+    /// Decides, without any packet, which rule allows a request, and counts it.
+    fn admit(&self, request: &Outgoing) -> Result<&GrantedRule, HttpFailure> {
+        let grant = &self.grant;
+        let rule = choose(&grant.rules, &grant.denied_rules, request.method.as_str(), &request.url)
+            .map_err(HttpFailure::Denied)?;
+        if let Some(inject) = &rule.inject
+            && request.headers.contains_key(&inject.header)
+        {
+            return Err(HttpFailure::Denied(Denial::new(
+                "http.header-injected",
+                format!("the rule `{}` injects the header `{}` itself", rule.name, inject.header),
+                "remove it from the request",
+            )));
+        }
+        if request.body_len() > rule.request_max {
+            return Err(HttpFailure::Limit { name: limit::REQUEST_MAX, sent: false });
+        }
+        let limits = &self.grant.limits;
+        let mut state = self.state();
+        if state.requests >= limits.requests {
+            return Err(HttpFailure::Limit { name: limit::REQUESTS, sent: false });
+        }
+        if state.body_bytes + request.body_len() > limits.egress_bytes {
+            return Err(HttpFailure::Limit { name: limit::SENT, sent: false });
+        }
+        state.requests += 1;
+        state.body_bytes += request.body_len();
+        Ok(rule)
+    }
+
+    /// One request to one destination: reach, inject, send, wait for the head.
+    async fn hop(
+        &self,
+        request: &Outgoing,
+        rule: &GrantedRule,
+        hop: u8,
+        deadline: Instant,
+        entry: &Arc<Entry>,
+    ) -> Result<Answer, HttpFailure> {
+        let limits = &self.grant.limits;
+        let connect_by = Instant::now() + Duration::from_millis(limits.connect_ms);
+        let reach = self.egress.reach(&request.url, &self.grant.private_targets);
+        let reached = match timeout_at(connect_by.min(deadline), reach).await {
+            Ok(Ok(reached)) => reached,
+            Ok(Err(reason)) => return Err(unreachable(&reason, entry, connect_by, deadline).await),
+            Err(_) => return Err(unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await),
+        };
+        entry.note(|record| {
+            record.address = Some(reached.address);
+            record.tls = reached.tls;
+        });
+        let mut injected = None;
+        // Redirects carry no credential, whatever rule covers them: the answer of a server decided where they go.
+        if let Some(inject) = rule.inject.as_ref().filter(|_| hop == 0) {
+            let filled = fill(inject, self.injector.as_ref()).map_err(|denial| {
+                let failure = HttpFailure::Denied(denial);
+                entry.fail(&failure);
+                failure
+            })?;
+            injected = Some(filled.header);
+            self.remember(filled.secrets);
+        }
+        let sent = || entry.traffic.request_sent();
+        let (failure, detail) = match timeout_at(deadline, exchange(reached, request, injected, &entry.traffic, limits))
+            .await
+        {
+            Ok(Ok((response, driver))) => {
+                entry.note(|record| record.status = Some(response.status().as_u16()));
+                match oversized(response.headers(), limits) {
+                    None => return Ok(Answer { response, driver }),
+                    Some(name) => (HttpFailure::Limit { name, sent: true }, format!("{name}: the answer's head")),
+                }
+            }
+            Ok(Err(Broke::Peer(error))) if !sent() => {
+                return Err(unreachable(&Reason::Closed(error.to_string()), entry, connect_by, deadline).await);
+            }
+            Ok(Err(Broke::Peer(error))) => (HttpFailure::Broken, error.to_string()),
+            Ok(Err(Broke::Head)) => {
+                let bytes = entry.traffic.received() > limits.header_bytes;
+                let name = if bytes { limit::HEADER_BYTES } else { limit::HEADERS };
+                (HttpFailure::Limit { name, sent: sent() }, format!("{name}: the answer's head"))
+            }
+            Ok(Err(Broke::Slow)) => {
+                (HttpFailure::Limit { name: limit::MIN_RATE, sent: sent() }, format!("{}: the head", limit::MIN_RATE))
+            }
+            Ok(Err(Broke::Unsendable)) => {
+                let what = "the URL holds characters that HTTP cannot carry";
+                (HttpFailure::Invalid(what.to_owned()), what.to_owned())
+            }
+            Err(_) => (HttpFailure::TimedOut { sent: sent() }, "waiting for the answer's head".to_owned()),
+        };
+        entry.fail_with(&failure, detail);
+        Err(failure)
+    }
+
+    /// What the plugin gets of an answer.
+    fn answer(
+        &self,
+        answer: Answer,
+        request: &Outgoing,
+        rule: &GrantedRule,
+        deadline: Instant,
+        entry: &Arc<Entry>,
+    ) -> Result<GuestResponse, HttpFailure> {
+        let limits = &self.grant.limits;
+        let (head, incoming) = answer.response.into_parts();
+        let empty = incoming.is_end_stream() || request.method == Method::HEAD;
+        let decoder = if empty { Ok(Decoder::Plain) } else { Decoder::for_headers(&head.headers) };
+        let decoder = decoder.map_err(|_| {
+            entry.fail_with(&HttpFailure::Broken, "a content coding that was not asked for".to_owned());
+            HttpFailure::Broken
+        })?;
+        let scrub = self.state().scrub.clone();
+        let changes_length = !empty && (decoder.decodes() || !scrub.is_empty());
+        let headers = headers(&head.headers, &scrub, changes_length, decoder.decodes());
+        let name = if rule.response_max <= limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
+        let bytes = rule.response_max.min(limits.response_bytes);
+        let bounds = Bounds { bytes, name, deadline, pace: Pace::of(limits) };
+        entry.end(Verdict::Answered);
+        let body = BodyStream::new(incoming, answer.driver, decoder, scrub.pieces(), bounds, Arc::clone(entry));
+        Ok(GuestResponse { status: head.status.as_u16(), headers, body })
+    }
+
+    /// From now on these secrets are looked for in every answer.
+    fn remember(&self, secrets: Vec<Secret>) {
+        let mut state = self.state();
+        let known = state.secrets.len();
+        for secret in secrets {
+            if !state.secrets.iter().any(|old| old.ct_eq(&secret)) {
+                state.secrets.push(secret);
+            }
+        }
+        if state.secrets.len() > known {
+            state.scrub = Scrub::new(&state.secrets);
+        }
+    }
+
+    fn record(&self, method: &str, url: String, hop: u8) -> Arc<Entry> {
+        let entry = Entry::begin(method, url, hop);
+        self.state().entries.push(Arc::clone(&entry));
+        entry
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records why a destination was not reached, and answers when every such failure is answered: a little after the time
+/// for connecting, or when the time for the whole exchange ends, if that is sooner.
+async fn unreachable(reason: &Reason, entry: &Entry, connect_by: Instant, deadline: Instant) -> HttpFailure {
+    entry.fail_for(reason);
+    let settled = connect_by + SETTLE;
+    if deadline <= settled {
+        sleep_until(deadline).await;
+        HttpFailure::TimedOut { sent: false }
+    } else {
+        sleep_until(settled).await;
+        HttpFailure::Unreachable
+    }
+}
+
+/// After a redirect was followed, a request has been sent, and no failure may say otherwise.
+fn after_redirect(failure: HttpFailure) -> HttpFailure {
+    match failure {
+        HttpFailure::TimedOut { .. } => HttpFailure::TimedOut { sent: true },
+        HttpFailure::Limit { name, .. } => HttpFailure::Limit { name, sent: true },
+        HttpFailure::Unreachable | HttpFailure::Broken | HttpFailure::Denied(_) | HttpFailure::Invalid(_) => {
+            HttpFailure::Broken
+        }
+    }
+}
+
+/// The limit that an answer's head exceeds, if any. HTTP/1 heads beyond it were not even read whole.
+fn oversized(headers: &HeaderMap, limits: &HttpLimits) -> Option<&'static str> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() as u64 > limits.header_count {
+        Some(limit::HEADERS)
+    } else if bytes as u64 > limits.header_bytes {
+        Some(limit::HEADER_BYTES)
+    } else {
+        None
+    }
+}
+
+/// Headers of one connection (RFC 9110 section 7.6.1): they say nothing about the answer.
+const HOP_BY_HOP: &[&str] =
+    &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+fn headers(received: &HeaderMap, scrub: &Scrub, changes_length: bool, decodes: bool) -> Vec<(String, String)> {
+    received
+        .iter()
+        .filter(|(name, _)| {
+            !(HOP_BY_HOP.contains(&name.as_str())
+                || (changes_length && *name == CONTENT_LENGTH)
+                || (decodes && *name == CONTENT_ENCODING)
+                // A name cannot be masked and stay a name.
+                || scrub.whole(name.as_str().as_bytes()) != name.as_str().as_bytes())
+        })
+        .map(|(name, value)| (name.as_str().to_owned(), text(scrub.whole(value.as_bytes()))))
+        .collect()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect())
+}
+
+/// The method for a record, before it is known to be one.
+fn shown_method(text: &str) -> String {
+    text.chars().take(32).flat_map(char::escape_default).collect()
+}
+
+/// The URL for a record, before it is known to be one.
+fn shown_url(text: &str) -> String {
+    Url::parse(text).map_or_else(|_| "(not a URL)".to_owned(), |url| redacted(&url).chars().take(8_192).collect())
+}
