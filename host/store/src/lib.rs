@@ -1,1 +1,48 @@
-//! placeholder
+//! Where everything is kept: one data directory with two databases, plugin files and a lock. The only SQL of the host.
+//!
+//! Why it is shaped like this:
+//! - Content of a tenant comes in and goes out as `opsiq_vault::Sealed`, so plaintext in a tenant's column does not
+//!   compile; names are found by blind index.
+//! - Reads go to a pool, writes through one [`WriteTx`] at a time, so that many changes share one `fsync` and a
+//!   change commits together with its audit entries or not at all.
+//! - Wrapped keys are in a database of their own (`keys.db`), so that they can be backed up, and destroyed, apart.
+//! - The statements keep to what SQLite and PostgreSQL share, and types here name no engine, so PostgreSQL can stand
+//!   behind them without a change for callers.
+//!
+//! Fails closed: a failed write leaves the transaction unusable until it is rolled back, a full or broken disk is
+//! [`StoreError::Unavailable`] and nothing was written, a second process is refused by the lock, a directory others can
+//! read is refused, and a plugin file that is not what its digest says is not returned.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod audit;
+mod blobs;
+mod column;
+mod confirmations;
+mod data_dir;
+mod error;
+mod idempotency;
+mod installations;
+mod intents;
+mod keys;
+mod kv;
+mod plugins;
+mod store;
+mod tenant_keys;
+mod tenants;
+mod tx;
+mod users;
+
+pub use audit::{AuditRow, CheckpointRow};
+pub use blobs::Blobs;
+pub use confirmations::{ConfirmationRow, ConfirmationState};
+pub use error::{StoreError, Trouble};
+pub use idempotency::{Claim, IdempotencyKey};
+pub use installations::InstallationRow;
+pub use intents::OpenIntentRow;
+pub use keys::{KeyState, KeyVersionRow};
+pub use kv::{KvEntryRow, KvKeyRow};
+pub use plugins::{PluginRow, PluginState};
+pub use store::Store;
+pub use tenants::TenantRow;
+pub use tx::WriteTx;
+pub use users::{UserRow, UserState};

@@ -88,8 +88,15 @@ impl<'a> Parts<'a> {
             let (wrapped_tag, rest) = rest.split_first_chunk()?;
             let (ciphertext, tag) = rest.split_last_chunk()?;
             let key_id = KeyId::from_bytes(*header.last_chunk()?);
-            (header[..2] == [FORMAT, BY_TENANT_KEY])
-                .then_some(Self { header, key_id, nonce, wrapped, wrapped_tag, ciphertext, tag })
+            (header[..2] == [FORMAT, BY_TENANT_KEY]).then_some(Self {
+                header,
+                key_id,
+                nonce,
+                wrapped,
+                wrapped_tag,
+                ciphertext,
+                tag,
+            })
         };
         take().ok_or(Tampering::Format)
     }

@@ -42,7 +42,11 @@ impl WrappedKey {
         Self(Stored::wrap(wrap, TENANT_KEY, root, tenant, generation, id, secrets))
     }
 
-    pub(crate) fn unwrap(&self, wrap: &KeyWrap, tenant: &str) -> Result<Box<Zeroizing<[u8; TENANT_SECRETS]>>, Tampering> {
+    pub(crate) fn unwrap(
+        &self,
+        wrap: &KeyWrap,
+        tenant: &str,
+    ) -> Result<Box<Zeroizing<[u8; TENANT_SECRETS]>>, Tampering> {
         self.0.unwrap(wrap, tenant)
     }
 

@@ -1,0 +1,15 @@
+-- Wrapped keys, apart from the data: destroying a row here ends what was sealed under it, in every copy of the data.
+
+CREATE TABLE root_check (
+    only_row   BIGINT NOT NULL PRIMARY KEY CHECK (only_row = 1),
+    created_ms BIGINT NOT NULL,
+    wrapped    BLOB   NOT NULL
+);
+
+CREATE TABLE tenant_key (
+    tenant     TEXT   NOT NULL,
+    generation BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    wrapped    BLOB   NOT NULL,
+    PRIMARY KEY (tenant, generation)
+);

@@ -1,0 +1,287 @@
+//! Rows of the audit logs, and checkpoints. What they mean is the audit's; here they are numbers and bytes. There is no
+//! statement that changes or deletes one.
+
+use futures::Stream;
+use futures::stream::{self, TryStreamExt as _};
+use opsiq_contract::InvocationId;
+use opsiq_vault::Sealed;
+use sqlx::{QueryBuilder, Sqlite, query_as, query_scalar};
+
+use crate::column::{hash, id, number, unsigned};
+use crate::{Store, StoreError, WriteTx};
+
+const WHAT: &str = "audit entry";
+const CHECKPOINT: &str = "audit checkpoint";
+
+/// Rows of one statement. Each size is one prepared statement, so there are few.
+const CHUNKS: [usize; 3] = [64, 8, 1];
+/// Rows of one page of a stream.
+const PAGE: u32 = 512;
+/// Numbers of one look-up; shorter lists are filled by repeating the last.
+const LOOKUP: usize = 32;
+
+/// One entry of one log.
+#[derive(Debug, Clone)]
+pub struct AuditRow<D> {
+    /// The tenant, or the empty text for the host's own log.
+    pub log: String,
+    /// Counts a log's entries upwards without gaps.
+    pub seq: u64,
+    /// When.
+    pub time_ms: i64,
+    /// The code of its kind.
+    pub kind: u8,
+    /// The run it belongs to, if any.
+    pub invocation: Option<InvocationId>,
+    /// The leaf's hash.
+    pub leaf: [u8; 32],
+    /// Hashes of the interior nodes this leaf completes.
+    pub nodes: Vec<u8>,
+    /// The clear part of the entry: commitments.
+    pub header: Vec<u8>,
+    /// Field values and salts. Its place is the audit's choice.
+    pub sealed: Sealed<D>,
+}
+
+/// A signed head of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// The tenant, or the empty text for the host's own log.
+    pub log: String,
+    /// How many entries it covers.
+    pub size: u64,
+    /// When it was signed.
+    pub created_ms: i64,
+    /// The signed note.
+    pub note: String,
+}
+
+type Columns = (String, i64, i64, i64, Option<String>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn of<D>(
+    (log, seq, time_ms, kind, invocation, leaf, nodes, header, sealed): Columns,
+) -> Result<AuditRow<D>, StoreError> {
+    Ok(AuditRow {
+        log,
+        seq: unsigned(WHAT, seq)?,
+        time_ms,
+        kind: u8::try_from(kind).map_err(|_| StoreError::damaged(WHAT))?,
+        invocation: invocation.map(|text| id(WHAT, &text)).transpose()?,
+        leaf: hash(WHAT, &leaf)?,
+        nodes,
+        header,
+        sealed: Sealed::from_stored(sealed),
+    })
+}
+
+impl Store {
+    /// The last entry of a log; `None` when it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_last<D>(&self, log: &str) -> Result<Option<AuditRow<D>>, StoreError> {
+        query_as(
+            "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
+             WHERE tenant = $1 ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(log)
+        .fetch_optional(self.reader())
+        .await
+        .map_err(|error| StoreError::of(WHAT, &error))?
+        .map(of)
+        .transpose()
+    }
+
+    /// The first entry of a log at `time_ms` or later; `None` when all are earlier. Times never decrease within a log.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_first_since(&self, log: &str, time_ms: i64) -> Result<Option<u64>, StoreError> {
+        let Some(last) = self.audit_last::<()>(log).await? else { return Ok(None) };
+        if last.time_ms < time_ms {
+            return Ok(None);
+        }
+        let (mut low, mut high) = (0, last.seq);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let time: i64 = query_scalar("SELECT time_ms FROM audit_entry WHERE tenant = $1 AND seq = $2")
+                .bind(log)
+                .bind(number(middle))
+                .fetch_one(self.reader())
+                .await
+                .map_err(|error| StoreError::of(WHAT, &error))?;
+            if time < time_ms { low = middle + 1 } else { high = middle }
+        }
+        Ok(Some(low))
+    }
+
+    /// Entries of a log from `first` on, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_page<D>(&self, log: &str, first: u64, limit: u32) -> Result<Vec<AuditRow<D>>, StoreError> {
+        query_as(
+            "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
+             WHERE tenant = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+        )
+        .bind(log)
+        .bind(number(first))
+        .bind(i64::from(limit))
+        .fetch_all(self.reader())
+        .await
+        .map_err(|error| StoreError::of(WHAT, &error))?
+        .into_iter()
+        .map(of)
+        .collect()
+    }
+
+    /// Entries `first` to `last` of a log, in order. Read page by page, so memory is bounded and a slow reader holds up
+    /// nobody; entries are never changed, so pages fit together.
+    pub fn audit_stream<'s, D: 's>(
+        &'s self,
+        log: &'s str,
+        first: u64,
+        last: u64,
+    ) -> impl Stream<Item = Result<AuditRow<D>, StoreError>> + Send + 's {
+        let page = move |from: u64| async move {
+            if from > last {
+                return Ok::<_, StoreError>(None);
+            }
+            let limit = u32::try_from((last - from).saturating_add(1)).unwrap_or(PAGE).min(PAGE);
+            let rows = self.audit_page::<D>(log, from, limit).await?;
+            let end = rows.last().map(|row| row.seq);
+            Ok(end.map(|end| (stream::iter(rows.into_iter().map(Ok)), end + 1)))
+        };
+        stream::try_unfold(first, page).try_flatten()
+    }
+
+    /// The entries of a log with these numbers, in order of number; missing ones are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_at<D>(&self, log: &str, seqs: &[u64]) -> Result<Vec<AuditRow<D>>, StoreError> {
+        let mut sorted: Vec<i64> = seqs.iter().map(|seq| number(*seq)).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut found = Vec::with_capacity(sorted.len());
+        for part in sorted.chunks(LOOKUP) {
+            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+                "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
+                 WHERE tenant = ",
+            );
+            query.push_bind(log).push(" AND seq IN (");
+            let mut list = query.separated(", ");
+            for at in 0..LOOKUP {
+                list.push_bind(part[at.min(part.len() - 1)]);
+            }
+            query.push(") ORDER BY seq");
+            let rows: Vec<Columns> =
+                query.build_query_as().fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
+            for columns in rows {
+                found.push(of(columns)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The entries of one invocation, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_of<D>(&self, log: &str, invocation: &InvocationId) -> Result<Vec<AuditRow<D>>, StoreError> {
+        query_as(
+            "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
+             WHERE tenant = $1 AND invocation = $2 ORDER BY seq",
+        )
+        .bind(log)
+        .bind(invocation.as_ref())
+        .fetch_all(self.reader())
+        .await
+        .map_err(|error| StoreError::of(WHAT, &error))?
+        .into_iter()
+        .map(of)
+        .collect()
+    }
+
+    /// The newest checkpoint of a log.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn checkpoint_last(&self, log: &str) -> Result<Option<CheckpointRow>, StoreError> {
+        let found: Option<(i64, i64, String)> = query_as(
+            "SELECT size, created_ms, note FROM audit_checkpoint WHERE tenant = $1 ORDER BY size DESC LIMIT 1",
+        )
+        .bind(log)
+        .fetch_optional(self.reader())
+        .await
+        .map_err(|error| StoreError::of(CHECKPOINT, &error))?;
+        let of = |(size, created_ms, note)| {
+            Ok(CheckpointRow { log: log.to_owned(), size: unsigned(CHECKPOINT, size)?, created_ms, note })
+        };
+        found.map(of).transpose()
+    }
+
+    /// All logs that have entries, the host's first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit_logs(&self) -> Result<Vec<String>, StoreError> {
+        query_scalar("SELECT tenant FROM audit_entry WHERE seq = 0 ORDER BY tenant")
+            .fetch_all(self.reader())
+            .await
+            .map_err(|error| StoreError::of(WHAT, &error))
+    }
+}
+
+impl WriteTx<'_> {
+    /// Adds entries, of any logs.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a number of a log is taken, and none of these is added then if the caller goes back
+    /// to a savepoint; [`StoreError::Unavailable`].
+    pub async fn audit_append<D>(&mut self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
+        let mut rest = rows;
+        for chunk in CHUNKS {
+            while let Some((rows, more)) = rest.split_at_checked(chunk) {
+                self.append_chunk(rows).await?;
+                rest = more;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append_chunk<D>(&mut self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
+        let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO audit_entry (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) ",
+        );
+        insert.push_values(rows, |mut values, row| {
+            values
+                .push_bind(&row.log)
+                .push_bind(number(row.seq))
+                .push_bind(row.time_ms)
+                .push_bind(i64::from(row.kind))
+                .push_bind(row.invocation.as_ref().map(AsRef::<str>::as_ref))
+                .push_bind(row.leaf.as_slice())
+                .push_bind(row.nodes.as_slice())
+                .push_bind(row.header.as_slice())
+                .push_bind(row.sealed.as_bytes());
+        });
+        self.run(WHAT, insert.build()).await.map(drop)
+    }
+
+    /// Keeps a checkpoint. The same again is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn checkpoint_put(&mut self, row: &CheckpointRow) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO audit_checkpoint (tenant, size, created_ms, note) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant, size) DO NOTHING",
+        )
+        .bind(&row.log)
+        .bind(number(row.size))
+        .bind(row.created_ms)
+        .bind(&row.note);
+        self.run(CHECKPOINT, query).await.map(drop)
+    }
+}

@@ -1,0 +1,75 @@
+//! Intents without an outcome: what was running when the host stopped.
+
+use opsiq_contract::InvocationId;
+use sqlx::{QueryBuilder, Sqlite, query_as};
+
+use crate::column::{id, number, unsigned};
+use crate::{Store, StoreError, WriteTx};
+
+const WHAT: &str = "open intent";
+
+/// Rows of one statement, as for audit entries.
+const CHUNKS: [usize; 3] = [64, 8, 1];
+
+/// An intent whose outcome is not written yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenIntentRow {
+    /// The log it is in: a tenant, or the empty text for the host's own.
+    pub log: String,
+    /// The run.
+    pub invocation: InvocationId,
+    /// The number of the intent's entry.
+    pub seq: u64,
+}
+
+impl Store {
+    /// All open intents, by log and number.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_intents(&self) -> Result<Vec<OpenIntentRow>, StoreError> {
+        let rows: Vec<(String, String, i64)> =
+            query_as("SELECT tenant, invocation, seq FROM open_intent ORDER BY tenant, seq")
+                .fetch_all(self.reader())
+                .await
+                .map_err(|error| StoreError::of(WHAT, &error))?;
+        rows.into_iter()
+            .map(|(log, invocation, seq)| {
+                Ok(OpenIntentRow { log, invocation: id(WHAT, &invocation)?, seq: unsigned(WHAT, seq)? })
+            })
+            .collect()
+    }
+}
+
+impl WriteTx<'_> {
+    /// Notes intents as open.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one is noted already; [`StoreError::Unavailable`].
+    pub async fn open_intents_insert(&mut self, rows: &[OpenIntentRow]) -> Result<(), StoreError> {
+        let mut rest = rows;
+        for chunk in CHUNKS {
+            while let Some((rows, more)) = rest.split_at_checked(chunk) {
+                let mut insert: QueryBuilder<Sqlite> =
+                    QueryBuilder::new("INSERT INTO open_intent (tenant, invocation, seq) ");
+                insert.push_values(rows, |mut values, row| {
+                    values.push_bind(&row.log).push_bind(row.invocation.as_ref()).push_bind(number(row.seq));
+                });
+                self.run(WHAT, insert.build()).await?;
+                rest = more;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets an open intent, when its outcome is written in the same transaction; `false` when it was not noted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_intent_remove(&mut self, log: &str, invocation: &InvocationId) -> Result<bool, StoreError> {
+        let query = sqlx::query("DELETE FROM open_intent WHERE tenant = $1 AND invocation = $2")
+            .bind(log)
+            .bind(invocation.as_ref());
+        Ok(self.run(WHAT, query).await? == 1)
+    }
+}

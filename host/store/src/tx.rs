@@ -1,0 +1,166 @@
+//! The one writer and its transactions.
+//!
+//! Why one: SQLite has one writer anyway, and audit entries of many callers must share one commit. After trouble in the
+//! middle of a transaction the engine may already have rolled it back, and a further statement would then commit on its
+//! own; so a transaction that met trouble refuses every further statement and its commit, and the next one starts by
+//! rolling back or reconnecting. That is also how the host recovers once a full disk has space again.
+
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::StoreError;
+use crate::error::Trouble;
+
+/// The writer's connection and whether a transaction may be open on it.
+pub(crate) struct Writer {
+    options: SqliteConnectOptions,
+    slot: Mutex<Slot>,
+}
+
+struct Slot {
+    connection: Option<SqliteConnection>,
+    /// Set before `BEGIN`, cleared when `COMMIT` or `ROLLBACK` has answered. Stays set when a caller is cancelled.
+    open: bool,
+}
+
+impl Writer {
+    /// A writer that connects at the first transaction.
+    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
+        Self { options, slot: Mutex::new(Slot { connection: None, open: false }) }
+    }
+
+    pub(crate) async fn begin(&self) -> Result<WriteTx<'_>, StoreError> {
+        let mut slot = self.slot.lock().await;
+        slot.settle().await;
+        if slot.connection.is_none() {
+            slot.connection = Some(self.options.connect().await.map_err(|error| StoreError::of("database", &error))?);
+        }
+        let mut tx = WriteTx { slot, troubled: false };
+        tx.slot.open = true;
+        tx.run("transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
+        Ok(tx)
+    }
+
+    /// Ends the connection, rolling back what was not committed.
+    pub(crate) async fn close(&self) {
+        let mut slot = self.slot.lock().await;
+        slot.settle().await;
+        if let Some(connection) = slot.connection.take() {
+            // nothing is open on it any more, so there is nothing to lose
+            let _ = connection.close().await;
+        }
+    }
+}
+
+impl Slot {
+    /// Ends a transaction that was left open; drops the connection when that fails, which ends it as well.
+    async fn settle(&mut self) {
+        if !self.open {
+            return;
+        }
+        if let Some(connection) = &mut self.connection
+            && sqlx::query("ROLLBACK").execute(connection).await.is_err()
+        {
+            self.connection = None;
+        }
+        self.open = false;
+    }
+}
+
+/// The write transaction in progress; there is one at a time. Dropped without [`WriteTx::commit`], nothing of it
+/// remains.
+pub struct WriteTx<'s> {
+    slot: MutexGuard<'s, Slot>,
+    troubled: bool,
+}
+
+impl WriteTx<'_> {
+    /// Marks a point to go back to. Points nest.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.run("savepoint", sqlx::query("SAVEPOINT op")).await.map(drop)
+    }
+
+    /// Keeps what was done since the last point, and forgets the point.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn release(&mut self) -> Result<(), StoreError> {
+        self.run("savepoint", sqlx::query("RELEASE SAVEPOINT op")).await.map(drop)
+    }
+
+    /// Undoes what was done since the last point, and forgets the point.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], also when trouble has already undone the whole transaction.
+    pub async fn rollback_to(&mut self) -> Result<(), StoreError> {
+        self.run("savepoint", sqlx::query("ROLLBACK TO SAVEPOINT op")).await?;
+        self.release().await
+    }
+
+    /// Makes everything durable: it is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; nothing was written.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.run("transaction", sqlx::query("COMMIT")).await?;
+        self.slot.open = false;
+        Ok(())
+    }
+
+    /// Undoes everything now, rather than when the next transaction begins.
+    pub async fn rollback(mut self) {
+        self.slot.settle().await;
+    }
+
+    /// The connection, for reading within the transaction. Results go through [`WriteTx::noting`].
+    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if self.troubled {
+            return Err(StoreError::unavailable(Trouble::Ended));
+        }
+        self.slot.connection.as_mut().ok_or(StoreError::unavailable(Trouble::Ended))
+    }
+
+    /// Passes `result` on, and refuses everything further when it tells of trouble. A violated constraint undoes only
+    /// its own statement, so it is none.
+    pub(crate) fn noting<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result
+            && !matches!(error, StoreError::Conflict { .. } | StoreError::NotFound { .. })
+        {
+            self.troubled = true;
+        }
+        result
+    }
+
+    /// Runs a statement about `what`; answers how many rows it changed.
+    pub(crate) async fn run(
+        &mut self,
+        what: &'static str,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<u64, StoreError> {
+        let result = query.execute(self.connection()?).await;
+        self.noting(result.map(|done| done.rows_affected()).map_err(|error| StoreError::of(what, &error)))
+    }
+
+    /// Runs a statement that must change exactly one row of `what`, else it changed or vanished since it was read.
+    pub(crate) async fn run_one(
+        &mut self,
+        what: &'static str,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<(), StoreError> {
+        match self.run(what, query).await? {
+            1 => Ok(()),
+            _ => Err(StoreError::Conflict { what }),
+        }
+    }
+}
+
+impl std::fmt::Debug for WriteTx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteTx").field("troubled", &self.troubled).finish_non_exhaustive()
+    }
+}
