@@ -178,7 +178,10 @@ impl<'a> Court<'a> {
             Denial::new(
                 "grant.other-digest",
                 format!("the grant of `{name}` was given to other bytes of {asked}"),
-                format!("opsiq connector grant {name} --accept {}, by an owner or admin of the tenant", installation.digest),
+                format!(
+                    "opsiq connector grant {name} --accept {}, by an owner or admin of the tenant",
+                    installation.digest
+                ),
             )
         });
         self.ask(RESOLVE, "grant.digest", format!("granted to {}", installation.digest), refusal);
@@ -189,12 +192,11 @@ impl<'a> Court<'a> {
         let found = contract.action(self.request.action);
         let refusal = found.is_none().then(|| {
             let asked = crate::visible::visible(self.request.action, 64).text;
-            let fix = match contract.nearest_action(self.request.action) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => {
-                    let names: Vec<&str> = contract.actions.iter().map(|action| action.name.as_str()).collect();
-                    format!("its actions are {}", names.join(", "))
-                }
+            let fix = if let Some(near) = contract.nearest_action(self.request.action) {
+                format!("did you mean `{near}`?")
+            } else {
+                let names: Vec<&str> = contract.actions.iter().map(|action| action.name.as_str()).collect();
+                format!("its actions are {}", names.join(", "))
             };
             Denial::new("action.unknown", format!("{} has no action `{asked}`", contract.plugin_ref()), fix)
         });
@@ -263,7 +265,11 @@ impl<'a> Court<'a> {
             return self.say(AUTHORITY, "scope.held", Verdict::Allowed, "a person is not limited by scopes");
         };
         let refusal = (!scopes.contains(&action.scope)).then(|| {
-            let held = if scopes.is_empty() { "none".to_owned() } else { scopes.iter().cloned().collect::<Vec<_>>().join(", ") };
+            let held = if scopes.is_empty() {
+                "none".to_owned()
+            } else {
+                scopes.iter().cloned().collect::<Vec<_>>().join(", ")
+            };
             Denial::new(
                 "scope.missing",
                 format!("`{}` needs the scope {}; held: {held}", action.name, action.scope),
@@ -293,7 +299,10 @@ impl<'a> Court<'a> {
                 && axis.stricter(Some(asked), Some(allowed)) != Some(asked)
             {
                 let (asked, allowed) = (axis.unit.show(asked), axis.unit.show(allowed));
-                let detail = format!("{} is {allowed} of the {asked} asked; {} under [ceiling.limits] in opsiq.toml raises it", axis.key, axis.key);
+                let detail = format!(
+                    "{} is {allowed} of the {asked} asked; {} under [ceiling.limits] in opsiq.toml raises it",
+                    axis.key, axis.key
+                );
                 self.say(AUTHORITY, "ceiling.limit", Verdict::Narrowed, detail);
             }
         }
@@ -319,7 +328,10 @@ impl<'a> Court<'a> {
             return Some(Denial::new(
                 "contract.rule-not-listed",
                 format!("the action `{}` does not list the rule `{}`", action.name, rule.name),
-                format!("add \"{}\" to http of the action `{}` in contract.toml, by the publisher, in a new version", rule.name, action.name),
+                format!(
+                    "add \"{}\" to http of the action `{}` in contract.toml, by the publisher, in a new version",
+                    rule.name, action.name
+                ),
             ));
         }
         if !self.own.and_then(|own| own.http.as_ref()).is_none_or(|only| only.contains(&rule.name)) {
@@ -328,7 +340,11 @@ impl<'a> Court<'a> {
         }
         if !installation.grant.http.contains(&rule.name) {
             let message = format!("the tenant did not grant the rule `{}` to `{}`", rule.name, installation.name);
-            return Some(Denial::new("grant.http-missing", message, self.grant_fix(&Permission::Http(rule.name.clone()))));
+            return Some(Denial::new(
+                "grant.http-missing",
+                message,
+                self.grant_fix(&Permission::Http(rule.name.clone())),
+            ));
         }
         let url = match url {
             Ok(url) => url,
@@ -348,11 +364,18 @@ impl<'a> Court<'a> {
         let (mut granted, mut denied) = (Vec::new(), Vec::new());
         for rule in &self.request.contract.http {
             let url = rule.url.resolve(&self.request.installation.config);
-            let tried = url.as_ref().map_err(|error| Denial::new(error.code, format!("rule `{}`: {}", rule.name, error.message), error.fix.clone()));
+            let tried = url.as_ref().map_err(|error| {
+                Denial::new(error.code, format!("rule `{}`: {}", rule.name, error.message), error.fix.clone())
+            });
             let refusal = self.rule_refusal(action, rule, tried);
             match (refusal, url) {
                 (None, Ok(url)) => {
-                    self.say(AUTHORITY, "http.rule", Verdict::Allowed, format!("`{}`: {} {}", rule.name, rule.methods.join(" "), rule.url));
+                    self.say(
+                        AUTHORITY,
+                        "http.rule",
+                        Verdict::Allowed,
+                        format!("`{}`: {} {}", rule.name, rule.methods.join(" "), rule.url),
+                    );
                     granted.push(GrantedRule {
                         name: rule.name.clone(),
                         methods: rule.methods.clone(),
@@ -366,7 +389,9 @@ impl<'a> Court<'a> {
                     });
                 }
                 (refusal, url) => {
-                    let denial = refusal.unwrap_or_else(|| Denial::new("config.url-value", format!("rule `{}` has no URL", rule.name), ""));
+                    let denial = refusal.unwrap_or_else(|| {
+                        Denial::new("config.url-value", format!("rule `{}` has no URL", rule.name), "")
+                    });
                     if action.http.contains(&rule.name) {
                         self.say(AUTHORITY, denial.code, Verdict::Narrowed, denial.to_string());
                     }
@@ -385,7 +410,8 @@ impl<'a> Court<'a> {
                 continue;
             }
             // Injection is the host's business: what a plugin opens it can never inject.
-            let uses: std::collections::BTreeSet<KeyUse> = key.uses.iter().copied().filter(|u| *u != KeyUse::Inject).collect();
+            let uses: std::collections::BTreeSet<KeyUse> =
+                key.uses.iter().copied().filter(|u| *u != KeyUse::Inject).collect();
             let words: Vec<&str> = uses.iter().map(|u| u.as_str()).collect();
             self.say(AUTHORITY, "key.use", Verdict::Allowed, format!("`{}`: {}", key.name, words.join(", ")));
             granted.push(GrantedKey { name: key.name.clone(), uses, derive: key.derive.clone() });

@@ -50,7 +50,10 @@ pub fn choose<'a>(
         return Err(Denial::new(
             "http.query",
             format!("the rule `{}` does not allow {name} in the query of {asked}", rule.name),
-            format!("add the name to query of the rule `{}` in contract.toml, by the publisher, in a new version", rule.name),
+            format!(
+                "add the name to query of the rule `{}` in contract.toml, by the publisher, in a new version",
+                rule.name
+            ),
         ));
     }
     if let Some(rule) = by_url.first() {

@@ -22,8 +22,12 @@ pub enum InstallState {
 }
 
 words!(
-    InstallState, "a state", "enabled, paused or quarantined",
-    Enabled = "enabled", Paused = "paused", Quarantined = "quarantined"
+    InstallState,
+    "a state",
+    "enabled, paused or quarantined",
+    Enabled = "enabled",
+    Paused = "paused",
+    Quarantined = "quarantined"
 );
 
 /// A tenant's named use of one plugin version.

@@ -126,15 +126,8 @@ impl<'de> Visitor<'de> for Strict {
         if value > MAX_NUMBER { Err(beyond()) } else { Ok(value.into()) }
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "exact: whole and within 2^53")]
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        if value.abs() > MAX_NUMBER as f64 {
-            Err(beyond())
-        } else if value.fract() == 0.0 {
-            Ok((value as i64).into())
-        } else {
-            Number::from_f64(value).map(Value::Number).ok_or_else(beyond)
-        }
+        number_of(value).map(Value::Number).ok_or_else(beyond)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -167,6 +160,18 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// A number within ±2^53, as an integer when it is whole.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "exact: whole and within 2^53")]
+pub(crate) fn number_of(value: f64) -> Option<Number> {
+    if value.is_nan() || value.abs() > MAX_NUMBER as f64 {
+        None
+    } else if value.fract() == 0.0 {
+        Some((value as i64).into())
+    } else {
+        Number::from_f64(value)
+    }
+}
+
 fn beyond<E: de::Error>() -> E {
     E::custom("a number is beyond ±2^53")
 }
@@ -186,7 +191,10 @@ mod tests {
         let canonical_text = "{\"literals\":[null,true,false],\"numbers\":[4.5,0.002,1e-27,0,1],\"string\":\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}";
         assert_eq!(canonical(text).unwrap(), canonical_text);
         let keys = r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#;
-        assert_eq!(canonical(keys).unwrap(), "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}");
+        assert_eq!(
+            canonical(keys).unwrap(),
+            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}"
+        );
     }
 
     #[test]

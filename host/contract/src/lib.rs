@@ -7,10 +7,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod authority;
+#[cfg(test)]
+mod authority_tests;
 mod authorized;
 mod caller;
 mod ceiling;
 mod choose;
+#[cfg(test)]
+mod choose_tests;
 mod confirm;
 mod denial;
 mod digest;
@@ -23,10 +27,15 @@ mod limits;
 mod model;
 mod plugin_ref;
 mod preview;
+mod read;
 mod schema;
 mod template;
 mod units;
 mod visible;
+mod write;
+
+#[cfg(test)]
+mod sample;
 
 pub use authority::{AuthorityRequest, Decision, Step, Verdict, authority};
 pub use authorized::{Authorized, DeniedRule, GrantedKey, GrantedRule};
@@ -48,6 +57,7 @@ pub use model::{
 };
 pub use plugin_ref::PluginRef;
 pub use preview::{Argument, Preview, Rendered, render};
+pub use read::is_host_header;
 pub use schema::{Schema, SchemaError, Violation};
 pub use template::{Origin, ResolvedUrl, TemplateError, UrlTemplate, request_url};
 pub use units::{parse_size, parse_time, show_size, show_time};

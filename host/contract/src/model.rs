@@ -62,8 +62,13 @@ pub enum KeyUse {
 }
 
 words!(
-    KeyUse, "a use of a key", "inject, sign, verify or derive",
-    Inject = "inject", Sign = "sign", Verify = "verify", Derive = "derive"
+    KeyUse,
+    "a use of a key",
+    "inject, sign, verify or derive",
+    Inject = "inject",
+    Sign = "sign",
+    Verify = "verify",
+    Derive = "derive"
 );
 
 /// How a chain of derived keys goes, as in Signature Version 4.
@@ -212,8 +217,14 @@ pub enum WebhookScheme {
 }
 
 words!(
-    WebhookScheme, "a webhook scheme", "standard, stripe, github, shopify or slack",
-    Standard = "standard", Stripe = "stripe", Github = "github", Shopify = "shopify", Slack = "slack"
+    WebhookScheme,
+    "a webhook scheme",
+    "standard, stripe, github, shopify or slack",
+    Standard = "standard",
+    Stripe = "stripe",
+    Github = "github",
+    Shopify = "shopify",
+    Slack = "slack"
 );
 
 /// An inbound webhook.

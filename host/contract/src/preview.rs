@@ -1,6 +1,6 @@
 //! What a human reads before approving: rendered by the host from the very parameters that will run.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Preview {
                     let value = visible(&value, MAX_IN_SENTENCE);
                     sentence += &value.text;
                     if value.cut > 0 {
-                        sentence += &format!("… ({} more characters)", value.cut);
+                        let _ = write!(sentence, "… ({} more characters)", value.cut);
                     }
                 }
             }
@@ -135,7 +135,7 @@ fn flatten(value: &Value, path: &mut String, into: &mut Vec<Argument>) {
         }
         Value::Array(items) if !items.is_empty() => {
             for (at, item) in items.iter().enumerate() {
-                path.push_str(&format!("/{at}"));
+                let _ = write!(path, "/{at}");
                 flatten(item, path, into);
                 path.truncate(length);
             }

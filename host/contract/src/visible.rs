@@ -29,6 +29,11 @@ pub fn visible(text: &str, max: usize) -> Shown {
     Shown { text: shown, cut: chars.count() }
 }
 
+/// Whether `text` has characters that [`visible`] would write as `\u{..}`.
+pub(crate) fn has_hidden(text: &str) -> bool {
+    text.chars().any(is_hidden)
+}
+
 /// Whether a character changes what is seen without being seen: control, format, separator, tag, variation selector,
 /// filler and private-use characters.
 pub fn is_hidden(c: char) -> bool {

@@ -1,5 +1,7 @@
 //! Checking a JSON text: strict parse, validation and canonical form in one go.
 
+use std::fmt::Write as _;
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde::Serialize;
@@ -68,19 +70,31 @@ pub(super) fn build_error(error: &ValidationError<'_>) -> SchemaError {
             "the pattern is too large, malformed, or needs backtracking",
             "write it without lookaround and backreferences",
         ),
-        kind if pointer.ends_with("/pattern") => {
-            vocabulary::error("schema.pattern", &pointer, message(kind), "write it without lookaround and backreferences")
-        }
-        kind => vocabulary::error("schema.keyword-value", &pointer, message(kind), "write what JSON Schema 2020-12 takes here"),
+        kind if pointer.ends_with("/pattern") => vocabulary::error(
+            "schema.pattern",
+            &pointer,
+            message(kind),
+            "write it without lookaround and backreferences",
+        ),
+        kind => vocabulary::error(
+            "schema.keyword-value",
+            &pointer,
+            message(kind),
+            "write what JSON Schema 2020-12 takes here",
+        ),
     }
 }
 
 fn names(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text =
-        names.iter().take(SHOWN).map(|name| format!("`{}`", visible(name, MAX_NAME).text)).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", visible(name, MAX_NAME).text))
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > SHOWN {
-        text += &format!(" and {} more", names.len() - SHOWN);
+        let _ = write!(text, " and {} more", names.len() - SHOWN);
     }
     text
 }

@@ -38,7 +38,8 @@ impl Schema {
                 .iter()
                 .map(|(name, member)| {
                     let schemas = member_schemas(&nodes, name);
-                    let open = nodes.iter().any(|node| node.get("additionalProperties").is_some_and(|more| *more == true));
+                    let open =
+                        nodes.iter().any(|node| node.get("additionalProperties").is_some_and(|more| *more == true));
                     let shown = match (schemas.is_empty(), open) {
                         (false, _) => self.redacted(&schemas, member),
                         (true, true) => member.clone(),
@@ -47,11 +48,9 @@ impl Schema {
                     (name.clone(), shown)
                 })
                 .collect(),
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| self.redacted(&item_schemas(&nodes, at), item))
-                .collect(),
+            Value::Array(items) => {
+                items.iter().enumerate().map(|(at, item)| self.redacted(&item_schemas(&nodes, at), item)).collect()
+            }
             other => other.clone(),
         }
     }
@@ -92,7 +91,8 @@ impl Schema {
             return false;
         }
         let before = found.len();
-        let definition = node.get("$ref").and_then(Value::as_str).and_then(|name| self.0.closed.pointer(name.strip_prefix('#')?));
+        let definition =
+            node.get("$ref").and_then(Value::as_str).and_then(|name| self.0.closed.pointer(name.strip_prefix('#')?));
         let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|key| node.get(key)?.as_array()).flatten();
         let mut asked = false;
         for inner in definition.into_iter().chain(alternatives) {
@@ -133,7 +133,9 @@ fn admits(node: &Node, value: &Value) -> bool {
         || match value {
             Value::Null => says("null"),
             Value::Bool(_) => says("boolean"),
-            Value::Number(number) => says("number") || (says("integer") && number.as_f64().is_some_and(|n| n.fract() == 0.0)),
+            Value::Number(number) => {
+                says("number") || (says("integer") && number.as_f64().is_some_and(|n| n.fract() == 0.0))
+            }
             Value::String(_) => says("string"),
             Value::Array(_) => says("array"),
             Value::Object(_) => says("object"),

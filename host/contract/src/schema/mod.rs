@@ -6,6 +6,8 @@
 
 mod check;
 mod mark;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 use std::fmt;

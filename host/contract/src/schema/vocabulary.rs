@@ -14,10 +14,37 @@ pub(super) const FORMATS: &[&str] =
 /// Keywords accepted. `not`, `allOf`, `if` and their kin are left out: closed objects and annotations have no clear meaning
 /// under them.
 const KEYWORDS: &[&str] = &[
-    "$defs", "$ref", "additionalProperties", "anyOf", "const", "dependentRequired", "description", "enum", "examples",
-    "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maxProperties", "maximum",
-    "minItems", "minLength", "minProperties", "minimum", "multipleOf", "oneOf", "pattern", "prefixItems", "properties",
-    "required", "title", "type", "uniqueItems", "x-opsiq",
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "dependentRequired",
+    "description",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "oneOf",
+    "pattern",
+    "prefixItems",
+    "properties",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+    "x-opsiq",
 ];
 
 const TYPES: &[&str] = &["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -47,7 +74,12 @@ pub(super) fn close(source: &Value) -> Result<Value, Vec<SchemaError>> {
     if walk.errors.is_empty() { Ok(closed) } else { Err(walk.errors) }
 }
 
-pub(super) fn error(code: &'static str, pointer: &str, message: impl Into<String>, fix: impl Into<String>) -> SchemaError {
+pub(super) fn error(
+    code: &'static str,
+    pointer: &str,
+    message: impl Into<String>,
+    fix: impl Into<String>,
+) -> SchemaError {
     SchemaError { code, pointer: pointer.to_owned(), message: message.into(), fix: fix.into() }
 }
 
@@ -89,11 +121,20 @@ impl Walk {
         for (key, value) in map {
             let here = format!("{at}/{}", escape(key));
             match key.as_str() {
-                "$defs" if nesting > 0 => self.refuse("schema.defs", &here, "$defs stands only at the top of a schema", "move it there"),
+                "$defs" if nesting > 0 => {
+                    self.refuse("schema.defs", &here, "$defs stands only at the top of a schema", "move it there");
+                }
                 "x-opsiq" if MARKS.iter().any(|mark| value == mark) => self.subjects += usize::from(value == "subject"),
-                "x-opsiq" => self.refuse("schema.mark", &here, "not a mark", "write \"secret\", \"pii\" or \"subject\""),
+                "x-opsiq" => {
+                    self.refuse("schema.mark", &here, "not a mark", "write \"secret\", \"pii\" or \"subject\"");
+                }
                 "format" if !FORMATS.iter().any(|format| value == format) => {
-                    self.refuse("schema.format", &here, "a format that is not enforced", format!("use one of {}, or a pattern", FORMATS.join(", ")));
+                    self.refuse(
+                        "schema.format",
+                        &here,
+                        "a format that is not enforced",
+                        format!("use one of {}, or a pattern", FORMATS.join(", ")),
+                    );
                 }
                 "$ref" => self.reference(map, value, &here),
                 "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" | "const" | "enum" => {
@@ -101,8 +142,12 @@ impl Walk {
                         self.refuse("schema.number", &here, "a number beyond ±2^53", "use a string");
                     }
                 }
-                "title" | "description" if !value.is_string() => self.refuse("schema.keyword-value", &here, "not a text", "write a text"),
-                "examples" if !value.is_array() => self.refuse("schema.keyword-value", &here, "not a list", "write a list"),
+                "title" | "description" if !value.is_string() => {
+                    self.refuse("schema.keyword-value", &here, "not a text", "write a text");
+                }
+                "examples" if !value.is_array() => {
+                    self.refuse("schema.keyword-value", &here, "not a list", "write a list");
+                }
                 key if KEYWORDS.contains(&key) => {}
                 key => {
                     let near = KEYWORDS.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
@@ -110,7 +155,12 @@ impl Walk {
                         || format!("use only {}", KEYWORDS.join(", ")),
                         |near| format!("did you mean `{near}`?"),
                     );
-                    self.refuse("schema.keyword", &here, format!("the keyword `{}` is not enforced here", key.escape_debug()), fix);
+                    self.refuse(
+                        "schema.keyword",
+                        &here,
+                        format!("the keyword `{}` is not enforced here", key.escape_debug()),
+                        fix,
+                    );
                 }
             }
         }
@@ -123,7 +173,9 @@ impl Walk {
                 self.used.insert(name.to_owned());
             }
             Some(_) => self.refuse("schema.ref", here, "the definition does not exist", "add it to $defs"),
-            None => self.refuse("schema.ref", here, "only local definitions can be referred to", "write \"#/$defs/NAME\""),
+            None => {
+                self.refuse("schema.ref", here, "only local definitions can be referred to", "write \"#/$defs/NAME\"");
+            }
         }
         if let Some(other) = map.keys().find(|key| !BESIDE_REF.contains(&key.as_str())) {
             self.refuse("schema.ref", here, format!("`{other}` beside $ref"), "move it into the definition");
@@ -143,14 +195,34 @@ impl Walk {
             Some(one) => vec![one.clone()],
         };
         if !names.iter().all(|name| TYPES.iter().any(|kind| name == kind)) {
-            return self.refuse("schema.type", &format!("{at}/type"), "not a type", format!("use {}", TYPES.join(", ")));
+            return self.refuse(
+                "schema.type",
+                &format!("{at}/type"),
+                "not a type",
+                format!("use {}", TYPES.join(", ")),
+            );
         }
         if says_type(map, "array") && !map.contains_key("items") {
-            self.refuse("schema.items", at, "an array that does not say what it holds", "add items = { type = \"...\" }");
+            self.refuse(
+                "schema.items",
+                at,
+                "an array that does not say what it holds",
+                "add items = { type = \"...\" }",
+            );
         }
         let needs: [(&str, &[&str]); 4] = [
             ("array", &["items", "prefixItems", "minItems", "maxItems", "uniqueItems"]),
-            ("object", &["properties", "required", "additionalProperties", "minProperties", "maxProperties", "dependentRequired"]),
+            (
+                "object",
+                &[
+                    "properties",
+                    "required",
+                    "additionalProperties",
+                    "minProperties",
+                    "maxProperties",
+                    "dependentRequired",
+                ],
+            ),
             ("string", &["minLength", "maxLength", "pattern", "format"]),
             ("number", &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]),
         ];
@@ -176,7 +248,12 @@ impl Walk {
                         self.schema(child, &format!("{at}/{key}/{}", escape(name)), nesting + 1, true);
                     }
                 }
-                Some(_) => self.refuse("schema.keyword-value", &format!("{at}/{key}"), "not a table of schemas", "write a table"),
+                Some(_) => self.refuse(
+                    "schema.keyword-value",
+                    &format!("{at}/{key}"),
+                    "not a table of schemas",
+                    "write a table",
+                ),
                 None => {}
             }
         }
@@ -187,7 +264,12 @@ impl Walk {
                         self.schema(child, &format!("{at}/{key}/{index}"), nesting + 1, !typed || key == "prefixItems");
                     }
                 }
-                Some(_) => self.refuse("schema.keyword-value", &format!("{at}/{key}"), "not a list of schemas", "write a list of at least one"),
+                Some(_) => self.refuse(
+                    "schema.keyword-value",
+                    &format!("{at}/{key}"),
+                    "not a list of schemas",
+                    "write a list of at least one",
+                ),
                 None => {}
             }
         }
@@ -205,7 +287,12 @@ impl Walk {
             for name in required.iter().filter_map(Value::as_str) {
                 if map.get("properties").and_then(|p| p.get(name)).is_none() {
                     let message = format!("`{}` is required but is no property", name.escape_debug());
-                    self.errors.push(error("schema.required", &format!("{at}/required"), message, "add it to properties"));
+                    self.errors.push(error(
+                        "schema.required",
+                        &format!("{at}/required"),
+                        message,
+                        "add it to properties",
+                    ));
                 }
             }
         }
@@ -223,9 +310,11 @@ pub(super) fn says_type(map: &Map<String, Value>, kind: &str) -> bool {
 #[allow(clippy::cast_precision_loss, reason = "2^53 is exact")]
 fn beyond_exact(value: &Value) -> bool {
     match value {
-        Value::Number(number) => number.as_f64().is_none_or(|n| n.abs() > MAX_NUMBER as f64)
-            || number.as_i64().is_some_and(|n| n.unsigned_abs() > MAX_NUMBER)
-            || number.as_u64().is_some_and(|n| n > MAX_NUMBER),
+        Value::Number(number) => {
+            number.as_f64().is_none_or(|n| n.abs() > MAX_NUMBER as f64)
+                || number.as_i64().is_some_and(|n| n.unsigned_abs() > MAX_NUMBER)
+                || number.as_u64().is_some_and(|n| n > MAX_NUMBER)
+        }
         Value::Array(items) => items.iter().any(beyond_exact),
         Value::Object(map) => map.values().any(beyond_exact),
         _ => false,
@@ -245,7 +334,12 @@ fn empty_cycle(source: &Value) -> Option<SchemaError> {
         while let Some(name) = open.pop() {
             if name == start {
                 let pointer = format!("/$defs/{}", escape(start));
-                return Some(error("schema.cycle", &pointer, "the definition refers to itself directly", "put a property or items between"));
+                return Some(error(
+                    "schema.cycle",
+                    &pointer,
+                    "the definition refers to itself directly",
+                    "put a property or items between",
+                ));
             }
             if seen.insert(name) {
                 open.extend(direct.get(name).into_iter().flatten());

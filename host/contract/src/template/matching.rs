@@ -135,16 +135,24 @@ pub fn request_url(text: &str) -> Result<Url, Denial> {
         return refuse("the URL is longer than 8,192 bytes", "send a shorter URL");
     }
     if text.contains('\\') || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return refuse("the URL contains a backslash, a space or a control character", "percent-encode it in the query; a path cannot hold it");
+        return refuse(
+            "the URL contains a backslash, a space or a control character",
+            "percent-encode it in the query; a path cannot hold it",
+        );
     }
     let Ok(url) = Url::parse(text) else {
         return refuse("the text is no absolute URL", "write https://host/path");
     };
-    if !matches!(url.scheme(), "http" | "https") || !text.get(..url.scheme().len() + 3).is_some_and(|s| s.ends_with("://")) {
+    // The parser takes `https:x` and `https:///x` for `https://x`; nobody who writes them means it.
+    let after_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    if !matches!(url.scheme(), "http" | "https") || after_scheme.is_none_or(|rest| rest.starts_with('/')) {
         return refuse("only http:// and https:// URLs can be requested", "write https://host/path");
     }
     if !plain(&url) || text.contains('#') {
-        return refuse("the URL contains user information or a fragment", "remove it; credentials are injected by the rule");
+        return refuse(
+            "the URL contains user information or a fragment",
+            "remove it; credentials are injected by the rule",
+        );
     }
     let written = text.split(['?']).next().unwrap_or(text);
     let dots = |segment: &str| {
@@ -152,7 +160,10 @@ pub fn request_url(text: &str) -> Result<Url, Denial> {
         decoded == b"." || decoded == b".."
     };
     if written.split('/').any(dots) || safe_segments(&url).is_none() {
-        return refuse("the path contains an empty segment, a dot segment or an encoded slash", "write the path plainly");
+        return refuse(
+            "the path contains an empty segment, a dot segment or an encoded slash",
+            "write the path plainly",
+        );
     }
     Ok(url)
 }

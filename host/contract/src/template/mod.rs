@@ -10,6 +10,8 @@ mod matching;
 mod origin;
 mod parse;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -62,9 +64,15 @@ enum Segment {
     Literal(String),
     Config(String),
     /// One segment beginning and ending so, with something between.
-    Any { prefix: String, name: String, suffix: String },
+    Any {
+        prefix: String,
+        name: String,
+        suffix: String,
+    },
     /// One or more segments; only at the end.
-    Rest { name: String },
+    Rest {
+        name: String,
+    },
 }
 
 impl fmt::Display for UrlTemplate {
@@ -145,9 +153,7 @@ impl Segment {
         match (self, other) {
             (Self::Literal(a), Self::Literal(b)) | (Self::Config(a), Self::Config(b)) => a == b,
             (Self::Any { prefix, suffix, .. }, Self::Literal(text))
-            | (Self::Literal(text), Self::Any { prefix, suffix, .. }) => {
-                matching::between(text, prefix, suffix)
-            }
+            | (Self::Literal(text), Self::Any { prefix, suffix, .. }) => matching::between(text, prefix, suffix),
             _ => true,
         }
     }

@@ -23,7 +23,9 @@ impl UrlTemplate {
                 '#' => ("a fragment is never sent", "remove it"),
                 '@' => ("user information is not part of a URL template", "use a key with `inject`"),
                 '%' => ("percent-encoding has no place in a template", "use a placeholder for this segment"),
-                c if !c.is_ascii() => ("a template is ASCII", "write the host in punycode (xn--...) and use a placeholder in the path"),
+                c if !c.is_ascii() => {
+                    ("a template is ASCII", "write the host in punycode (xn--...) and use a placeholder in the path")
+                }
                 _ => ("a character that no URL contains as it stands", "remove it"),
             };
             return Err(TemplateError::new("template.character", format!("{message} ({})", bad.escape_default()), fix));
@@ -86,7 +88,11 @@ fn parse_base(text: &str) -> Result<(Base, &str), TemplateError> {
     let port = port
         .map(|port| {
             part(port, is_port, || {
-                TemplateError::new("template.port", format!("`{port}` is no port"), "write a number from 1 to 65535 without leading zeros, or {config.name}")
+                TemplateError::new(
+                    "template.port",
+                    format!("`{port}` is no port"),
+                    "write a number from 1 to 65535 without leading zeros, or {config.name}",
+                )
             })
         })
         .transpose()?;
@@ -162,12 +168,20 @@ fn parse_path(path: &str) -> Result<(Vec<Segment>, bool), TemplateError> {
         if let Segment::Rest { .. } = segment
             && (at + 1 != texts.len() || trailing_slash)
         {
-            return Err(TemplateError::new("template.rest", format!("{text} is not at the end"), "write it last, without a slash after it"));
+            return Err(TemplateError::new(
+                "template.rest",
+                format!("{text} is not at the end"),
+                "write it last, without a slash after it",
+            ));
         }
         if let Segment::Any { name, .. } | Segment::Rest { name } = &segment
             && !names.insert(name.clone())
         {
-            return Err(TemplateError::new("template.duplicate", format!("{{{name}}} stands twice"), "give each placeholder its own name"));
+            return Err(TemplateError::new(
+                "template.duplicate",
+                format!("{{{name}}} stands twice"),
+                "give each placeholder its own name",
+            ));
         }
         segments.push(segment);
     }
@@ -179,7 +193,11 @@ fn parse_segment(text: &str) -> Result<Segment, TemplateError> {
         return name.map(Segment::Config);
     }
     let error = |message: String| {
-        TemplateError::new("template.segment", message, "write a literal, {name}, {name} with a literal before or after it, {config.name}, or {rest*} at the end")
+        TemplateError::new(
+            "template.segment",
+            message,
+            "write a literal, {name}, {name} with a literal before or after it, {config.name}, or {rest*} at the end",
+        )
     };
     let Some(open) = text.find('{') else {
         return match text {
@@ -189,7 +207,10 @@ fn parse_segment(text: &str) -> Result<Segment, TemplateError> {
             text => Ok(Segment::Literal(text.to_owned())),
         };
     };
-    let close = text.find('}').filter(|close| *close > open).ok_or_else(|| error(format!("`{text}` never closes its placeholder")))?;
+    let close = text
+        .find('}')
+        .filter(|close| *close > open)
+        .ok_or_else(|| error(format!("`{text}` never closes its placeholder")))?;
     let (prefix, inner, suffix) = (&text[..open], &text[open + 1..close], &text[close + 1..]);
     if prefix.contains('}') || suffix.contains(['{', '}']) {
         return Err(error(format!("`{text}` has more than one placeholder in a segment")));

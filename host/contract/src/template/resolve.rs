@@ -33,7 +33,11 @@ impl UrlTemplate {
 }
 
 fn misfit(name: &str, must: &str) -> TemplateError {
-    TemplateError::new("config.url-value", format!("the config value `{name}` does not fit into the URL: {must}"), format!("set `{name}` to {must}"))
+    TemplateError::new(
+        "config.url-value",
+        format!("the config value `{name}` does not fit into the URL: {must}"),
+        format!("set `{name}` to {must}"),
+    )
 }
 
 fn text(name: &str, config: &Value, must: &str) -> Result<String, TemplateError> {
@@ -67,10 +71,23 @@ fn written_origin(scheme: &Part, host: &[Part], port: Option<&Part>, config: &Va
         .collect::<Result<Vec<_>, _>>()?;
     let host = labels.join(".");
     let port = port
-        .map(|port| value(port, config, |p| p.parse::<u16>().is_ok_and(|n| n != 0 && n.to_string() == p), "a port from 1 to 65535"))
+        .map(|port| {
+            value(
+                port,
+                config,
+                |p| p.parse::<u16>().is_ok_and(|n| n != 0 && n.to_string() == p),
+                "a port from 1 to 65535",
+            )
+        })
         .transpose()?;
     let authority = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let odd = || TemplateError::new("config.url-value", "the config values make no host", "set them to labels of an ordinary host name");
+    let odd = || {
+        TemplateError::new(
+            "config.url-value",
+            "the config values make no host",
+            "set them to labels of an ordinary host name",
+        )
+    };
     let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| odd())?;
     let origin = Origin::of(&url).ok_or_else(odd)?;
     // A label such as 0x7f would be read as an address: the host must come back as written.
@@ -94,7 +111,11 @@ fn segment_value(name: &str, config: &Value) -> Result<String, TemplateError> {
     const MUST: &str = "one path segment without a slash";
     let text = text(name, config, MUST)?;
     let unfit = || misfit(name, MUST);
-    if text.is_empty() || matches!(text.as_str(), "." | "..") || text.contains(['/', '\\', '%']) || text.chars().any(char::is_control) {
+    if text.is_empty()
+        || matches!(text.as_str(), "." | "..")
+        || text.contains(['/', '\\', '%'])
+        || text.chars().any(char::is_control)
+    {
         return Err(unfit());
     }
     let mut url = Url::parse("https://x/").map_err(|_| unfit())?;

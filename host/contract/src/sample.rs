@@ -1,0 +1,218 @@
+//! Contracts that tests share.
+
+use serde_json::{Value, json};
+
+use crate::{
+    AuthorityRequest, Caller, Ceiling, Contract, Decision, Digest, Grant, InstallState, Installation, Principal, Role,
+    authority,
+};
+
+/// The example every reader of the format sees first, its schemas filled in.
+pub(crate) const STRIPE: &str = r#"contract = 1
+[plugin]
+id = "stripe"            # kebab-case, unique per publisher
+version = "0.1.0"        # semver
+kind = "connector"       # or "action"
+title = "Stripe"
+summary = "Look up charges and refund them."
+publisher = "opsiq"
+
+[[key]]
+name = "api-key"
+purpose = "Authenticates calls to the Stripe API."
+use = ["inject"]         # inject | sign | verify | derive; never "read"
+
+[[key]]
+name = "webhook-secret"
+purpose = "Checks that events come from Stripe."
+use = ["verify"]
+
+[[http]]
+name = "refunds"
+methods = ["POST"]
+url = "https://api.stripe.com/v1/refunds"       # a URL template; {segment} matches one path segment, {rest*} the rest
+query = ["expand"]       # the query names allowed; absent means none
+inject = { header = "authorization", value = "Bearer {api-key}" }
+request-max = "64KiB"
+response-max = "1MiB"
+
+[[action]]
+name = "refund-charge"
+title = "Refund a charge"
+effect = "risky-write"   # read | write | risky-write
+scope = "refunds:create" # what an API client or an agent must hold
+roles = ["owner", "admin"]
+http = ["refunds"]
+keys = []                # keys it may open itself; injected ones come with the rule
+preview = "Refund {amount} {currency} of charge {charge}"
+[action.params]          # JSON Schema 2020-12; objects are closed unless they say otherwise
+type = "object"
+required = ["charge", "amount", "currency"]
+[action.params.properties]
+charge = { type = "string", pattern = "^ch_[A-Za-z0-9]{1,64}$" }
+amount = { type = "integer", minimum = 1 }
+currency = { enum = ["eur", "usd"] }
+note = { type = "string", maxLength = 200, x-opsiq = "pii" }
+[action.result]
+type = "object"
+required = ["refund"]
+properties = { refund = { type = "string" } }
+
+[[webhook]]
+name = "events"
+scheme = "stripe"        # standard | stripe | github | shopify | slack | a recipe spelled out as data
+key = "webhook-secret"
+
+[[audit]]
+event = "refund.created"
+
+[kv]
+max = "1MiB"
+
+[config]                 # JSON Schema of what the tenant may set; usable in URL templates as {config.name}
+type = "object"
+properties = { region = { type = "string" } }
+[limits]                 # memory, time, fuel, host calls, egress bytes; in force: min(contract or default, ceiling); a ceiling may exceed the defaults
+memory = "32MiB"
+cpu = "100ms"
+"#;
+
+/// A connector to a tenant's own endpoint: every effect, an origin from the config, signing and injecting keys.
+pub(crate) const SHOP: &str = r#"contract = 1
+[plugin]
+id = "shop"
+version = "1.2.3"
+kind = "connector"
+title = "Shop"
+summary = "Orders of a shop."
+publisher = "acme"
+
+[[key]]
+name = "signer"
+purpose = "Signs requests."
+use = ["sign"]
+
+[[key]]
+name = "token"
+purpose = "Authenticates requests."
+use = ["inject"]
+
+[[http]]
+name = "read-orders"
+methods = ["GET"]
+url = "{config.base-url}/orders/{id}"
+inject = { header = "authorization", value = "Bearer {token}" }
+
+[[http]]
+name = "search"
+methods = ["POST"]
+url = "https://search.example.com/v1/query"
+safe = true
+
+[[http]]
+name = "change-orders"
+methods = ["POST", "DELETE"]
+url = "{config.base-url}/orders/{id}/{rest*}"
+query = ["force"]
+
+[[action]]
+name = "get-order"
+title = "Get an order"
+effect = "read"
+scope = "orders:read"
+roles = ["owner", "admin", "support"]
+http = ["read-orders"]
+[action.params]
+type = "object"
+required = ["id"]
+properties = { id = { type = "string", maxLength = 40 } }
+[action.result]
+type = "object"
+additionalProperties = true
+
+[[action]]
+name = "find-orders"
+title = "Find orders"
+effect = "read"
+scope = "orders:read"
+roles = ["owner", "admin", "support"]
+http = ["search"]
+result = { type = "array", items = { type = "string" } }
+
+[[action]]
+name = "note-order"
+title = "Put a note on an order"
+effect = "write"
+scope = "orders:write"
+roles = ["owner", "admin"]
+http = ["read-orders", "change-orders"]
+keys = ["signer"]
+preview = "Note {note} on {id}"
+[action.params]
+type = "object"
+required = ["id", "note"]
+properties = { id = { type = "string", x-opsiq = "subject" }, note = { type = "string" } }
+[action.result]
+type = "null"
+
+[[audit]]
+event = "order.noted"
+
+[kv]
+max = "64KiB"
+
+[config]
+type = "object"
+required = ["base-url"]
+properties = { base-url = { type = "string" } }
+"#;
+
+pub(crate) fn stripe() -> Contract {
+    Contract::parse_toml(STRIPE).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+pub(crate) fn shop() -> Contract {
+    Contract::parse_toml(SHOP).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+pub(crate) fn shop_config() -> Value {
+    json!({ "base-url": "https://shop.example.com/api" })
+}
+
+pub(crate) fn person(role: Role) -> Caller {
+    Caller { principal: Principal::User { name: "alice".to_owned() }, role, scopes: None }
+}
+
+/// A full installation of `contract`.
+pub(crate) fn installed(contract: &Contract, config: Value) -> Installation {
+    let digest = Digest::of(b"component");
+    Installation {
+        tenant: "acme".parse().unwrap(),
+        id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+        name: "shop-de".to_owned(),
+        plugin: contract.plugin_ref(),
+        digest,
+        state: InstallState::Enabled,
+        revision: 1,
+        grant: Grant::all(contract, digest, &config).unwrap(),
+        config,
+    }
+}
+
+/// Asks for the decision on one action.
+pub(crate) fn ask(
+    contract: &Contract,
+    installation: &Installation,
+    ceiling: &Ceiling,
+    caller: &Caller,
+    action: &str,
+) -> Decision {
+    authority(&AuthorityRequest {
+        installation,
+        contract,
+        ceiling,
+        caller,
+        action,
+        invocation: "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap(),
+    })
+}
