@@ -122,8 +122,7 @@ impl StoreError {
         match error {
             sqlx::Error::RowNotFound => Self::NotFound { what },
             sqlx::Error::Database(error) => match error.kind() {
-                ErrorKind::UniqueViolation => Self::Conflict { what },
-                ErrorKind::ForeignKeyViolation => Self::Conflict { what },
+                ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => Self::Conflict { what },
                 _ => Self::of_code(what, error.code().as_deref()),
             },
             sqlx::Error::Io(error) => Self::of_io("reaching the database", error),
@@ -135,7 +134,7 @@ impl StoreError {
         }
     }
 
-    /// By SQLite's extended result code, whose low byte is the class (<https://sqlite.org/rescode.html>).
+    /// By `SQLite`'s extended result code, whose low byte is the class (<https://sqlite.org/rescode.html>).
     fn of_code(what: &'static str, code: Option<&str>) -> Self {
         let class = code.and_then(|code| code.parse::<u32>().ok()).map_or(0, |code| code & 0xff);
         match class {

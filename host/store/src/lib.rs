@@ -6,8 +6,8 @@
 //! - Reads go to a pool, writes through one [`WriteTx`] at a time, so that many changes share one `fsync` and a
 //!   change commits together with its audit entries or not at all.
 //! - Wrapped keys are in a database of their own (`keys.db`), so that they can be backed up, and destroyed, apart.
-//! - The statements keep to what SQLite and PostgreSQL share, and types here name no engine, so PostgreSQL can stand
-//!   behind them without a change for callers.
+//! - The statements keep to what `SQLite` and `PostgreSQL` share, and types here name no engine, so another
+//!   engine can stand behind them without a change for callers.
 //!
 //! Fails closed: a failed write leaves the transaction unusable until it is rolled back, a full or broken disk is
 //! [`StoreError::Unavailable`] and nothing was written, a second process is refused by the lock, a directory others can

@@ -1,6 +1,6 @@
 //! The one writer and its transactions.
 //!
-//! Why one: SQLite has one writer anyway, and audit entries of many callers must share one commit. After trouble in the
+//! Why one: `SQLite` has one writer anyway, and audit entries of many callers must share one commit. After trouble in the
 //! middle of a transaction the engine may already have rolled it back, and a further statement would then commit on its
 //! own; so a transaction that met trouble refuses every further statement and its commit, and the next one starts by
 //! rolling back or reconnecting. That is also how the host recovers once a full disk has space again.

@@ -6,11 +6,15 @@
 
 use aes_gcm::aead::AeadInOut as _;
 use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
-use aes_gcm::aes::{Aes256, Block};
-use aes_gcm::{Aes256Gcm, KeyInit as _};
+use aes_gcm::aes::cipher::consts::U12;
+use aes_gcm::aes::{Aes256Enc, Block};
+use aes_gcm::{AesGcm, KeyInit as _};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+/// GCM only ever encrypts blocks, so the schedule for decrypting is not made.
+type Aes256Gcm = AesGcm<Aes256Enc, U12>;
 
 /// Bytes of every symmetric key here.
 pub(crate) const KEY: usize = 32;
@@ -20,10 +24,28 @@ pub(crate) const TAG: usize = 16;
 pub(crate) const XNONCE: usize = 24;
 
 /// The bytes did not authenticate.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unauthentic;
 
-/// A key on the heap, wiped on drop.
-pub(crate) type KeyBytes = Box<Zeroizing<[u8; KEY]>>;
+/// A key, wiped on drop. On the heap, so that moving it leaves no copy behind.
+pub(crate) struct KeyBytes(Box<Zeroizing<[u8; KEY]>>);
+
+impl KeyBytes {
+    /// Room for a key, filled by `fill`.
+    pub(crate) fn filled(fill: impl FnOnce(&mut [u8; KEY])) -> Self {
+        let mut key = Box::new(Zeroizing::new([0; KEY]));
+        fill(&mut key);
+        Self(key)
+    }
+}
+
+impl std::ops::Deref for KeyBytes {
+    type Target = [u8; KEY];
+
+    fn deref(&self) -> &[u8; KEY] {
+        &self.0
+    }
+}
 
 /// Fills `out` with random bytes of the operating system.
 ///
@@ -31,13 +53,6 @@ pub(crate) type KeyBytes = Box<Zeroizing<[u8; KEY]>>;
 /// When the operating system has no random source: nothing could be sealed safely, so nothing may go on.
 pub(crate) fn random(out: &mut [u8]) {
     getrandom::fill(out).expect("the operating system gives random bytes");
-}
-
-/// A new random key.
-pub(crate) fn random_key() -> KeyBytes {
-    let mut key = Box::new(Zeroizing::new([0; KEY]));
-    random(key.as_mut_slice());
-    key
 }
 
 /// HKDF-SHA256 (RFC 5869) of `key` without salt; the info is `labels`, each length-prefixed.
@@ -50,36 +65,48 @@ pub(crate) fn derive_into(key: &[u8], labels: &[&str], out: &mut [u8]) {
 
 /// As [`derive_into`], a whole key.
 pub(crate) fn derive_key(key: &[u8], labels: &[&str]) -> KeyBytes {
-    let mut out = Box::new(Zeroizing::new([0; KEY]));
-    derive_into(key, labels, out.as_mut_slice());
-    out
+    KeyBytes::filled(|out| derive_into(key, labels, out))
+}
+
+/// AES-256-GCM (NIST SP 800-38D) in place.
+fn encrypt(cipher: &Aes256Gcm, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
+    cipher
+        .encrypt_inout_detached(nonce.into(), aad, buffer.into())
+        .expect("keys and values are far shorter than 64 GiB")
+        .into()
+}
+
+/// Undoes [`encrypt`] in place; untouched when unauthentic.
+fn decrypt(
+    cipher: &Aes256Gcm,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    buffer: &mut [u8],
+    tag: &[u8; TAG],
+) -> Result<(), Unauthentic> {
+    cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).map_err(|_| Unauthentic)
 }
 
 /// Encrypts `buffer` in place under a key that is never used again, so the nonce may be constant.
 pub(crate) fn seal_once(key: &[u8; KEY], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
-    Aes256Gcm::new(key.into())
-        .encrypt_inout_detached(&[0; 12].into(), aad, buffer.into())
-        .expect("values are far shorter than 64 GiB")
-        .into()
+    encrypt(&Aes256Gcm::new(key.into()), &[0; 12], aad, buffer)
 }
 
 /// Decrypts what [`seal_once`] made, in place.
 pub(crate) fn open_once(key: &[u8; KEY], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<(), Unauthentic> {
-    Aes256Gcm::new(key.into())
-        .decrypt_inout_detached(&[0; 12].into(), aad, buffer.into(), tag.into())
-        .map_err(|_| Unauthentic)
+    decrypt(&Aes256Gcm::new(key.into()), &[0; 12], aad, buffer, tag)
 }
 
 /// XAES-256-GCM (C2SP) under one long-lived key, its schedule and subkey kept ready.
 pub(crate) struct KeyWrap {
-    aes: Aes256,
+    aes: Aes256Enc,
     subkey: Zeroizing<[u8; 16]>,
 }
 
 impl KeyWrap {
     /// A wrapper under `key`.
     pub(crate) fn new(key: &[u8; KEY]) -> Self {
-        let aes = Aes256::new(key.into());
+        let aes = Aes256Enc::new(key.into());
         let mut block = Block::default();
         aes.encrypt_block(&mut block);
         // CMAC's first subkey: doubling in GF(2¹²⁸) (NIST SP 800-38B §6.1)
@@ -111,10 +138,7 @@ impl KeyWrap {
     /// Encrypts `buffer` in place.
     pub(crate) fn seal(&self, nonce: &[u8; XNONCE], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
         let (cipher, nonce) = self.message(nonce);
-        cipher
-            .encrypt_inout_detached(&nonce.into(), aad, buffer.into())
-            .expect("keys are far shorter than 64 GiB")
-            .into()
+        encrypt(&cipher, &nonce, aad, buffer)
     }
 
     /// Decrypts `buffer` in place; untouched when unauthentic.
@@ -126,7 +150,7 @@ impl KeyWrap {
         tag: &[u8; TAG],
     ) -> Result<(), Unauthentic> {
         let (cipher, nonce) = self.message(nonce);
-        cipher.decrypt_inout_detached(&nonce.into(), aad, buffer.into(), tag.into()).map_err(|_| Unauthentic)
+        decrypt(&cipher, &nonce, aad, buffer, tag)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::cipher::{KEY, KeyBytes, KeyWrap, derive_into, derive_key, random_key};
+use crate::cipher::{KEY, KeyBytes, KeyWrap, derive_into, derive_key, random};
 use crate::{KeyId, VaultError};
 
 /// What the text form begins with; the number is its version.
@@ -19,7 +19,7 @@ pub struct RootKey(KeyBytes);
 impl RootKey {
     /// A new random root key.
     pub fn generate() -> Self {
-        Self(random_key())
+        Self(KeyBytes::filled(|key| random(key)))
     }
 
     /// Reads the text form: `opsiq-root-1-`, 64 hex digits, `-`, and 8 digits of checksum, so that a text cut off,
@@ -43,9 +43,10 @@ impl RootKey {
                 PREFIX.len() + whole
             )));
         }
-        let mut key = Box::new(Zeroizing::new([0; KEY]));
         let (digits, check) = body.split_once('-').ok_or_else(|| wrong("its parts are not separated by -"))?;
-        hex::decode_to_slice(digits, key.as_mut_slice()).map_err(|_| wrong("it is not written in hex digits"))?;
+        let mut decoded = Ok(());
+        let key = KeyBytes::filled(|key| decoded = hex::decode_to_slice(digits, key));
+        decoded.map_err(|_| wrong("it is not written in hex digits"))?;
         if check != checksum(&key) {
             return Err(wrong("its checksum does not match: a digit was changed"));
         }

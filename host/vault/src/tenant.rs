@@ -174,10 +174,13 @@ impl TenantVault {
     fn unwrap_key(&self, parts: &Parts<'_>) -> Result<KeyBytes, Tampering> {
         let live = self.0.keys.iter().rev().find(|k| k.id == parts.key_id);
         let live = live.ok_or(Tampering::ForeignKey(parts.key_id))?;
-        let mut key = Box::new(Zeroizing::new(*parts.wrapped));
-        live.wrap
-            .open(parts.nonce, &self.wrap_data(parts.header), key.as_mut_slice(), parts.wrapped_tag)
-            .map_err(|_| Tampering::Changed)?;
+        let aad = self.wrap_data(parts.header);
+        let mut opened = Ok(());
+        let key = KeyBytes::filled(|key| {
+            *key = *parts.wrapped;
+            opened = live.wrap.open(parts.nonce, &aad, key, parts.wrapped_tag);
+        });
+        opened.map_err(|_| Tampering::Changed)?;
         Ok(key)
     }
 

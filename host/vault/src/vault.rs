@@ -72,7 +72,7 @@ impl Vault {
         Ok(self.wrap_tenant(tenant, newest.generation() + 1, &secrets))
     }
 
-    fn wrap_tenant(&self, tenant: &TenantId, generation: u32, secrets: &Box<Zeroizing<[u8; 2 * KEY]>>) -> WrappedKey {
+    fn wrap_tenant(&self, tenant: &TenantId, generation: u32, secrets: &Zeroizing<[u8; 2 * KEY]>) -> WrappedKey {
         let id = KeyId::of("tenant", &secrets[..KEY]);
         WrappedKey::wrap(&self.wrap, self.root, tenant.as_ref(), generation, id, secrets)
     }

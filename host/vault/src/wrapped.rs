@@ -37,7 +37,7 @@ impl WrappedKey {
         tenant: &str,
         generation: u32,
         id: KeyId,
-        secrets: &Box<Zeroizing<[u8; TENANT_SECRETS]>>,
+        secrets: &Zeroizing<[u8; TENANT_SECRETS]>,
     ) -> Self {
         Self(Stored::wrap(wrap, TENANT_KEY, root, tenant, generation, id, secrets))
     }
@@ -80,7 +80,7 @@ impl WrappedKey {
 }
 
 impl KeyCheck {
-    pub(crate) fn wrap(wrap: &KeyWrap, root: KeyId, id: KeyId, secrets: &Box<Zeroizing<[u8; HOST_SECRETS]>>) -> Self {
+    pub(crate) fn wrap(wrap: &KeyWrap, root: KeyId, id: KeyId, secrets: &Zeroizing<[u8; HOST_SECRETS]>) -> Self {
         Self(Stored::wrap(wrap, HOST_KEYS, root, "", 1, id, secrets))
     }
 
@@ -136,7 +136,7 @@ impl<const N: usize> Stored<N> {
         tenant: &str,
         generation: u32,
         id: KeyId,
-        secrets: &Box<Zeroizing<[u8; N]>>,
+        secrets: &Zeroizing<[u8; N]>,
     ) -> Self {
         let mut bytes = Vec::with_capacity(Self::LEN);
         bytes.extend_from_slice(&[FORMAT, kind]);
