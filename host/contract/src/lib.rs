@@ -15,6 +15,7 @@ mod ceiling;
 mod choose;
 #[cfg(test)]
 mod choose_tests;
+pub mod component;
 mod confirm;
 mod denial;
 mod digest;
