@@ -1,0 +1,391 @@
+//! The one task that appends: one transaction and one `fsync` for all that is waiting.
+//!
+//! While a commit is on its way to the disk, requests gather; the next commit takes them all. There is no delay by design:
+//! a lone caller waits for its own commit alone. Callers seal and hash in their own tasks; here remain the leaf hash, the tree
+//! and the statements.
+//!
+//! After a failed commit memory may be ahead of the disk or, if the commit failed in its last step, behind it. So every end of
+//! a log is forgotten and read again before the next entry, and intents of that batch that turn out durable are closed as
+//! interrupted. Numbers therefore have no gap, whatever failed.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opsiq_store::{Store, WriteTx};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::time::Instant;
+
+use crate::content::prepare;
+use crate::draft::field;
+use crate::error::{AuditError, OpError};
+use crate::head::Heads;
+use crate::journal::{Interruptions, Vaults};
+use crate::key::CheckpointKey;
+use crate::kind::Kind;
+use crate::log::Log;
+use crate::op;
+use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
+use crate::request::{Done, Part, Request};
+use crate::stage::Stage;
+
+/// Most requests of one transaction.
+const BATCH: usize = 1024;
+/// Most checkpoints signed in one transaction, so that a thousand busy tenants delay nobody by more than a few milliseconds.
+const CHECKPOINTS: usize = 64;
+/// How often a log that grows is signed.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How soon interruptions that could not be written are tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What the task owns.
+pub(crate) struct Committer {
+    pub(crate) store: Arc<Store>,
+    pub(crate) vaults: Arc<dyn Vaults>,
+    pub(crate) interruptions: Arc<dyn Interruptions>,
+    pub(crate) key: CheckpointKey,
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) abandoned: UnboundedReceiver<Abandoned>,
+    pub(crate) abandonments: Abandonments,
+    pub(crate) state: State,
+}
+
+/// What it remembers between commits.
+pub(crate) struct State {
+    heads: Heads,
+    /// Logs with entries that no checkpoint covers.
+    dirty: BTreeSet<Log>,
+    /// When the next of them are signed, and which was the last.
+    checkpoint_at: Instant,
+    turn: Option<Log>,
+    /// Interruptions still to be written.
+    pending: Vec<Request>,
+    /// Intents of a commit whose end is not known, with the size of their log before it.
+    unsure: Vec<(u64, Call)>,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            heads: Heads::default(),
+            dirty: BTreeSet::new(),
+            checkpoint_at: Instant::now(),
+            turn: None,
+            pending: Vec::new(),
+            unsure: Vec::new(),
+        }
+    }
+}
+
+impl Committer {
+    /// Works until every journal is dropped or one asks to close.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let mut batch = Vec::new();
+            let mut open = true;
+            let wake = self.wake();
+            tokio::select! {
+                received = self.requests.recv_many(&mut batch, BATCH) => open = received > 0,
+                Some(abandoned) = self.abandoned.recv() => self.interrupt(abandoned).await,
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+            if batch.iter().any(|request| matches!(request.part, Part::Close)) {
+                self.requests.close();
+                while self.requests.recv_many(&mut batch, BATCH).await > 0 {}
+                open = false;
+            }
+            while let Ok(abandoned) = self.abandoned.try_recv() {
+                self.interrupt(abandoned).await;
+            }
+            self.commit(batch, !open).await;
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// When there is something to do although nobody asks.
+    fn wake(&self) -> Option<Instant> {
+        let retry = !self.state.pending.is_empty() || !self.state.unsure.is_empty();
+        let checkpoint = (!self.state.dirty.is_empty()).then_some(self.state.checkpoint_at);
+        retry.then(|| Instant::now() + RETRY).into_iter().chain(checkpoint).min()
+    }
+
+    /// Makes a call that ended without an outcome a record to be written.
+    async fn interrupt(&mut self, abandoned: Abandoned) {
+        let Abandoned { call, why } = abandoned;
+        let mut draft = call.about.clone();
+        draft.kind = Kind::Interrupted;
+        draft.set_missing(field::OUTCOME, "interrupted".to_owned());
+        draft.set_missing(field::DETAIL, why.to_owned());
+        call.complete(&mut draft);
+        let prepared = match self.vaults.vault(&call.log).await {
+            Ok(vault) => prepare(draft, &vault),
+            Err(error) => Err(error),
+        };
+        match prepared {
+            Ok(entry) => {
+                let log = call.log.clone();
+                self.state.pending.push(Request::new(log, vec![entry], None, Part::Interruption(call)));
+            }
+            // The open intent stays on disk, so the next start reports the call.
+            Err(error) => {
+                self.abandonments.done();
+                tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption cannot be sealed");
+            }
+        }
+    }
+
+    /// Writes a batch; every request is answered when this returns, except interruptions, which stay pending until written.
+    async fn commit(&mut self, batch: Vec<Request>, last: bool) {
+        let mut batch: Vec<Request> = self.state.pending.drain(..).chain(batch).collect();
+        batch.retain(|request| !request.is_forsaken());
+        let mut stage = Stage::new(Timestamp::now().as_millisecond());
+        let mut committing = false;
+        let due = self.due(last);
+        match self.attempt(&mut batch, &mut stage, &mut committing, due.clone(), last).await {
+            Ok(()) => self.finish(batch, stage, &due),
+            Err(error) => self.fail(batch, &stage, committing, &error),
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: &mut [Request],
+        stage: &mut Stage,
+        committing: &mut bool,
+        mut due: BTreeSet<Log>,
+        last: bool,
+    ) -> Result<(), AuditError> {
+        self.settle().await?;
+        for request in batch.iter_mut().filter(|request| !matches!(request.part, Part::Close)) {
+            match self.state.heads.get(&self.store, &self.key, &request.log).await {
+                Ok(_) => {}
+                Err(error @ AuditError::Tampered { .. }) => request.refused = Some(error),
+                Err(error) => return Err(AuditError::unavailable(error)),
+            }
+        }
+        let idle = batch.iter().all(|request| request.refused.is_some() || matches!(request.part, Part::Close));
+        if idle && due.is_empty() {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.store);
+        let mut tx = store.begin().await.map_err(AuditError::unavailable)?;
+        for request in batch.iter_mut().filter(|request| request.refused.is_none()) {
+            self.take(request, &mut tx, stage).await?;
+        }
+        if last {
+            due.extend(stage.heads.keys().cloned());
+        }
+        for log in due {
+            match self.state.heads.get(&self.store, &self.key, &log).await {
+                Ok(head) => drop(stage.sign(&self.key, &log, head)),
+                Err(error @ AuditError::Tampered { .. }) => {
+                    tracing::error!(%log, %error, "a log is not signed any more");
+                    self.state.dirty.remove(&log);
+                }
+                Err(error) => return Err(AuditError::unavailable(error)),
+            }
+        }
+        if stage.is_empty() && batch.iter().all(|request| request.refused.is_some() || !request.changes) {
+            tx.rollback().await;
+            return Ok(());
+        }
+        tx.audit_append(&stage.rows).await.map_err(AuditError::unavailable)?;
+        tx.open_intents_insert(&stage.opened).await.map_err(AuditError::unavailable)?;
+        for checkpoint in &stage.checkpoints {
+            tx.checkpoint_put(checkpoint).await.map_err(AuditError::unavailable)?;
+        }
+        // Who was told "unavailable" meanwhile must not find the change made.
+        if batch.iter().any(|request| request.changes && request.refused.is_none() && request.is_forsaken()) {
+            tx.rollback().await;
+            return Err(AuditError::unavailable("the disk answered too late"));
+        }
+        *committing = true;
+        tx.commit().await.map_err(AuditError::unavailable)
+    }
+
+    /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.
+    async fn take(&mut self, request: &mut Request, tx: &mut WriteTx<'_>, stage: &mut Stage) -> Result<(), AuditError> {
+        if let Some(change) = request.change.take()
+            && let Err(error) = op::run(change, tx).await?
+        {
+            request.refused = Some(AuditError::Operation(error));
+            return Ok(());
+        }
+        match &request.part {
+            Part::Outcome(open) => {
+                if let Some(call) = open.call().filter(|call| call.intent) {
+                    remove(tx, call).await?;
+                }
+            }
+            // One that has an outcome by now was not interrupted.
+            Part::Interruption(call) if call.intent => {
+                if !remove(tx, call).await? {
+                    return Ok(());
+                }
+                let interruptions = Arc::clone(&self.interruptions);
+                close_elsewhere(interruptions, call, tx).await?;
+            }
+            Part::Close => return Ok(()),
+            _ => {}
+        }
+        let known = self.state.heads.get(&self.store, &self.key, &request.log).await?;
+        for entry in &request.entries {
+            let seq = stage.append(&request.log, known, entry);
+            if let Part::Intent(call) = &request.part {
+                stage.opened.push(opsiq_store::OpenIntentRow {
+                    log: call.log.column().to_owned(),
+                    invocation: call.invocation.clone(),
+                    seq,
+                });
+            }
+        }
+        if let Part::Head = request.part {
+            request.signed = Some(stage.sign(&self.key, &request.log, known));
+        }
+        Ok(())
+    }
+
+    /// Finds out how the last commit ended, if that is not known, and closes the intents it left open.
+    async fn settle(&mut self) -> Result<(), AuditError> {
+        while let Some((size, call)) = self.state.unsure.pop() {
+            match self.state.heads.get(&self.store, &self.key, &call.log).await {
+                Ok(head) if head.size() > size => self.abandonments.send(call, "the log could not be written"),
+                Ok(_) | Err(AuditError::Tampered { .. }) => {}
+                Err(error) => {
+                    self.state.unsure.push((size, call));
+                    return Err(AuditError::unavailable(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The logs to be signed now. Each has its turn, however many there are.
+    fn due(&self, last: bool) -> BTreeSet<Log> {
+        let State { dirty, turn, checkpoint_at, .. } = &self.state;
+        if last {
+            return dirty.clone();
+        }
+        if Instant::now() < *checkpoint_at {
+            return BTreeSet::new();
+        }
+        let after = (turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        dirty.range::<Log, _>(after).chain(dirty).take(CHECKPOINTS).cloned().collect()
+    }
+
+    /// Everything is durable: take over the new ends and answer.
+    fn finish(&mut self, batch: Vec<Request>, stage: Stage, signed: &BTreeSet<Log>) {
+        for (log, head) in &stage.heads {
+            if !head.is_dirty() {
+                self.state.dirty.remove(log);
+                continue;
+            }
+            if self.state.dirty.is_empty() {
+                // The first entry after a pause is signed when it has had time to get company.
+                self.state.checkpoint_at = self.state.checkpoint_at.max(Instant::now() + CHECKPOINT_EVERY);
+            }
+            self.state.dirty.insert(log.clone());
+        }
+        if let Some(log) = signed.last() {
+            // So that all that are dirty have their turn within the period.
+            let (done, rest) = (signed.len(), self.state.dirty.len());
+            self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY.mul_f64(done as f64 / (done + rest) as f64);
+            self.state.turn = Some(log.clone());
+        }
+        self.state.heads.accept(stage.heads);
+        for request in batch {
+            let Request { part, reply, refused, signed, .. } = request;
+            let answer = match (part, refused) {
+                (Part::Interruption(call), Some(error)) => {
+                    tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is refused");
+                    self.abandonments.done();
+                    Err(error)
+                }
+                (Part::Outcome(mut open), Some(error)) => {
+                    open.abandon("the outcome could not be recorded");
+                    Err(error)
+                }
+                (_, Some(error)) => Err(error),
+                (Part::Intent(call), None) => {
+                    let permit = Permit::new(call.invocation.clone(), true);
+                    Ok(Done::Started(permit, Open::new(call, self.abandonments.clone())))
+                }
+                (Part::Outcome(open), None) => {
+                    open.discharge();
+                    Ok(Done::Recorded)
+                }
+                (Part::Interruption(_), None) => {
+                    self.abandonments.done();
+                    Ok(Done::Recorded)
+                }
+                (Part::Plain | Part::Close, None) => Ok(Done::Recorded),
+                (Part::Head, None) => {
+                    signed.map(Done::Head).ok_or_else(|| AuditError::unavailable("the head was not signed"))
+                }
+            };
+            Request::answer(reply, answer);
+        }
+    }
+
+    /// Nothing was written, or nobody knows: forget the ends, answer everybody, keep what must still be recorded.
+    fn fail(&mut self, batch: Vec<Request>, stage: &Stage, committing: bool, error: &AuditError) {
+        tracing::error!(%error, entries = stage.rows.len(), "audit entries were not written");
+        self.state.heads.forget();
+        self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
+        let staged = |call: &Call| {
+            let is =
+                |row: &&opsiq_store::OpenIntentRow| row.invocation == call.invocation && row.log == call.log.column();
+            stage.opened.iter().find(is).map(|row| row.seq)
+        };
+        for mut request in batch {
+            let answer = Err(request.refused.take().unwrap_or_else(|| error.clone()));
+            let reply = request.reply.take();
+            match request.part {
+                Part::Interruption(_) => self.state.pending.push(request),
+                // What the plugin did is known; that nobody was told is what the entry's kind says.
+                Part::Outcome(mut open) => {
+                    if let Some(call) = open.take_intent() {
+                        for entry in request.entries.iter_mut().filter(|entry| entry.kind.ends()) {
+                            entry.kind = Kind::Interrupted;
+                        }
+                        self.abandonments.more();
+                        self.state.pending.push(Request { part: Part::Interruption(call), ..request });
+                    } else {
+                        open.abandon("the outcome could not be recorded");
+                    }
+                }
+                Part::Intent(call) if committing => {
+                    if let Some(seq) = staged(&call) {
+                        self.state.unsure.push((seq, call));
+                    }
+                }
+                _ => {}
+            }
+            Request::answer(reply, answer);
+        }
+    }
+}
+
+async fn remove(tx: &mut WriteTx<'_>, call: &Call) -> Result<bool, AuditError> {
+    tx.open_intent_remove(call.log.column(), &call.invocation).await.map_err(AuditError::unavailable)
+}
+
+/// Lets what else waits for the outcome of an interrupted call know, in the same transaction.
+async fn close_elsewhere(
+    interruptions: Arc<dyn Interruptions>,
+    call: &Call,
+    tx: &mut WriteTx<'_>,
+) -> Result<(), AuditError> {
+    let (log, invocation) = (call.log.clone(), call.invocation.clone());
+    let change: op::Change =
+        Box::new(move |tx| Box::pin(async move { interruptions.close(tx, &log, &invocation).await }));
+    if let Err(error) = op::run(change, tx).await? {
+        let error: OpError = error;
+        tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is recorded in the log alone");
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Entries as a person reads them: newest first, opened, with what is hidden marked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use opsiq_contract::InvocationId;
+use opsiq_store::AuditRow;
+use opsiq_vault::TenantVault;
+use serde::{Serialize, Serializer};
+
+use crate::content::{self, Content};
+use crate::draft::field;
+use crate::error::AuditError;
+use crate::journal::Journal;
+use crate::kind::Kind;
+use crate::log::Log;
+use crate::rows;
+
+/// Rows read at a time.
+const PAGE: u64 = 128;
+/// Most rows opened in search of matches before a page is given back short.
+const SEARCH: u64 = 16_384;
+
+/// Which entries to list.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only this invocation.
+    pub invocation: Option<InvocationId>,
+    /// Only entries with a lower number: [`Page::next`] of the page before.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some entries, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<View>,
+    /// Where to go on, as [`Filter::before`]; `None` at the beginning of the log. A page may be short, even empty, and have
+    /// a next: a search gives back what it found after 16,384 entries.
+    pub next: Option<u64>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Its number, from 0.
+    pub seq: u64,
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// Whether the clock stood before the previous entry's time.
+    pub clock_held: bool,
+    /// What it is about.
+    pub kind: Kind,
+    /// The call it belongs to.
+    pub invocation: Option<InvocationId>,
+    /// Its fields.
+    pub fields: BTreeMap<String, Shown>,
+}
+
+/// The value of a field in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The value.
+    Text(String),
+    /// A value that lists do not show.
+    Hidden,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(text) => text,
+            Self::Hidden => "[sealed]",
+        })
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Journal {
+    /// Lists entries of a log. Each is checked against its leaf and its commitments. Reading is itself to be recorded: the caller
+    /// does so, before.
+    ///
+    /// # Errors
+    /// [`AuditError::Tampered`] at the first entry that is not what was recorded; [`AuditError::Store`], [`AuditError::Vault`].
+    pub async fn list(&self, log: &Log, filter: &Filter) -> Result<Page, AuditError> {
+        let shared = self.shared();
+        let vault = shared.vaults.vault(log).await?;
+        let end = filter.before.unwrap_or(u64::MAX);
+        let mut entries = Vec::new();
+        if let Some(invocation) = &filter.invocation {
+            let rows = shared.store.audit_of::<Content>(log.column(), invocation).await?;
+            let mut rows = rows.iter().rev().filter(|row| row.seq < end);
+            let next = take(&mut rows, log, &vault, filter, &mut entries)?;
+            return Ok(Page { entries, next: next.filter(|_| rows.next().is_some()) });
+        }
+        let last = shared.store.audit_last::<Content>(log.column()).await?;
+        let mut end = last.map_or(0, |row| row.seq + 1).min(end);
+        let stop = end.saturating_sub(SEARCH);
+        while end > stop {
+            let first = end.saturating_sub(PAGE);
+            let limit = u32::try_from(end - first).unwrap_or(u32::MAX);
+            let rows = shared.store.audit_page::<Content>(log.column(), first, limit).await?;
+            if !rows.iter().map(|row| row.seq).eq(first..end) {
+                let missing = (first..end).zip(&rows).find(|(seq, row)| *seq != row.seq);
+                let seq = missing.map_or(first + rows.len() as u64, |(seq, _)| seq);
+                return Err(AuditError::tampered(seq, "it is missing"));
+            }
+            if let Some(next) = take(&mut rows.iter().rev(), log, &vault, filter, &mut entries)? {
+                return Ok(Page { entries, next: Some(next).filter(|next| *next > 0) });
+            }
+            end = first;
+        }
+        Ok(Page { entries, next: Some(end).filter(|end| *end > 0) })
+    }
+}
+
+/// Takes matching rows until there are enough: then the number of the last one taken.
+fn take<'r>(
+    rows: &mut impl Iterator<Item = &'r AuditRow<Content>>,
+    log: &Log,
+    vault: &TenantVault,
+    filter: &Filter,
+    entries: &mut Vec<View>,
+) -> Result<Option<u64>, AuditError> {
+    for row in rows {
+        if filter.kind.is_some_and(|kind| kind.code() != row.kind) {
+            continue;
+        }
+        let view = view(row, log, vault)?;
+        let action = view.fields.get(field::ACTION);
+        if filter.action.as_ref().is_none_or(|wanted| action == Some(&Shown::Text(wanted.clone()))) {
+            entries.push(view);
+            if entries.len() >= filter.limit {
+                return Ok(Some(row.seq));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn view(row: &AuditRow<Content>, log: &Log, vault: &TenantVault) -> Result<View, AuditError> {
+    let (header, record) = rows::checked(log, row)?;
+    let fields = content::open(row.seq, &record, &row.sealed, vault)?.into_iter().map(|field| {
+        let shown = if field.hidden { Shown::Hidden } else { Shown::Text(field.value) };
+        (field.name.into_owned(), shown)
+    });
+    Ok(View {
+        seq: header.seq,
+        time_ms: header.time_ms,
+        clock_held: header.clock_held,
+        kind: header.kind,
+        invocation: header.invocation,
+        fields: fields.collect(),
+    })
+}

@@ -1,0 +1,71 @@
+//! What callers ask of the committer.
+
+use tokio::sync::oneshot;
+
+use crate::content::Prepared;
+use crate::error::AuditError;
+use crate::head::Signed;
+use crate::log::Log;
+use crate::op::Change;
+use crate::permit::{Call, Open, Permit};
+
+/// Entries to append to one log, together with a change.
+pub(crate) struct Request {
+    pub(crate) log: Log,
+    pub(crate) entries: Vec<Prepared>,
+    pub(crate) change: Option<Change>,
+    /// Whether there is, or was until it ran, a change.
+    pub(crate) changes: bool,
+    pub(crate) part: Part,
+    /// Who waits. Nobody, for interruptions the committer records by itself.
+    pub(crate) reply: Option<oneshot::Sender<Result<Done, AuditError>>>,
+    /// Why it was refused while others of its batch were not.
+    pub(crate) refused: Option<AuditError>,
+    /// The signed head it asked for.
+    pub(crate) signed: Option<Signed>,
+}
+
+/// What a request is to the calls in progress.
+pub(crate) enum Part {
+    /// Nothing.
+    Plain,
+    /// It begins one.
+    Intent(Call),
+    /// It ends one.
+    Outcome(Open),
+    /// It ends one whose outcome nobody recorded.
+    Interruption(Call),
+    /// It asks for a signed head.
+    Head,
+    /// It asks to end the log's work.
+    Close,
+}
+
+/// The answer to a request, given when it is durable. An intent's answer holds the [`Open`], so if the caller is gone when it
+/// arrives, dropping it records the interruption.
+pub(crate) enum Done {
+    Recorded,
+    Started(Permit, Open),
+    Head(Signed),
+}
+
+impl Request {
+    pub(crate) fn new(log: Log, entries: Vec<Prepared>, change: Option<Change>, part: Part) -> Self {
+        let changes = change.is_some();
+        Self { log, entries, change, changes, part, reply: None, refused: None, signed: None }
+    }
+
+    /// Whether somebody asked and is gone. What is then recorded all the same: how a call ended.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        let gone = self.reply.as_ref().is_some_and(oneshot::Sender::is_closed);
+        gone && !matches!(self.part, Part::Outcome(_) | Part::Interruption(_) | Part::Close)
+    }
+
+    /// Answers, if somebody waits.
+    pub(crate) fn answer(reply: Option<oneshot::Sender<Result<Done, AuditError>>>, answer: Result<Done, AuditError>) {
+        if let Some(reply) = reply {
+            // Whoever is gone needs no answer; see [`Done`].
+            let _ = reply.send(answer);
+        }
+    }
+}

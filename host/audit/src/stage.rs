@@ -1,0 +1,84 @@
+//! A batch on its way into one transaction: places and times given, rows ready, nothing believed yet.
+
+use std::collections::HashMap;
+
+use opsiq_store::{AuditRow, CheckpointRow, OpenIntentRow};
+
+use crate::content::{Content, Prepared};
+use crate::entry::{Header, Record};
+use crate::head::{Head, Signed};
+use crate::key::CheckpointKey;
+use crate::log::Log;
+
+/// What one commit will write, and the ends of logs as they are once it has.
+pub(crate) struct Stage {
+    /// The wall clock for all entries of the batch, in milliseconds since 1970.
+    now_ms: i64,
+    pub(crate) heads: HashMap<Log, Head>,
+    pub(crate) rows: Vec<AuditRow<Content>>,
+    pub(crate) opened: Vec<OpenIntentRow>,
+    pub(crate) checkpoints: Vec<CheckpointRow>,
+}
+
+impl Stage {
+    pub(crate) fn new(now_ms: i64) -> Self {
+        Self { now_ms, heads: HashMap::new(), rows: Vec::new(), opened: Vec::new(), checkpoints: Vec::new() }
+    }
+
+    /// The end of a log within the batch; `known` is where it was before.
+    pub(crate) fn head(&mut self, log: &Log, known: &Head) -> &mut Head {
+        self.heads.entry(log.clone()).or_insert_with(|| known.clone())
+    }
+
+    /// Gives an entry the next place of its log. Time never goes back within a log: where the clock does, the entry has the time of
+    /// the one before it and says so. The number it got.
+    pub(crate) fn append(&mut self, log: &Log, known: &Head, entry: &Prepared) -> u64 {
+        let now_ms = self.now_ms;
+        let head = self.head(log, known);
+        let clock_held = now_ms < head.time_ms;
+        let header = Header {
+            log: log.clone(),
+            seq: head.size(),
+            time_ms: now_ms.max(head.time_ms),
+            clock_held,
+            kind: entry.kind,
+            invocation: entry.invocation.clone(),
+        };
+        let leaf = header.leaf(&entry.commitments);
+        head.time_ms = header.time_ms;
+        let nodes = head.frontier.push(leaf).iter().flat_map(|hash| hash.0).collect();
+        let record = Record { id: entry.id, clock_held, commitments: entry.commitments.clone() };
+        self.rows.push(AuditRow {
+            log: log.column().to_owned(),
+            seq: header.seq,
+            time_ms: header.time_ms,
+            kind: header.kind.code(),
+            invocation: header.invocation,
+            leaf: leaf.0,
+            nodes,
+            header: record.encode(),
+            sealed: entry.sealed.clone(),
+        });
+        header.seq
+    }
+
+    /// Signs a log's end as it is within the batch.
+    pub(crate) fn sign(&mut self, key: &CheckpointKey, log: &Log, known: &Head) -> Signed {
+        let created_ms = self.now_ms;
+        let (signed, new) = self.head(log, known).sign(key, log);
+        if new {
+            self.checkpoints.push(CheckpointRow {
+                log: log.column().to_owned(),
+                size: signed.size,
+                created_ms,
+                note: signed.note.to_string(),
+            });
+        }
+        signed
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.opened.is_empty() && self.checkpoints.is_empty()
+    }
+}
