@@ -4,6 +4,8 @@
 //! a parameter of another type, does not compile. It checks only what it needs to generate code; `opsiq plugin build`
 //! checks the whole contract before it compiles.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod contract;
 mod names;
 mod plugin;

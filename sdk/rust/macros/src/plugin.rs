@@ -128,3 +128,6 @@ fn webhooks(names: &[String]) -> Result<TokenStream, String> {
         };
     })
 }
+
+#[cfg(test)]
+mod tests;

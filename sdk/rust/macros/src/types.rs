@@ -144,6 +144,7 @@ impl Types {
         }
         let mut cases = BTreeMap::new();
         let mut items = Vec::new();
+        let mut shown = Vec::new();
         for text in texts {
             let mut case = pascal(text);
             if case.is_empty() {
@@ -154,6 +155,7 @@ impl Types {
             }
             let case = ident(&case, text)?;
             items.push(quote! { #[serde(rename = #text)] #case, });
+            shown.push(quote! { Self::#case => #text, });
         }
         let item = self.name(name)?;
         self.items.push(quote! {
@@ -164,6 +166,13 @@ impl Types {
             #[serde(crate = "::opsiq_sdk::serde")]
             #[allow(missing_docs, unreachable_pub, clippy::enum_variant_names)]
             pub enum #item { #(#items)* }
+
+            /// The text as the contract has it.
+            impl ::std::fmt::Display for #item {
+                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                    f.write_str(match self { #(#shown)* })
+                }
+            }
         });
         Ok(if nullable { option(&quote!(#item)) } else { quote!(#item) })
     }
@@ -387,3 +396,6 @@ fn with_definitions(definition: &Value, root: &Value) -> String {
     }
     format!("{definition} {}", serde_json::json!(reached))
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ impl Response {
         Ok(self.answer.body.read(max)?)
     }
 
-    /// Turns an answer that is no success into the failure it means: 404 `not-found`, 409 `conflict`, 429
+    /// Turns an answer that is no success into the failure it means: 404 `not-found`, 409 `conflict`, 422 `invalid`, 429
     /// `rate-limited` with the seconds of `retry-after`, every other status from 300 on `upstream`, with the reason the
     /// answer gives where it is JSON with a `detail`, `message`, `error` or `title`.
     ///
@@ -78,6 +78,7 @@ impl Response {
         Err(match status {
             404 => Failure::NotFound(message),
             409 => Failure::Conflict(message),
+            422 => Failure::Invalid(message),
             _ => Failure::upstream(Some(status), true, message),
         })
     }

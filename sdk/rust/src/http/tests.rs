@@ -16,6 +16,7 @@ fn statuses_become_what_they_mean() {
         matches!(read(problem(404)), Err(Failure::NotFound(m)) if m == "GET api.example answered 404: no such  thing")
     );
     assert!(matches!(read(problem(409)), Err(Failure::Conflict(_))));
+    assert!(matches!(read(problem(422)), Err(Failure::Invalid(_))));
     assert!(matches!(read(Answer::status(429).header("Retry-After", "30")), Err(Failure::RateLimited(Some(30)))));
     assert!(matches!(
         read(Answer::status(429).header("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")),
