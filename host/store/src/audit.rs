@@ -285,3 +285,6 @@ impl WriteTx<'_> {
         self.run(CHECKPOINT, query).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,6 @@ impl WriteTx<'_> {
         Ok(self.run(WHAT, query).await? == 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

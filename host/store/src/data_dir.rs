@@ -130,3 +130,6 @@ fn lock(dir: &Dir, path: &Path) -> Result<std::fs::File, StoreError> {
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ impl WriteTx<'_> {
         self.run(WHAT, sqlx::query("DELETE FROM idempotency WHERE expires_ms <= $1").bind(now_ms)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,6 @@ impl WriteTx<'_> {
         self.run_one(WHAT, row.bind(tenant.as_ref()).bind(id.as_ref()).bind(number(expected))).await
     }
 }
+
+#[cfg(test)]
+mod tests;

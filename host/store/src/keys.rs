@@ -127,3 +127,6 @@ impl WriteTx<'_> {
         self.run_one(WHAT, query).await
     }
 }
+
+#[cfg(test)]
+mod tests;

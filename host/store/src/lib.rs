@@ -20,6 +20,8 @@ mod column;
 mod confirmations;
 mod data_dir;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod idempotency;
 mod installations;
 mod intents;

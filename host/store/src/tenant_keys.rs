@@ -83,3 +83,6 @@ impl Store {
         Ok(gone)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,6 @@ impl std::fmt::Debug for WriteTx<'_> {
         f.debug_struct("WriteTx").field("troubled", &self.troubled).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
