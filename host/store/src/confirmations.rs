@@ -15,8 +15,6 @@ text_enum! {
     pub ConfirmationState, "confirmation" {
         /// Waits for a human.
         Pending = "pending",
-        /// A human approved it; it has not begun to run.
-        Approved = "approved",
         /// A human denied it.
         Denied = "denied",
         /// Nobody decided in time.
