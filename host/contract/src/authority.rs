@@ -70,10 +70,29 @@ pub struct Decision {
     pub steps: Vec<Step>,
 }
 
-/// Decides whether `request` may run, and with what.
+/// Decides whether `request` may run, and with what, and tells every rule it asked.
 pub fn authority(request: &AuthorityRequest<'_>) -> Decision {
+    hear(request, true)
+}
+
+/// The same decision for those who do not ask how it came about: nothing is written down but refusals.
+///
+/// # Errors
+/// The first rule that refused.
+pub fn decide(request: &AuthorityRequest<'_>) -> Result<Authorized, Denial> {
+    hear(request, false).outcome
+}
+
+fn hear(request: &AuthorityRequest<'_>, explain: bool) -> Decision {
     let family = request.contract.plugin_ref().family();
-    let mut court = Court { request, own: request.ceiling.plugin(&family), family, steps: Vec::new(), refusal: None };
+    let mut court = Court {
+        request,
+        own: request.ceiling.plugin(&family),
+        family: &family,
+        explain,
+        steps: Vec::new(),
+        refusal: None,
+    };
     court.installation();
     let action = court.action();
     let Some(action) = action else { return court.refused() };
@@ -87,7 +106,7 @@ pub fn authority(request: &AuthorityRequest<'_>) -> Decision {
     if court.refusal.is_some() {
         return court.refused();
     }
-    let Court { steps, family, .. } = court;
+    let Court { steps, .. } = court;
     let AuthorityRequest { installation, contract, ceiling, caller, invocation, .. } = request;
     let granted = |event: &String| installation.grant.audit.contains(event);
     let facts = Facts {
@@ -109,7 +128,7 @@ pub fn authority(request: &AuthorityRequest<'_>) -> Decision {
         config: installation.config.clone(),
         caller: (*caller).clone(),
         invocation: invocation.clone(),
-        ceiling: ceiling.fingerprint(),
+        ceiling: (effect > Effect::Read).then(|| ceiling.fingerprint()),
     };
     Decision { outcome: Ok(Authorized { facts }), steps }
 }
@@ -117,7 +136,8 @@ pub fn authority(request: &AuthorityRequest<'_>) -> Decision {
 struct Court<'a> {
     request: &'a AuthorityRequest<'a>,
     own: Option<&'a PluginCeiling>,
-    family: String,
+    family: &'a str,
+    explain: bool,
     steps: Vec<Step>,
     refusal: Option<Denial>,
 }
@@ -126,16 +146,24 @@ const RESOLVE: &str = "resolve";
 const AUTHORITY: &str = "authority";
 
 impl<'a> Court<'a> {
-    fn say(&mut self, stage: &'static str, rule: &'static str, verdict: Verdict, detail: impl Into<String>) {
-        self.steps.push(Step { stage, rule, verdict, detail: detail.into() });
+    fn say(&mut self, stage: &'static str, rule: &'static str, verdict: Verdict, detail: impl FnOnce() -> String) {
+        if self.explain {
+            self.steps.push(Step { stage, rule, verdict, detail: detail() });
+        }
     }
 
     /// Records the answer of one rule: allowed with `detail`, or refused.
-    fn ask(&mut self, stage: &'static str, rule: &'static str, detail: String, refusal: Option<Denial>) {
+    fn ask(
+        &mut self,
+        stage: &'static str,
+        rule: &'static str,
+        detail: impl FnOnce() -> String,
+        refusal: Option<Denial>,
+    ) {
         match refusal {
             None => self.say(stage, rule, Verdict::Allowed, detail),
             Some(denial) => {
-                self.say(stage, denial.code, Verdict::Refused, denial.to_string());
+                self.say(stage, denial.code, Verdict::Refused, || denial.to_string());
                 self.refusal.get_or_insert(denial);
             }
         }
@@ -162,7 +190,7 @@ impl<'a> Court<'a> {
                 "the operator must lift the quarantine; the tenant cannot",
             )),
         };
-        self.ask(RESOLVE, "installation.state", format!("`{name}` is {}", installation.state), refusal);
+        self.ask(RESOLVE, "installation.state", || format!("`{name}` is {}", installation.state), refusal);
 
         let asked = self.request.contract.plugin_ref();
         let refusal = (asked != installation.plugin).then(|| {
@@ -172,7 +200,7 @@ impl<'a> Court<'a> {
                 "install that plugin, or accept the upgrade, by an owner or admin of the tenant",
             )
         });
-        self.ask(RESOLVE, "installation.plugin", asked.to_string(), refusal);
+        self.ask(RESOLVE, "installation.plugin", || asked.to_string(), refusal);
 
         let refusal = (installation.grant.digest != installation.digest).then(|| {
             Denial::new(
@@ -184,7 +212,7 @@ impl<'a> Court<'a> {
                 ),
             )
         });
-        self.ask(RESOLVE, "grant.digest", format!("granted to {}", installation.digest), refusal);
+        self.ask(RESOLVE, "grant.digest", || format!("granted to {}", installation.digest), refusal);
     }
 
     fn action(&mut self) -> Option<&'a Action> {
@@ -200,7 +228,7 @@ impl<'a> Court<'a> {
             };
             Denial::new("action.unknown", format!("{} has no action `{asked}`", contract.plugin_ref()), fix)
         });
-        let detail = found.map(|action| format!("`{}`: {}", action.name, action.title)).unwrap_or_default();
+        let detail = || found.map(|action| format!("`{}`: {}", action.name, action.title)).unwrap_or_default();
         self.ask(RESOLVE, "action.known", detail, refusal);
         found
     }
@@ -211,7 +239,7 @@ impl<'a> Court<'a> {
     }
 
     fn ceiling(&mut self, action: &Action) {
-        let plugin = &self.family;
+        let plugin = self.family;
         let refusal = self.own.is_some_and(|own| own.denied).then(|| {
             Denial::new(
                 "ceiling.plugin-denied",
@@ -219,7 +247,7 @@ impl<'a> Court<'a> {
                 format!("remove denied = true under [ceiling.plugin.\"{plugin}\"] in opsiq.toml, by the operator"),
             )
         });
-        self.ask(AUTHORITY, "ceiling.plugin", format!("{plugin} is allowed"), refusal);
+        self.ask(AUTHORITY, "ceiling.plugin", || format!("{plugin} is allowed"), refusal);
 
         let listed = self.own.and_then(|own| own.actions.as_ref()).is_none_or(|only| only.contains(&action.name));
         let refusal = (!listed).then(|| {
@@ -229,7 +257,7 @@ impl<'a> Court<'a> {
                 self.ceiling_fix("actions", &action.name),
             )
         });
-        self.ask(AUTHORITY, "ceiling.action", format!("`{}` is allowed", action.name), refusal);
+        self.ask(AUTHORITY, "ceiling.action", || format!("`{}` is allowed", action.name), refusal);
     }
 
     /// What the tenant would have to do to grant something.
@@ -246,23 +274,24 @@ impl<'a> Court<'a> {
                 self.grant_fix(&Permission::Action(action.name.clone())),
             )
         });
-        self.ask(AUTHORITY, "grant.action", format!("`{}` is granted", action.name), refusal);
+        self.ask(AUTHORITY, "grant.action", || format!("`{}` is granted", action.name), refusal);
     }
 
     fn role(&mut self, action: &Action) {
         let caller = self.request.caller;
-        let roles: Vec<&str> = action.roles.iter().map(|role| role.as_str()).collect();
         let refusal = (!action.roles.contains(&caller.role)).then(|| {
+            let roles: Vec<&str> = action.roles.iter().map(|role| role.as_str()).collect();
             Denial::new(
                 "role.not-allowed",
                 format!("`{}` is for {}; {} is {}", action.name, roles.join(" and "), caller.principal, caller.role),
                 format!("ask {} to call it; an owner can change a user's role", roles.join(" or ")),
             )
         });
-        self.ask(AUTHORITY, "role.allowed", format!("{} is {}", caller.principal, caller.role), refusal);
+        self.ask(AUTHORITY, "role.allowed", || format!("{} is {}", caller.principal, caller.role), refusal);
 
         let Some(scopes) = &caller.scopes else {
-            return self.say(AUTHORITY, "scope.held", Verdict::Allowed, "a person is not limited by scopes");
+            return self
+                .say(AUTHORITY, "scope.held", Verdict::Allowed, || "a person is not limited by scopes".to_owned());
         };
         let refusal = (!scopes.contains(&action.scope)).then(|| {
             let held = if scopes.is_empty() {
@@ -276,23 +305,26 @@ impl<'a> Court<'a> {
                 format!("give {} the scope {}, by an owner of the tenant", caller.principal, action.scope),
             )
         });
-        self.ask(AUTHORITY, "scope.held", action.scope.clone(), refusal);
+        self.ask(AUTHORITY, "scope.held", || action.scope.clone(), refusal);
     }
 
     fn effect(&mut self, action: &Action) -> Effect {
         if action.effect == Effect::Write && self.request.installation.grant.confirm.contains(&action.name) {
-            self.say(AUTHORITY, "grant.confirm", Verdict::Raised, "write, raised by the tenant to risky-write");
+            self.say(AUTHORITY, "grant.confirm", Verdict::Raised, || {
+                "write, raised by the tenant to risky-write".to_owned()
+            });
             return Effect::RiskyWrite;
         }
-        self.say(AUTHORITY, "contract.effect", Verdict::Allowed, action.effect.as_str());
+        self.say(AUTHORITY, "contract.effect", Verdict::Allowed, || action.effect.to_string());
         action.effect
     }
 
     fn limits(&mut self) -> Limits {
         let ceiling = self.request.ceiling;
         let request = &self.request.contract.limits;
-        let limits = ceiling.limits_of(&self.family, request);
-        for axis in AXES {
+        let limits = ceiling.limits_of(self.family, request);
+        let told = if self.explain { AXES } else { &[] };
+        for axis in told {
             let allowed = self.own.and_then(|own| own.limits.get(axis)).or(ceiling.limits.get(axis)).or(axis.default);
             let asked = request.get(axis).or(axis.default);
             if let (Some(allowed), Some(asked)) = (allowed, asked)
@@ -303,7 +335,7 @@ impl<'a> Court<'a> {
                     "{} is {allowed} of the {asked} asked; {} under [ceiling.limits] in opsiq.toml raises it",
                     axis.key, axis.key
                 );
-                self.say(AUTHORITY, "ceiling.limit", Verdict::Narrowed, detail);
+                self.say(AUTHORITY, "ceiling.limit", Verdict::Narrowed, || detail);
             }
         }
         limits
@@ -370,12 +402,9 @@ impl<'a> Court<'a> {
             let refusal = self.rule_refusal(action, rule, tried);
             match (refusal, url) {
                 (None, Ok(url)) => {
-                    self.say(
-                        AUTHORITY,
-                        "http.rule",
-                        Verdict::Allowed,
-                        format!("`{}`: {} {}", rule.name, rule.methods.join(" "), rule.url),
-                    );
+                    self.say(AUTHORITY, "http.rule", Verdict::Allowed, || {
+                        format!("`{}`: {} {}", rule.name, rule.methods.join(" "), rule.url)
+                    });
                     granted.push(GrantedRule {
                         name: rule.name.clone(),
                         methods: rule.methods.clone(),
@@ -393,7 +422,7 @@ impl<'a> Court<'a> {
                         Denial::new("config.url-value", format!("rule `{}` has no URL", rule.name), "")
                     });
                     if action.http.contains(&rule.name) {
-                        self.say(AUTHORITY, denial.code, Verdict::Narrowed, denial.to_string());
+                        self.say(AUTHORITY, denial.code, Verdict::Narrowed, || denial.to_string());
                     }
                     denied.push(DeniedRule { rule: rule.clone(), url: url.ok(), denial });
                 }
@@ -406,14 +435,16 @@ impl<'a> Court<'a> {
         let mut granted = Vec::new();
         for key in self.request.contract.keys.iter().filter(|key| action.keys.contains(&key.name)) {
             if let Some(denial) = self.key_refusal(&key.name) {
-                self.say(AUTHORITY, denial.code, Verdict::Narrowed, denial.to_string());
+                self.say(AUTHORITY, denial.code, Verdict::Narrowed, || denial.to_string());
                 continue;
             }
             // Injection is the host's business: what a plugin opens it can never inject.
             let uses: std::collections::BTreeSet<KeyUse> =
                 key.uses.iter().copied().filter(|u| *u != KeyUse::Inject).collect();
-            let words: Vec<&str> = uses.iter().map(|u| u.as_str()).collect();
-            self.say(AUTHORITY, "key.use", Verdict::Allowed, format!("`{}`: {}", key.name, words.join(", ")));
+            self.say(AUTHORITY, "key.use", Verdict::Allowed, || {
+                let words: Vec<&str> = uses.iter().map(|u| u.as_str()).collect();
+                format!("`{}`: {}", key.name, words.join(", "))
+            });
             granted.push(GrantedKey { name: key.name.clone(), uses, derive: key.derive.clone() });
         }
         granted

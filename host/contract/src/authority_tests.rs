@@ -337,3 +337,41 @@ fn a_confirmation_is_bound_to_all_of_it() {
     all.dedup();
     assert_eq!(all.len(), count);
 }
+
+#[test]
+fn the_short_way_decides_the_same() {
+    let contract = shop();
+    let open = Ceiling::default();
+    let mut installation = installed(&contract, shop_config());
+    installation.grant.remove(&contract, &Permission::Http("change-orders".into())).unwrap();
+    for (role, action) in [
+        (Role::Owner, "note-order"),
+        (Role::Support, "note-order"),
+        (Role::Support, "get-order"),
+        (Role::Owner, "none"),
+    ] {
+        let caller = person(role);
+        let long = ask(&contract, &installation, &open, &caller, action).outcome;
+        let short = crate::decide(&crate::AuthorityRequest {
+            installation: &installation,
+            contract: &contract,
+            ceiling: &open,
+            caller: &caller,
+            action,
+            invocation: "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap(),
+        });
+        match (long, short) {
+            (Ok(long), Ok(short)) => {
+                assert_eq!(
+                    (long.rules(), long.denied_rules(), long.keys()),
+                    (short.rules(), short.denied_rules(), short.keys())
+                );
+                assert_eq!(
+                    (long.effect(), long.limits(), long.ceiling()),
+                    (short.effect(), short.limits(), short.ceiling())
+                );
+            }
+            (long, short) => assert_eq!(long.err(), short.err()),
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ pub struct GrantedRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeniedRule {
     /// The rule.
-    pub rule: HttpRule,
+    pub rule: Arc<HttpRule>,
     /// Its URLs, when the config values fit.
     pub url: Option<ResolvedUrl>,
     /// Why it may not be used.
@@ -88,7 +89,7 @@ pub(crate) struct Facts {
     pub(crate) config: Value,
     pub(crate) caller: Caller,
     pub(crate) invocation: InvocationId,
-    pub(crate) ceiling: Digest,
+    pub(crate) ceiling: Option<Digest>,
 }
 
 impl Authorized {
@@ -187,9 +188,9 @@ impl Authorized {
         &self.facts.invocation
     }
 
-    /// The policy version: the fingerprint of the ceiling decided on.
-    pub fn ceiling(&self) -> &Digest {
-        &self.facts.ceiling
+    /// The policy version: the fingerprint of the ceiling decided on. `None` for a read, which nobody confirms.
+    pub fn ceiling(&self) -> Option<&Digest> {
+        self.facts.ceiling.as_ref()
     }
 
     /// Whether a durable audit intent must come first: for every write, and for a read that may use a rule whose unsafe

@@ -24,7 +24,7 @@ pub fn confirmation_hash(authorized: &Authorized, params: &CanonicalJson, expire
             principal.as_bytes(),
             authorized.caller().role.as_str().as_bytes(),
             authorized.effect().as_str().as_bytes(),
-            authorized.ceiling().as_bytes(),
+            authorized.ceiling().map_or(b"".as_slice(), |digest| digest.as_bytes()),
             &expires_ms.to_be_bytes(),
         ],
     )

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::caller::Effect;
+use crate::diff::covers;
 use crate::digest::Digest;
 use crate::id::IdError;
 use crate::model::{Contract, nearest};
@@ -135,6 +136,41 @@ impl Grant {
             origins: BTreeMap::new(),
         };
         grant.bind_origins(contract, config)?;
+        Ok(grant)
+    }
+
+    /// This grant for a new version of the plugin that asks for no more: the same permissions, as far as the new version
+    /// still asks for them. `None` when it asks for more, so that the tenant has to accept it.
+    pub fn carried_over(&self, old: &Contract, new: &Contract, digest: Digest) -> Option<Self> {
+        covers(old, new).then(|| {
+            let asked = asked(new);
+            let mut grant = self.clone();
+            grant.digest = digest;
+            grant.actions.retain(|name| asked.contains(&Permission::Action(name.clone())));
+            grant.http.retain(|name| asked.contains(&Permission::Http(name.clone())));
+            grant.keys.retain(|name| asked.contains(&Permission::Key(name.clone())));
+            grant.audit.retain(|name| asked.contains(&Permission::Audit(name.clone())));
+            grant.kv &= new.kv.is_some();
+            grant.confirm.retain(|name| new.action(name).is_some());
+            grant.origins.retain(|name, _| new.rule(name).is_some());
+            grant
+        })
+    }
+
+    /// The grant after the tenant accepted a new version as shown: everything it asks for, save what the tenant withheld
+    /// from the old one.
+    ///
+    /// # Errors
+    /// A config value does not fit into a rule's URL.
+    pub fn accepted(&self, old: &Contract, new: &Contract, digest: Digest, config: &Value) -> Result<Self, GrantError> {
+        let mut grant = Self::all(new, digest, config)?;
+        for (permission, _) in self.permissions(old).iter().filter(|(_, granted)| !granted) {
+            if asked(new).contains(permission) {
+                grant.remove(new, permission)?;
+            }
+        }
+        let still_a_write = |name: &&String| new.action(name).is_some_and(|action| action.effect == Effect::Write);
+        grant.confirm = self.confirm.iter().filter(still_a_write).cloned().collect();
         Ok(grant)
     }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::canonical::canonical;
+
 /// Nesting accepted from anybody: objects and arrays inside one another.
 pub const MAX_DEPTH: usize = 64;
 
@@ -41,7 +43,7 @@ impl CanonicalJson {
     /// # Errors
     /// A number beyond ±2^53.
     pub fn of(value: Value) -> Result<Self, JsonError> {
-        let text = serde_jcs::to_string(&value).map_err(|_| JsonError("a number has no canonical form".to_owned()))?;
+        let text = canonical(&value).map_err(|_| JsonError("a number has no canonical form".to_owned()))?;
         Ok(Self { text, value })
     }
 

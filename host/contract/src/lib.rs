@@ -11,6 +11,7 @@ mod authority;
 mod authority_tests;
 mod authorized;
 mod caller;
+mod canonical;
 mod ceiling;
 mod choose;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod choose_tests;
 pub mod component;
 mod confirm;
 mod denial;
+pub mod diff;
 mod digest;
 mod error;
 mod grant;
@@ -36,9 +38,11 @@ mod visible;
 mod write;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod sample;
 
-pub use authority::{AuthorityRequest, Decision, Step, Verdict, authority};
+pub use authority::{AuthorityRequest, Decision, Step, Verdict, authority, decide};
 pub use authorized::{Authorized, DeniedRule, GrantedKey, GrantedRule};
 pub use caller::{Caller, Effect, Principal, Role};
 pub use ceiling::{Ceiling, DEFAULT_COMPONENT_BYTES, PluginCeiling, PrivateTarget};
@@ -59,6 +63,8 @@ pub use model::{
 pub use plugin_ref::PluginRef;
 pub use preview::{Argument, Preview, Rendered, render};
 pub use read::is_host_header;
+#[cfg(test)]
+use read::read_value;
 pub use schema::{Schema, SchemaError, Violation};
 pub use template::{Origin, ResolvedUrl, TemplateError, UrlTemplate, request_url};
 pub use units::{parse_size, parse_time, show_size, show_time};
@@ -68,6 +74,7 @@ pub use visible::{Shown, is_hidden, visible};
 fn fingerprint(domain: &str, value: &impl serde::Serialize) -> Digest {
     // Serialisation of our own plain types does not fail; if it ever did, no two such values would be told apart, so the
     // error takes part in the hash.
-    let text = serde_jcs::to_vec(value).unwrap_or_else(|error| error.to_string().into_bytes());
-    Digest::of_parts(domain, [text.as_slice()])
+    let text = serde_json::to_value(value).and_then(|value| canonical::canonical(&value));
+    let text = text.unwrap_or_else(|error| error.to_string());
+    Digest::of_parts(domain, [text.as_bytes()])
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use semver::Version;
 
@@ -260,7 +261,7 @@ pub struct Contract {
     /// The secrets it asks the tenant for.
     pub keys: Vec<KeyDecl>,
     /// The requests it may make.
-    pub http: Vec<HttpRule>,
+    pub http: Vec<Arc<HttpRule>>,
     /// What it can do; never empty.
     pub actions: Vec<Action>,
     /// The webhooks it takes.
@@ -283,7 +284,7 @@ impl Contract {
 
     /// The HTTP rule of this name.
     pub fn rule(&self, name: &str) -> Option<&HttpRule> {
-        self.http.iter().find(|rule| rule.name == name)
+        self.http.iter().find(|rule| rule.name == name).map(Arc::as_ref)
     }
 
     /// The key of this name.
@@ -307,7 +308,7 @@ impl Contract {
 
     /// The tenant's config names that decide an origin, with the rules they decide for.
     pub fn origin_rules(&self) -> impl Iterator<Item = &HttpRule> {
-        self.http.iter().filter(|rule| !rule.url.origin_config().is_empty())
+        self.http.iter().map(Arc::as_ref).filter(|rule| !rule.url.origin_config().is_empty())
     }
 }
 

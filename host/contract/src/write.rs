@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::canonical::canonical;
 use crate::limits::LimitSet;
 use crate::model::{Action, CONTRACT_VERSION, Contract, HttpRule, KeyDecl};
 
@@ -10,7 +11,7 @@ impl Contract {
     pub fn canonical_json(&self) -> Vec<u8> {
         // The tree holds strings, integers within ±2^53 and the numbers of schemas that were read from finite ones, all of
         // which have a canonical form.
-        serde_jcs::to_vec(&self.to_value()).unwrap_or_else(|error| unreachable!("{error}"))
+        canonical(&self.to_value()).unwrap_or_else(|error| unreachable!("{error}")).into_bytes()
     }
 
     /// The contract as a JSON value, in the shape of `contract.toml`.
@@ -31,7 +32,7 @@ impl Contract {
             }
         };
         list("key", self.keys.iter().map(key).collect());
-        list("http", self.http.iter().map(rule).collect());
+        list("http", self.http.iter().map(|r| rule(r)).collect());
         list("action", self.actions.iter().map(action).collect());
         let webhook = |w: &crate::model::WebhookDecl| json!({ "name": w.name, "scheme": w.scheme, "key": w.key });
         list("webhook", self.webhooks.iter().map(webhook).collect());

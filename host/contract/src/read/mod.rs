@@ -12,6 +12,7 @@ mod toml;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -124,7 +125,7 @@ fn read(value: &Value) -> Result<Contract, Vec<Fault>> {
         let kind = plugin.as_ref().map(|plugin| plugin.kind);
         let limits = top.get("limits").map(|value| reader.limits(value, "/limits")).unwrap_or_default();
         let keys = reader.entries(top, "key", Reader::key);
-        let http = reader.entries(top, "http", Reader::http_rule);
+        let http = reader.entries(top, "http", Reader::http_rule).into_iter().map(Arc::new).collect();
         let actions = reader.entries(top, "action", Reader::action);
         let webhooks = reader.entries(top, "webhook", Reader::webhook);
         let audit = reader.entries(top, "audit", Reader::audit_event);
@@ -420,4 +421,10 @@ impl Reader {
         self.fault(at, "schema.not-object", "not the schema of an object", "write type = \"object\"");
         None
     }
+}
+
+/// A contract from a value that a test made, which has to be sound.
+#[cfg(test)]
+pub(crate) fn read_value(value: &Value) -> Contract {
+    read(value).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }

@@ -1,5 +1,7 @@
 //! Whether a URL is one that a rule covers.
 
+use std::sync::Arc;
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -17,8 +19,12 @@ pub(super) enum Pattern {
 }
 
 /// A template with the tenant's config in it: exactly one origin, and a pattern of paths.
+/// Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvedUrl {
+pub struct ResolvedUrl(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
     origin: Origin,
     path: Vec<Pattern>,
     trailing_slash: bool,
@@ -26,12 +32,12 @@ pub struct ResolvedUrl {
 
 impl ResolvedUrl {
     pub(super) fn new(origin: Origin, path: Vec<Pattern>, trailing_slash: bool) -> Self {
-        Self { origin, path, trailing_slash }
+        Self(Arc::new(Parts { origin, path, trailing_slash }))
     }
 
     /// The one origin that matching URLs have.
     pub fn origin(&self) -> &Origin {
-        &self.origin
+        &self.0.origin
     }
 
     /// Whether `url` is covered: same scheme, host and port, no user information, no fragment, and a path that fits
@@ -42,32 +48,32 @@ impl ResolvedUrl {
 
     /// Whether `url` has this origin.
     pub fn same_origin(&self, url: &Url) -> bool {
-        Origin::of(url).is_some_and(|origin| origin == self.origin)
+        Origin::of(url).is_some_and(|origin| origin == self.0.origin)
     }
 
     fn matches_path(&self, url: &Url) -> bool {
         let Some((segments, trailing_slash)) = safe_segments(url) else { return false };
-        if trailing_slash != self.trailing_slash {
+        if trailing_slash != self.0.trailing_slash {
             return false;
         }
-        match self.path.split_last() {
+        match self.0.path.split_last() {
             Some((Pattern::Rest, first)) => {
                 segments.len() > first.len() && first.iter().zip(&segments).all(|(pattern, text)| pattern.fits(text))
             }
-            _ => segments.len() == self.path.len() && self.path.iter().zip(&segments).all(|(p, text)| p.fits(text)),
+            _ => segments.len() == self.0.path.len() && self.0.path.iter().zip(&segments).all(|(p, text)| p.fits(text)),
         }
     }
 
     /// How many leading path segments of `url` fit, to find the rule that came nearest.
     pub(crate) fn shared_segments(&self, url: &Url) -> usize {
         safe_segments(url).map_or(0, |(segments, _)| {
-            self.path.iter().zip(segments).take_while(|(pattern, text)| pattern.fits(text)).count()
+            self.0.path.iter().zip(segments).take_while(|(pattern, text)| pattern.fits(text)).count()
         })
     }
 
     /// How many segments stand as written. Of two rules that match, the one with more is chosen.
     pub(crate) fn literal_segments(&self) -> usize {
-        self.path.iter().filter(|pattern| matches!(pattern, Pattern::Literal(_))).count()
+        self.0.path.iter().filter(|pattern| matches!(pattern, Pattern::Literal(_))).count()
     }
 }
 

@@ -43,6 +43,8 @@ pub struct UrlTemplate {
     base: Base,
     path: Vec<Segment>,
     trailing_slash: bool,
+    /// What it resolves to when no config value is in it.
+    fixed: Option<ResolvedUrl>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

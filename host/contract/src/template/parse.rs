@@ -32,7 +32,11 @@ impl UrlTemplate {
         }
         let (base, path) = parse_base(text)?;
         let (path, trailing_slash) = parse_path(path)?;
-        Ok(Self { text: text.to_owned(), base, path, trailing_slash })
+        let mut template = Self { text: text.to_owned(), base, path, trailing_slash, fixed: None };
+        if template.config_names().is_empty() {
+            template.fixed = Some(template.resolve(&serde_json::Value::Null)?);
+        }
+        Ok(template)
     }
 }
 

@@ -16,6 +16,9 @@ impl UrlTemplate {
     /// # Errors
     /// A config value is missing or does not fit its place. Names the value, never shows it.
     pub fn resolve(&self, config: &Value) -> Result<ResolvedUrl, TemplateError> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
+        }
         let (origin, mut path) = match &self.base {
             Base::Config(name) => base_url(name, config)?,
             Base::Written { scheme, host, port } => (written_origin(scheme, host, port.as_ref(), config)?, Vec::new()),
