@@ -1,0 +1,242 @@
+//! How anybody does anything: who it is, as it stands now; whether the role allows it; the change and its audit entry in
+//! one commit; and a refusal that is itself on record. If the record cannot be written, the answer is `unavailable`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use opsiq_audit::{Draft, Kind, Log, OpError, field};
+use opsiq_contract::{Caller, Principal, Role};
+use opsiq_store::WriteTx;
+
+use crate::actor::Actor;
+use crate::core::Core;
+use crate::errors;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::state::{TenantState, User};
+
+/// A change to the store, to be committed with its audit entries.
+pub(crate) type Op<T> = Box<dyn for<'t> FnOnce(&'t mut WriteTx<'_>) -> BoxFuture<'t, Result<T, OpError>> + Send>;
+
+/// Boxes a change.
+pub(crate) fn op<T, F>(change: F) -> Op<T>
+where
+    F: for<'t> FnOnce(&'t mut WriteTx<'_>) -> BoxFuture<'t, Result<T, OpError>> + Send + 'static,
+{
+    Box::new(change)
+}
+
+/// An operation that refuses, as the audit log carries it through.
+pub(crate) fn refuse(refusal: Refusal) -> OpError {
+    OpError::refused(refusal)
+}
+
+/// A user of a tenant, as they stand at this act.
+pub(crate) struct Person {
+    pub(crate) tenant: Arc<TenantState>,
+    pub(crate) user: Arc<User>,
+    pub(crate) actor: Actor,
+}
+
+impl Person {
+    /// The caller that authority asks about.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { principal: self.actor.principal.clone(), role: self.user.role, scopes: self.actor.scopes.clone() }
+    }
+
+    /// Their tenant's log.
+    pub(crate) fn log(&self) -> Log {
+        Log::Tenant(self.tenant.id.clone())
+    }
+
+    /// An entry about what they do.
+    pub(crate) fn draft(&self, kind: Kind, action: &str) -> Draft {
+        with_address(&self.actor, Draft::new(kind))
+            .field(field::ACTOR, self.actor.principal.to_string())
+            .field(field::ROLE, self.user.role.to_string())
+            .field(field::ACTION, action)
+    }
+
+    /// Refuses unless the role is one of `roles` and this is a person, not a program limited to scopes.
+    pub(crate) fn must_be(&self, roles: &[Role], act: &str) -> Result<(), Refusal> {
+        if self.actor.scopes.is_some() {
+            return Err(Refusal::new(
+                Class::Denied,
+                Stage::Admin,
+                "act.needs-person",
+                format!("`{act}` is for a person, not for a program"),
+                "let a person of the tenant do it",
+            ));
+        }
+        if roles.contains(&self.user.role) {
+            return Ok(());
+        }
+        let needed = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Admin,
+            "role.not-allowed",
+            format!("`{act}` needs the role {needed}; {} has {}", self.actor.principal, self.user.role),
+            format!("ask an {needed} of the tenant to do it"),
+        ))
+    }
+}
+
+/// Adds the peer's address, when there is one.
+pub(crate) fn with_address(actor: &Actor, draft: Draft) -> Draft {
+    match actor.address {
+        Some(address) => draft.field(field::IP, address.to_string()),
+        None => draft,
+    }
+}
+
+/// An entry of an administrative act by the operator.
+pub(crate) fn operator_draft(actor: &Actor, kind: Kind, action: &str) -> Draft {
+    with_address(actor, Draft::new(kind)).field(field::ACTOR, actor.principal.to_string()).field(field::ACTION, action)
+}
+
+impl Core {
+    /// Who acts, as they stand now. An unknown tenant and an unknown user are one answer; both go to the host log.
+    pub(crate) async fn person(&self, actor: &Actor) -> Result<Person, Refusal> {
+        let (Some(tenant), Principal::User { name }) = (&actor.tenant, &actor.principal) else {
+            return Err(Refusal::new(
+                Class::Denied,
+                Stage::Authenticate,
+                "caller.no-tenant",
+                "this is for a user of a tenant, not for the operator",
+                "name the user with --as TENANT/USER",
+            ));
+        };
+        let found = match self.tenants.get(tenant) {
+            Some(state) => self.user(&state, name).await?.map(|user| (state, user)),
+            None => None,
+        };
+        let Some((state, user)) = found else {
+            let refusal = Refusal::new(
+                Class::NotFound,
+                Stage::Authenticate,
+                "caller.unknown",
+                "there is no such user",
+                "name an existing user with --as TENANT/USER; an owner of the tenant adds users",
+            );
+            let draft = with_address(actor, Draft::new(Kind::Refused))
+                .field(field::ACTOR, actor.principal.to_string())
+                .field(field::DETAIL, format!("tenant {tenant}"));
+            self.record_refusal(Log::Host, draft, &refusal).await?;
+            return Err(refusal);
+        };
+        let person = Person { tenant: state, user, actor: actor.clone() };
+        if !person.user.enabled {
+            let refusal = Refusal::new(
+                Class::Denied,
+                Stage::Authenticate,
+                "caller.disabled",
+                "this user is disabled",
+                "an owner of the tenant may enable them: opsiq user enable",
+            );
+            self.record_refusal(person.log(), person.draft(Kind::Refused, "authenticate"), &refusal).await?;
+            return Err(refusal);
+        }
+        Ok(person)
+    }
+
+    /// Runs the body of an administrative act of `person`, for which one of `roles` is needed, and puts a refusal on
+    /// record. `about` is what the act is about, such as the installation's name.
+    pub(crate) async fn act<T>(
+        &self,
+        person: &Person,
+        roles: &[Role],
+        act: &'static str,
+        about: &str,
+        body: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let done = match person.must_be(roles, act) {
+            Ok(()) => body.await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &done {
+            let draft = person.draft(Kind::Refused, act).field(field::DETAIL, about);
+            self.record_refusal(person.log(), draft, refusal).await?;
+        }
+        done
+    }
+
+    /// The same for an act of the operator, recorded in the host log.
+    pub(crate) async fn operate<T>(
+        &self,
+        actor: &Actor,
+        act: &'static str,
+        about: &str,
+        body: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let done = if actor.principal == Principal::Operator {
+            body.await
+        } else {
+            Err(Refusal::new(
+                Class::Denied,
+                Stage::Admin,
+                "act.needs-operator",
+                format!("`{act}` is for the operator"),
+                "run it without --as, on the host's own data directory",
+            ))
+        };
+        if let Err(refusal) = &done {
+            let draft = operator_draft(actor, Kind::Refused, act).field(field::DETAIL, about);
+            self.record_refusal(Log::Host, draft, refusal).await?;
+        }
+        done
+    }
+
+    /// Puts a refusal on record. What is refused because nothing can be recorded is not recorded.
+    pub(crate) async fn record_refusal(&self, log: Log, draft: Draft, refusal: &Refusal) -> Result<(), Refusal> {
+        if matches!(refusal.class, Class::Unavailable | Class::Internal) {
+            return Ok(());
+        }
+        let mut draft = draft
+            .field(field::OUTCOME, "refused")
+            .field(field::RULE, refusal.code.to_string())
+            .field("stage", refusal.stage.as_str())
+            .field("reason", refusal.message.clone());
+        if !refusal.faults.is_empty() {
+            let faults = refusal.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message));
+            draft = draft.field("faults", faults.collect::<Vec<_>>().join("; "));
+        }
+        self.record(log, vec![draft]).await
+    }
+
+    /// Makes entries durable that come with no change.
+    pub(crate) async fn record(&self, log: Log, drafts: Vec<Draft>) -> Result<(), Refusal> {
+        self.journal.record(log, drafts).await.map_err(|error| errors::audit(Stage::Admin, &error))
+    }
+
+    /// Commits a change of a tenant with its entries, and forgets what was remembered of the tenant. It goes on to its
+    /// end when the caller goes away, because what is forgotten must follow what is committed.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        tenant: &Arc<TenantState>,
+        drafts: Vec<Draft>,
+        op: Op<T>,
+    ) -> Result<T, Refusal> {
+        let (journal, tenant) = (self.journal.clone(), tenant.clone());
+        let log = Log::Tenant(tenant.id.clone());
+        let task = tokio::spawn(async move {
+            let done = journal.commit(log, drafts, op).await;
+            tenant.changed();
+            if done.is_err() {
+                // A commit that hung may still turn out to have happened.
+                tokio::spawn(async move {
+                    for seconds in [1, 4, 25] {
+                        tokio::time::sleep(Duration::from_secs(seconds)).await;
+                        tenant.changed();
+                    }
+                });
+            }
+            done
+        });
+        match task.await {
+            Ok(done) => done.map_err(|error| errors::audit(Stage::Admin, &error)),
+            Err(_) => Err(errors::internal(Stage::Admin, "the change ended abnormally")),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The plugins the operator registered for all tenants. Registration reads the contract without running code, compiles
+//! once, and only then makes the plugin known, together with its entry in the host log.
+
+use std::sync::Arc;
+
+use opsiq_audit::{Kind, Log, field};
+use opsiq_contract::{Contract, Digest, PluginRef, component, nearest, visible};
+use opsiq_sandbox::LoadError;
+use opsiq_store::{PluginRow, PluginState, StoreError};
+use serde::Serialize;
+
+use crate::act::{op, operator_draft};
+use crate::actor::Actor;
+use crate::core::{Core, now_ms};
+use crate::errors;
+use crate::refusal::{Class, Fault, Refusal, Stage};
+
+/// What registering did.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// `publisher/id@version`.
+    pub plugin: PluginRef,
+    /// SHA-256 over the component's bytes, code and contract together.
+    pub digest: Digest,
+    /// The embedded contract.
+    pub contract: Arc<Contract>,
+    /// `false` when exactly these bytes were registered before.
+    pub new: bool,
+}
+
+/// One registered plugin.
+#[derive(Debug, Clone, Serialize)]
+pub struct CatalogueEntry {
+    /// `publisher/id@version`.
+    pub plugin: PluginRef,
+    /// SHA-256 over the component's bytes.
+    pub digest: Digest,
+    /// Title, as the contract says it.
+    pub title: String,
+    /// Summary, as the contract says it.
+    pub summary: String,
+    /// `connector` or `action`.
+    pub kind: String,
+    /// Bytes of the component.
+    pub size: u64,
+    /// When, in milliseconds since 1970.
+    pub registered_ms: i64,
+}
+
+/// The catalogue. See [`Host::catalogue`](crate::Host::catalogue).
+#[derive(Clone)]
+pub struct Catalogue {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Catalogue {
+    /// Registers a component for all tenants. For the operator. The same bytes again change nothing.
+    ///
+    /// # Errors
+    /// Every reason why the component is not admissible, such as an import its contract does not declare; another
+    /// component under the same `publisher/id@version`; one that does not compile in time.
+    pub async fn register(&self, actor: &Actor, bytes: Vec<u8>) -> Result<Registered, Refusal> {
+        let about = format!("component {}", Digest::of(&bytes));
+        self.core.operate(actor, "plugin register", &about, self.register_now(actor, bytes)).await
+    }
+
+    async fn register_now(&self, actor: &Actor, bytes: Vec<u8>) -> Result<Registered, Refusal> {
+        let core = &self.core;
+        if bytes.len() as u64 > core.ceiling.component_bytes {
+            return Err(Refusal::new(
+                Class::Denied,
+                Stage::Admin,
+                "plugin.too-large",
+                format!("the component has {} bytes; {} are allowed", bytes.len(), core.ceiling.component_bytes),
+                "the operator may raise `component-bytes` under [ceiling] in opsiq.toml",
+            ));
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        let admitted = component::admit(&bytes).map_err(|problems| inadmissible(&problems))?;
+        let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
+        let plugin = contract.plugin_ref();
+        let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(failed)?;
+        if known.iter().any(|row| row.digest == digest) {
+            return Ok(Registered { plugin, digest, contract, new: false });
+        }
+        if known.iter().any(|row| row.version == plugin.version.to_string()) {
+            return Err(Refusal::new(
+                Class::Conflict,
+                Stage::Admin,
+                "plugin.version-taken",
+                format!("other bytes are registered as {plugin}"),
+                "raise the version in contract.toml; a version names one component for ever",
+            ));
+        }
+        let (store, kept) = (core.store.clone(), bytes.clone());
+        let put = tokio::task::spawn_blocking(move || store.blobs().put(&kept)).await;
+        put.map_err(|_| errors::internal(Stage::Admin, "keeping the component ended abnormally"))?.map_err(failed)?;
+        let source = bytes.clone();
+        let load = move || Ok::<_, std::convert::Infallible>(source.to_vec());
+        core.engine().await?.sandbox.load(&digest, &contract, load).await.map_err(|error| not_loaded(&error))?;
+        let row = PluginRow {
+            digest,
+            publisher: plugin.publisher.clone(),
+            id: plugin.id.clone(),
+            version: plugin.version.to_string(),
+            contract: contract.canonical_json(),
+            state: PluginState::Active,
+            registered_ms: now_ms(),
+            size: bytes.len() as u64,
+        };
+        let draft = operator_draft(actor, Kind::Admin, "plugin register")
+            .field(field::PLUGIN, plugin.to_string())
+            .field(field::OUTCOME, "ok")
+            .field(field::DETAIL, format!("digest {digest}, {} bytes", bytes.len()));
+        let change = op(move |tx| Box::pin(async move { Ok(tx.plugin_insert(&row).await?) }));
+        core.journal.commit(Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
+        Ok(Registered { plugin, digest, contract, new: true })
+    }
+
+    /// All registered plugins, by name and registration.
+    ///
+    /// # Errors
+    /// A disk that does not serve.
+    pub async fn list(&self) -> Result<Vec<CatalogueEntry>, Refusal> {
+        self.core.store.plugins().await.map_err(failed)?.iter().map(entry).collect()
+    }
+
+    /// The plugin that `selector` names: `publisher/id@version`, `publisher/id` or `id` (the newest version, where only
+    /// one publisher has that id), or a digest.
+    ///
+    /// # Errors
+    /// No such plugin, naming the nearest; an id that several publishers have.
+    pub async fn find(&self, selector: &str) -> Result<CatalogueEntry, Refusal> {
+        let rows = self.core.store.plugins().await.map_err(failed)?;
+        entry(choose(&rows, selector)?)
+    }
+
+    /// The contract of a registered plugin.
+    ///
+    /// # Errors
+    /// No such plugin; a stored component that was changed.
+    pub async fn contract(&self, digest: &Digest) -> Result<Arc<Contract>, Refusal> {
+        self.core.contract(digest).await
+    }
+}
+
+fn failed(error: StoreError) -> Refusal {
+    errors::store(Stage::Admin, &error)
+}
+
+fn inadmissible(problems: &[component::Problem]) -> Refusal {
+    let faults = problems.iter().map(|problem| Fault { path: String::new(), message: problem.to_string() }).collect();
+    Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "component.inadmissible",
+        "the component cannot be registered",
+        "opsiq plugin inspect FILE says what it imports and why that is not acceptable",
+    )
+    .with_faults(faults)
+}
+
+/// Why a component cannot be loaded, as a refusal of whoever wants it.
+pub(crate) fn not_loaded(error: &LoadError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        LoadError::Digest { .. } => {
+            Refusal::new(Class::Tampered, Stage::Resolve, "store.damaged", message, "restore from a backup")
+        }
+        LoadError::Bytes(_) | LoadError::Sandbox(_) => {
+            Refusal::new(Class::Unavailable, Stage::Resolve, "plugin.not-loaded", message, "see opsiq doctor")
+        }
+        LoadError::TooLarge { .. } | LoadError::TooSlow(_) | LoadError::Initial { .. } => Refusal::new(
+            Class::Denied,
+            Stage::Resolve,
+            "plugin.too-large",
+            message,
+            "make the component smaller, or let the operator raise the ceiling in opsiq.toml",
+        ),
+        _ => Refusal::new(
+            Class::Invalid,
+            Stage::Resolve,
+            "plugin.not-loaded",
+            message,
+            "build it anew: opsiq plugin build DIR",
+        ),
+    }
+}
+
+fn entry(row: &PluginRow) -> Result<CatalogueEntry, Refusal> {
+    let damaged = || errors::store(Stage::Resolve, &StoreError::Damaged { what: "plugin" });
+    let contract = Contract::from_canonical_json(&row.contract).map_err(|_| damaged())?;
+    Ok(CatalogueEntry {
+        plugin: contract.plugin_ref(),
+        digest: row.digest,
+        kind: contract.plugin.kind.to_string(),
+        size: row.size,
+        registered_ms: row.registered_ms,
+        title: visible(&contract.plugin.title, 120).text,
+        summary: visible(&contract.plugin.summary, 500).text,
+    })
+}
+
+/// The row that `selector` names among `rows`.
+fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Refusal> {
+    let exact = |row: &&PluginRow| {
+        selector == row.digest.to_string() || selector == format!("{}/{}@{}", row.publisher, row.id, row.version)
+    };
+    if let Some(row) = rows.iter().find(exact) {
+        return Ok(row);
+    }
+    let family = |row: &&PluginRow| selector == row.id || selector == format!("{}/{}", row.publisher, row.id);
+    let mut found: Vec<_> = rows.iter().filter(family).collect();
+    found.sort_by_cached_key(|row| semver::Version::parse(&row.version).ok());
+    let Some(newest) = found.pop() else { return Err(unknown(rows, selector)) };
+    if found.iter().any(|row| row.publisher != newest.publisher) {
+        let mut names: Vec<_> = found.iter().chain([&newest]).map(|row| format!("{}/{}", row.publisher, row.id)).collect();
+        names.dedup();
+        return Err(Refusal::new(
+            Class::Conflict,
+            Stage::Resolve,
+            "plugin.ambiguous",
+            "several publishers have a plugin of that id",
+            format!("say which: {}", names.join(", ")),
+        ));
+    }
+    Ok(newest)
+}
+
+fn unknown(rows: &[PluginRow], selector: &str) -> Refusal {
+    let ids: Vec<String> = rows.iter().flat_map(|row| [row.id.clone(), format!("{}/{}", row.publisher, row.id)]).collect();
+    let fix = match nearest(selector, ids.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`? see opsiq plugin list"),
+        None => "see opsiq plugin list; the operator registers one: opsiq plugin register FILE".to_owned(),
+    };
+    let asked = visible(selector, 64).text;
+    Refusal::new(Class::NotFound, Stage::Resolve, "plugin.unknown", format!("no plugin `{asked}` is registered"), fix)
+}

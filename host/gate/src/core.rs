@@ -1,0 +1,206 @@
+//! What every act reaches: store, vault, journal, the operator's ceiling, and what is remembered of each tenant.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use opsiq_audit::{AuditError, InterruptedIntent, Journal, Log, Vaults};
+use opsiq_contract::{Ceiling, Contract, Digest, InstallationId, InvocationId, TenantId, component};
+use opsiq_egress::{Egress, EgressConfig};
+use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
+use opsiq_store::{Store, StoreError};
+use opsiq_vault::{Secret, TenantVault, Vault};
+use tokio::sync::OnceCell;
+
+use crate::drain::Running;
+use crate::errors;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::state::TenantState;
+
+/// The tenants of this host, each with its open vault.
+pub(crate) struct TenantMap {
+    host: TenantVault,
+    map: RwLock<HashMap<TenantId, Arc<TenantState>>>,
+}
+
+impl TenantMap {
+    pub(crate) fn new(host: TenantVault) -> Self {
+        Self { host, map: RwLock::default() }
+    }
+
+    pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<TenantState>> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(crate) fn add(&self, id: &TenantId, vault: TenantVault) -> Arc<TenantState> {
+        let state = Arc::new(TenantState::new(id.clone(), vault));
+        self.map.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), state.clone());
+        state
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<TenantState>> {
+        let mut all: Vec<_> = self.map.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+}
+
+impl Vaults for TenantMap {
+    fn vault(&self, log: &Log) -> Result<TenantVault, AuditError> {
+        match log {
+            Log::Host => Ok(self.host.clone()),
+            Log::Tenant(id) => match self.get(id) {
+                Some(state) => Ok(state.vault.clone()),
+                None => Err(AuditError::Unavailable("the tenant's key is not there".into())),
+            },
+        }
+    }
+}
+
+/// What runs plugins. Made at the first need: most administrative commands never run one.
+pub(crate) struct Engine {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) egress: Arc<Egress>,
+}
+
+/// One opened data directory.
+pub(crate) struct Core {
+    pub(crate) data: PathBuf,
+    /// The root key's file, when it came from one.
+    pub(crate) root_file: Option<PathBuf>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) vault: Vault,
+    pub(crate) journal: Journal,
+    pub(crate) ceiling: Ceiling,
+    pub(crate) tenants: Arc<TenantMap>,
+    /// Contracts by digest, parsed and compiled once.
+    contracts: RwLock<HashMap<Digest, Arc<Contract>>>,
+    engine: OnceCell<Engine>,
+    /// Makes the idempotency keys that plugins pass upstream.
+    replay: Secret,
+    pub(crate) recovered: Vec<InterruptedIntent>,
+    pub(crate) running: Running,
+}
+
+/// The parts of a [`Core`] that opening makes.
+pub(crate) struct Parts {
+    pub(crate) data: PathBuf,
+    pub(crate) root_file: Option<PathBuf>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) vault: Vault,
+    pub(crate) journal: Journal,
+    pub(crate) ceiling: Ceiling,
+    pub(crate) tenants: Arc<TenantMap>,
+    pub(crate) recovered: Vec<InterruptedIntent>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { data, root_file, store, vault, journal, ceiling, tenants, recovered } = parts;
+        let replay = vault.derive("upstream idempotency keys");
+        Self {
+            data,
+            root_file,
+            store,
+            vault,
+            journal,
+            ceiling,
+            tenants,
+            contracts: RwLock::default(),
+            engine: OnceCell::new(),
+            replay,
+            recovered,
+            running: Running::default(),
+        }
+    }
+
+    /// The sandbox and the way out.
+    pub(crate) async fn engine(&self) -> Result<&Engine, Refusal> {
+        self.engine
+            .get_or_try_init(|| async {
+                let failed = |message: String| {
+                    Refusal::new(Class::Unavailable, Stage::Run, "engine.unavailable", message, "see opsiq doctor")
+                };
+                let dir = self.store.compiled().map_err(|error| errors::store(Stage::Run, &error))?;
+                let config = SandboxConfig {
+                    compiled: Some(CompiledCache { dir, mac_key: self.vault.derive("compiled code") }),
+                    component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
+                    always_fuel: self.ceiling.limits.fuel().is_some()
+                        || self.ceiling.plugins.values().any(|own| own.limits.fuel().is_some()),
+                    ..SandboxConfig::default()
+                };
+                let sandbox = Sandbox::new(config).map_err(|error| failed(error.to_string()))?;
+                let config = EgressConfig::system().map_err(|error| failed(error.to_string()))?;
+                let egress = Egress::new(config).map_err(|error| failed(error.to_string()))?;
+                Ok(Engine { sandbox, egress: Arc::new(egress) })
+            })
+            .await
+    }
+
+    /// The engine, if anything needed it yet.
+    pub(crate) fn engine_if_made(&self) -> Option<&Engine> {
+        self.engine.get()
+    }
+
+    /// The contract of a registered plugin: read from the component itself, whose digest a grant is bound to, never from
+    /// the catalogue's copy, which is there for lists.
+    pub(crate) async fn contract(&self, digest: &Digest) -> Result<Arc<Contract>, Refusal> {
+        if let Some(contract) = self.contracts.read().unwrap_or_else(PoisonError::into_inner).get(digest) {
+            return Ok(contract.clone());
+        }
+        let bytes = self.blob(digest).await?;
+        let admitted = component::admit(&bytes).map_err(|_| {
+            Refusal::new(
+                Class::Tampered,
+                Stage::Resolve,
+                "store.damaged",
+                format!("the stored file of {digest} holds no contract that is valid"),
+                "restore from a backup; see opsiq doctor",
+            )
+        })?;
+        let contract = Arc::new(admitted.contract);
+        let mut contracts = self.contracts.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(contracts.entry(*digest).or_insert(contract).clone())
+    }
+
+    /// The bytes of a registered component, held against its digest.
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Refusal> {
+        let (store, wanted) = (self.store.clone(), *digest);
+        let read = tokio::task::spawn_blocking(move || store.blobs().get(&wanted)).await;
+        let read = read.map_err(|_| errors::internal(Stage::Resolve, "reading a plugin file ended abnormally"))?;
+        read.map_err(|error| match error {
+            StoreError::NotFound { .. } => Refusal::new(
+                Class::NotFound,
+                Stage::Resolve,
+                "plugin.unknown",
+                format!("no plugin {digest} is registered"),
+                "the operator registers it: opsiq plugin register FILE",
+            ),
+            error => errors::store(Stage::Resolve, &error),
+        })
+    }
+
+    /// The key a plugin passes upstream: the same whenever the same call runs again, after a crash too, and unlike that
+    /// of any other call, installation or tenant.
+    pub(crate) fn upstream_key(&self, tenant: &TenantId, installation: &InstallationId, call: &str) -> String {
+        let mut message = Vec::new();
+        for part in [tenant.as_str(), installation.as_str(), call] {
+            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part.as_bytes());
+        }
+        hex::encode(&self.replay.hmac_sha256(&message)[..16])
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A new invocation's id.
+pub(crate) fn new_invocation() -> Result<InvocationId, Refusal> {
+    uuid::Uuid::now_v7()
+        .to_string()
+        .parse()
+        .map_err(|_| errors::internal(Stage::Resolve, "an invocation id could not be made"))
+}

@@ -1,0 +1,132 @@
+//! What is sealed inside the store's documents, and the place each is bound to. One file, because these shapes outlive
+//! every process: a field added here needs a default.
+
+use opsiq_contract::{Digest, Grant, InstallState, InvocationId, PluginRef, Principal, Rendered, Role};
+use opsiq_vault::Place;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::refusal::Refusal;
+
+/// Of a tenant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TenantDoc {
+    pub(crate) title: String,
+    /// Whether a risky write needs a person other than its requester.
+    pub(crate) second_person: bool,
+}
+
+impl TenantDoc {
+    pub(crate) fn place(version: u64) -> Place<'static> {
+        Place { table: "tenant", row: &[], column: "doc", version }
+    }
+}
+
+/// Of a user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UserDoc {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// Repeats the column, so that a disabled user cannot be enabled by editing the database.
+    pub(crate) enabled: bool,
+}
+
+impl UserDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "app_user", row, column: "doc", version }
+    }
+}
+
+/// Of an installation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InstallationDoc {
+    pub(crate) name: String,
+    pub(crate) plugin: PluginRef,
+    pub(crate) digest: Digest,
+    pub(crate) grant: Grant,
+    pub(crate) config: Value,
+    /// Repeats the column, so that a paused installation cannot be resumed by editing the database.
+    pub(crate) state: InstallState,
+}
+
+impl InstallationDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], revision: u64) -> Place<'a> {
+        Place { table: "installation", row, column: "doc", version: revision }
+    }
+}
+
+/// Beside the secret of a key's version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KeyDoc {
+    pub(crate) fingerprint: String,
+}
+
+/// The place of a key's secret (`column` = `secret`) or its document (`doc`). `row` is installation and name.
+pub(crate) fn key_place<'a>(row: &'a [&'a str], column: &'static str, version: u64) -> Place<'a> {
+    Place { table: "installation_key", row, column, version }
+}
+
+/// Of a confirmation: what was asked, and what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ConfirmationDoc {
+    pub(crate) request: Request,
+    pub(crate) decided_by: Option<String>,
+    pub(crate) invocation: Option<InvocationId>,
+    /// How it ended, once it ran.
+    pub(crate) end: Option<StoredEnd>,
+}
+
+impl ConfirmationDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "confirmation", row, column: "doc", version }
+    }
+}
+
+/// Exactly what a person is asked to approve.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) installation_name: String,
+    pub(crate) plugin: PluginRef,
+    pub(crate) digest: Digest,
+    pub(crate) connector: String,
+    pub(crate) revision: u64,
+    pub(crate) action: String,
+    pub(crate) action_title: String,
+    /// Canonical parameters: the bytes that run.
+    pub(crate) params: String,
+    /// What the person is shown of them.
+    pub(crate) shown: Rendered,
+    pub(crate) requester: Principal,
+    pub(crate) scopes: Option<std::collections::BTreeSet<String>>,
+    pub(crate) role: Role,
+    pub(crate) hash: Digest,
+    /// Makes the upstream idempotency key.
+    pub(crate) replay: String,
+}
+
+/// How an invocation ended, as stored to be answered again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoredEnd {
+    /// With a result: canonical JSON.
+    Done(String),
+    /// Without one.
+    Failed(Box<Refusal>),
+}
+
+/// The answer to an idempotency key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoredAnswer {
+    /// It ran.
+    Ended {
+        /// The invocation that ran.
+        invocation: InvocationId,
+        /// How it ended.
+        end: StoredEnd,
+    },
+    /// It waits, or waited, for a person: the confirmation knows the rest.
+    Confirmation(String),
+    /// The host stopped while it ran: what it did outside is unknown.
+    Interrupted(InvocationId),
+}

@@ -1,0 +1,224 @@
+//! Making, opening and closing a data directory. Opening fails closed (a wrong root key, a file others can read, a
+//! configuration with a mistake) and recovers what a crash left behind before the first act is accepted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opsiq_audit::{CheckpointKey, Draft, Journal, Kind, Log, field};
+use opsiq_store::{Store, StoreError};
+use opsiq_vault::{Secret, Vault, VaultError};
+
+use crate::actor::Actor;
+use crate::audit_log::AuditLog;
+use crate::catalogue::Catalogue;
+use crate::confirmations::Confirmations;
+use crate::core::{Core, Parts, TenantMap, now_ms};
+use crate::docs::TenantDoc;
+use crate::errors;
+use crate::installations::Installations;
+use crate::keys::Keys;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::tenants::Tenants;
+use crate::users::Users;
+use crate::{config, recovery, root};
+
+/// How long closing waits for calls in progress.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Where the install root key comes from.
+#[derive(Clone)]
+pub enum RootSource {
+    /// A file of mode 0600 holding the key's text. [`Host::init`] writes it when it does not exist.
+    File(PathBuf),
+    /// The key's text itself, from the environment or a secret manager.
+    Text(Arc<Secret>),
+}
+
+impl std::fmt::Debug for RootSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text(_) => f.write_str("Text([sealed])"),
+        }
+    }
+}
+
+/// Which data directory, and its root key.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The root key.
+    pub root: RootSource,
+}
+
+impl HostOptions {
+    /// `data`, with its root key in `data/root.key`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        Self { root: RootSource::File(data.join("root.key")), data }
+    }
+}
+
+/// What [`Host::init`] made.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Initialised {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The root key's file when one was written; a copy belongs somewhere else than the data's backups.
+    pub root_file: Option<PathBuf>,
+    /// The root key's id, which a later wrong key is compared with.
+    pub root_id: String,
+    /// The operator's commented configuration.
+    pub config: PathBuf,
+}
+
+/// A call that began and whose end is unknown, because the host stopped while it ran.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Interrupted {
+    /// The tenant.
+    pub tenant: String,
+    /// The invocation, as in its audit log.
+    pub invocation: String,
+    /// When the interruption was recorded, in milliseconds since 1970.
+    pub time_ms: i64,
+}
+
+/// One opened data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    core: Arc<Core>,
+}
+
+impl Host {
+    /// Makes a data directory: databases, root key (unless given), key check, commented configuration, host log. A run
+    /// that was cut short can be repeated.
+    ///
+    /// # Errors
+    /// When the directory is initialised already, holds other files, or the disk does not serve.
+    pub async fn init(options: HostOptions) -> Result<Initialised, Refusal> {
+        Store::init(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        let (root, root_file) = root::load_or_make(&options.root)?;
+        let store = open_store(&options).await?;
+        config::write_default(store.dir())?;
+        let (_, check) = Vault::create(&root);
+        store.root_check_insert(&check, now_ms()).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        store.close().await;
+        let host = Self::open(options.clone()).await?;
+        let draft = Draft::new(Kind::Admin)
+            .field(field::ACTOR, Actor::operator().principal().to_string())
+            .field(field::ACTION, "init")
+            .field(field::OUTCOME, "ok")
+            .field(field::DETAIL, format!("root key {}", root.id()));
+        host.core.record(Log::Host, vec![draft]).await?;
+        host.close().await?;
+        Ok(Initialised {
+            config: options.data.join(config::FILE),
+            data: options.data,
+            root_file,
+            root_id: root.id().to_string(),
+        })
+    }
+
+    /// Opens a data directory, which is then locked, and recovers what a crash left behind: every intent without an
+    /// outcome becomes `interrupted`, with the confirmations and idempotency keys that hang on it.
+    ///
+    /// # Errors
+    /// A wrong or missing root key (naming the key id expected and the one found), a directory or key file others may
+    /// read, another process in it, a configuration with mistakes (by line), or a disk that does not serve.
+    pub async fn open(options: HostOptions) -> Result<Self, Refusal> {
+        let (root, root_file) = root::load(&options.root)?;
+        let store = Arc::new(open_store(&options).await?);
+        let failed = |error: StoreError| errors::store(Stage::Admin, &error);
+        let check = store.root_check().await.map_err(failed)?;
+        let check = check.ok_or_else(|| failed(StoreError::NotInitialised(options.data.clone())))?;
+        let vault = Vault::open(&root, &check).map_err(|error| wrong_root(&error))?;
+        let ceiling = config::load(store.dir())?;
+        let tenants = Arc::new(TenantMap::new(vault.host()));
+        for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
+            let keys = store.tenant_keys(&row.id).await.map_err(failed)?;
+            let opened = vault.tenant(&row.id, &keys).map_err(|error| errors::vault(Stage::Admin, &error))?;
+            tenants.add(&row.id, opened);
+        }
+        let key = CheckpointKey::new(&vault.derive("audit checkpoints"));
+        let journal = Journal::start(store.clone(), tenants.clone(), key);
+        let recovered = recovery::recover(&store, &journal, &tenants).await?;
+        let data = options.data;
+        let parts = Parts { data, root_file, store, vault, journal, ceiling, tenants, recovered };
+        Ok(Self { core: Arc::new(Core::new(parts)) })
+    }
+
+    /// Calls found without an end when this host was opened; their logs now say `interrupted`.
+    pub fn recovered(&self) -> &[Interrupted] {
+        &self.core.recovered
+    }
+
+    /// Waits for calls in progress (30 s at most), signs a checkpoint of every log that grew, and lets go of the
+    /// directory.
+    ///
+    /// # Errors
+    /// When the checkpoints could not be written. Nothing recorded is lost by that.
+    pub async fn close(self) -> Result<(), Refusal> {
+        if !self.core.running.drained(DRAIN).await {
+            tracing::warn!("calls are still running; they will be reported as interrupted");
+        }
+        self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error))
+    }
+
+    /// The plugins registered for all tenants.
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue { core: self.core.clone() }
+    }
+
+    /// Tenants, as the operator sees them.
+    pub fn tenants(&self) -> Tenants {
+        Tenants { core: self.core.clone() }
+    }
+
+    /// The people of the acting user's tenant.
+    pub fn users(&self) -> Users {
+        Users { core: self.core.clone() }
+    }
+
+    /// The installations of the acting user's tenant.
+    pub fn installations(&self) -> Installations {
+        Installations { core: self.core.clone() }
+    }
+
+    /// The keys of those installations.
+    pub fn keys(&self) -> Keys {
+        Keys { core: self.core.clone() }
+    }
+
+    /// Risky writes that wait for a person.
+    pub fn confirmations(&self) -> Confirmations {
+        Confirmations { core: self.core.clone() }
+    }
+
+    /// The audit log of the acting user's tenant, or the host's own for the operator.
+    pub fn audit(&self) -> AuditLog {
+        AuditLog { core: self.core.clone() }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+async fn open_store(options: &HostOptions) -> Result<Store, Refusal> {
+    Store::open(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))
+}
+
+fn wrong_root(error: &VaultError) -> Refusal {
+    match error {
+        VaultError::WrongRoot { .. } => Refusal::new(
+            Class::Denied,
+            Stage::Admin,
+            "root.wrong",
+            error.to_string(),
+            "give the root key this directory was made with; nothing opens without it",
+        ),
+        error => errors::vault(Stage::Admin, error),
+    }
+}

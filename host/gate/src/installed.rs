@@ -1,0 +1,169 @@
+//! Reading an installation: its row, its contract, and its keys, opened once and remembered until something of the
+//! tenant changes.
+
+use std::sync::Arc;
+
+use opsiq_contract::{Installation, InstallationId, nearest, visible};
+use opsiq_sandbox::{KeySet, Plugin};
+use opsiq_store::{InstallationRow, KeyState, KeyVersionRow};
+use opsiq_vault::{Secret, TenantVault};
+use tokio::sync::OnceCell;
+
+use crate::catalogue::not_loaded;
+use crate::core::Core;
+use crate::docs::{InstallationDoc, KeyDoc, key_place};
+use crate::errors;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::scan::SecretScan;
+use crate::state::{Installed, TenantState};
+
+/// Blind index of an installation's name.
+pub(crate) fn name_index(vault: &TenantVault, name: &str) -> [u8; 32] {
+    vault.blind_index("installation name", name.as_bytes())
+}
+
+/// What is stored says something else in one place than in another.
+fn tampered(message: &str) -> Refusal {
+    Refusal::new(
+        Class::Tampered,
+        Stage::Resolve,
+        "store.tampered",
+        message,
+        "restore from a backup; see opsiq doctor",
+    )
+}
+
+impl Core {
+    /// The installation called `asked`, or of that id.
+    pub(crate) async fn installed(&self, tenant: &TenantState, asked: &str) -> Result<Arc<Installed>, Refusal> {
+        if let Some(installed) = tenant.installed(asked) {
+            return Ok(installed);
+        }
+        let failed = |error| errors::store(Stage::Resolve, &error);
+        let mark = tenant.mark();
+        let row = match asked.parse::<InstallationId>() {
+            Ok(id) => self.store.installation::<InstallationDoc>(&tenant.id, &id).await.map_err(failed)?,
+            Err(_) => {
+                let index = name_index(&tenant.vault, asked);
+                self.store.installation_by_name::<InstallationDoc>(&tenant.id, &index).await.map_err(failed)?
+            }
+        };
+        let Some(row) = row else { return Err(self.unknown_installation(tenant, asked).await?) };
+        let installation = self.opened(tenant, &row)?;
+        if asked != installation.name && asked != installation.id.as_str() {
+            return Err(tampered("an installation's row stands under another name"));
+        }
+        let installed = Arc::new(self.complete(tenant, installation, row.created_ms).await?);
+        tenant.keep_installed(mark, &installed);
+        Ok(installed)
+    }
+
+    /// All installations of a tenant, oldest first.
+    pub(crate) async fn all_installed(&self, tenant: &TenantState) -> Result<Vec<Arc<Installed>>, Refusal> {
+        let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
+        let mut all = Vec::new();
+        for row in rows.map_err(|error| errors::store(Stage::Resolve, &error))? {
+            let installation = self.opened(tenant, &row)?;
+            all.push(Arc::new(self.complete(tenant, installation, row.created_ms).await?));
+        }
+        Ok(all)
+    }
+
+    /// The loaded plugin of an installation.
+    pub(crate) async fn plugin_of(&self, installed: &Installed) -> Result<Arc<Plugin>, Refusal> {
+        let load = || async {
+            let (store, digest) = (self.store.clone(), installed.installation.digest);
+            let bytes = move || store.blobs().get(&digest);
+            let loaded = self.engine().await?.sandbox.load(&digest, &installed.contract, bytes).await;
+            loaded.map_err(|error| not_loaded(&error))
+        };
+        installed.plugin.get_or_try_init(load).await.cloned()
+    }
+
+    /// The versions of an installation's keys, each with its document opened, by name, newest first.
+    pub(crate) async fn key_rows(
+        &self,
+        tenant: &TenantState,
+        id: &InstallationId,
+    ) -> Result<Vec<(KeyVersionRow<KeyDoc>, KeyDoc)>, Refusal> {
+        let rows = self.store.key_versions::<KeyDoc>(&tenant.id, id).await;
+        let rows = rows.map_err(|error| errors::store(Stage::Resolve, &error))?;
+        let open = |row: KeyVersionRow<KeyDoc>| {
+            let place = [id.as_str(), row.name.as_str()];
+            let doc = tenant.vault.open(&key_place(&place, "doc", row.version), &row.doc);
+            let doc = doc.map_err(|error| errors::vault(Stage::Resolve, &error))?;
+            Ok((row, doc))
+        };
+        rows.into_iter().map(open).collect()
+    }
+
+    fn opened(&self, tenant: &TenantState, row: &InstallationRow<InstallationDoc>) -> Result<Installation, Refusal> {
+        let doc = tenant.vault.open(&InstallationDoc::place(&[row.id.as_str()], row.revision), &row.doc);
+        let doc = doc.map_err(|error| errors::vault(Stage::Resolve, &error))?;
+        if row.state.as_str() != doc.state.as_str() || row.digest != doc.digest {
+            return Err(tampered("an installation's state or digest was changed outside the host"));
+        }
+        Ok(Installation {
+            tenant: tenant.id.clone(),
+            id: row.id.clone(),
+            name: doc.name,
+            plugin: doc.plugin,
+            digest: doc.digest,
+            state: doc.state,
+            revision: row.revision,
+            grant: doc.grant,
+            config: doc.config,
+        })
+    }
+
+    async fn complete(
+        &self,
+        tenant: &TenantState,
+        installation: Installation,
+        created_ms: i64,
+    ) -> Result<Installed, Refusal> {
+        let contract = self.contract(&installation.digest).await?;
+        let mut set_keys: Vec<String> = Vec::new();
+        let mut live: Vec<(String, Vec<Secret>)> = Vec::new();
+        let mut scan = SecretScan::default();
+        for (row, _) in self.key_rows(tenant, &installation.id).await? {
+            let (KeyState::Live, Some(sealed)) = (row.state, &row.secret) else { continue };
+            let place = [installation.id.as_str(), row.name.as_str()];
+            let secret = tenant.vault.open_secret(&key_place(&place, "secret", row.version), sealed);
+            let secret = secret.map_err(|error| errors::vault(Stage::Resolve, &error))?;
+            scan.add(&Arc::from(row.name.as_str()), &secret);
+            match live.last_mut().filter(|(name, _)| *name == row.name) {
+                Some((_, versions)) => versions.push(secret),
+                None => {
+                    set_keys.push(row.name.clone());
+                    live.push((row.name, vec![secret]));
+                }
+            }
+        }
+        let keys = live.into_iter().fold(KeySet::new(), |set, (name, versions)| set.with(name, versions));
+        Ok(Installed {
+            installation,
+            contract,
+            created_ms,
+            keys: Arc::new(keys),
+            scan: Arc::new(scan),
+            set_keys,
+            plugin: OnceCell::new(),
+        })
+    }
+
+    /// The refusal of a name that is none, with the nearest that is one.
+    async fn unknown_installation(&self, tenant: &TenantState, asked: &str) -> Result<Refusal, Refusal> {
+        let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
+        let rows = rows.map_err(|error| errors::store(Stage::Resolve, &error))?;
+        let names = rows.iter().map(|row| Ok(self.opened(tenant, row)?.name)).collect::<Result<Vec<_>, Refusal>>()?;
+        let fix = match nearest(asked, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "install one: opsiq connector install PLUGIN".to_owned(),
+            None => "see opsiq connector list".to_owned(),
+        };
+        let asked = visible(asked, 64).text;
+        let message = format!("there is no installation `{asked}`");
+        Ok(Refusal::new(Class::NotFound, Stage::Resolve, "installation.unknown", message, fix))
+    }
+}

@@ -1,0 +1,173 @@
+//! What the gate remembers of a tenant between calls, so that a call reads no row. The host is the only writer of its
+//! data directory, so every change passes through here and forgets what it changed; nothing else may be remembered.
+//!
+//! A reader that loaded a row before a change must not put it back after it: rows are kept only when no change was
+//! told between the reading and the keeping.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use opsiq_contract::{Contract, Installation, Role, TenantId};
+use opsiq_sandbox::{KeySet, Plugin};
+use opsiq_vault::TenantVault;
+use tokio::sync::OnceCell;
+
+use crate::docs::TenantDoc;
+use crate::scan::SecretScan;
+
+/// A user as last read.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) enabled: bool,
+    pub(crate) created_ms: i64,
+    pub(crate) version: u64,
+}
+
+/// The tenant's own row as last read.
+#[derive(Debug)]
+pub(crate) struct TenantRecord {
+    pub(crate) doc: TenantDoc,
+    pub(crate) created_ms: i64,
+    pub(crate) version: u64,
+}
+
+/// An installation as last read, with what its calls need.
+pub(crate) struct Installed {
+    pub(crate) installation: Installation,
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) created_ms: i64,
+    /// Live versions of its keys.
+    pub(crate) keys: Arc<KeySet>,
+    /// Finds those in what leaves a run.
+    pub(crate) scan: Arc<SecretScan>,
+    /// Names of keys that have a live version.
+    pub(crate) set_keys: Vec<String>,
+    /// Compiled at the first call.
+    pub(crate) plugin: OnceCell<Arc<Plugin>>,
+}
+
+impl Installed {
+    /// Granted keys that have no value yet, in the contract's order.
+    pub(crate) fn needs_keys(&self) -> Vec<String> {
+        let granted = |name: &&String| self.installation.grant.keys.contains(*name);
+        let names = self.contract.keys.iter().map(|key| &key.name);
+        names.filter(granted).filter(|name| !self.set_keys.contains(name)).cloned().collect()
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    /// Grows with every change told.
+    changes: u64,
+    record: Option<Arc<TenantRecord>>,
+    users: HashMap<String, Arc<User>>,
+    /// By name and by id.
+    installations: HashMap<String, Arc<Installed>>,
+}
+
+/// One tenant, open for business: its vault, and what was last read of it.
+pub(crate) struct TenantState {
+    pub(crate) id: TenantId,
+    pub(crate) vault: TenantVault,
+    known: RwLock<Known>,
+}
+
+/// A point in the sequence of changes, taken before reading a row that is to be kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark(u64);
+
+impl TenantState {
+    pub(crate) fn new(id: TenantId, vault: TenantVault) -> Self {
+        Self { id, vault, known: RwLock::default() }
+    }
+
+    /// The point to keep later readings by.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.read().changes)
+    }
+
+    /// Something of the tenant changed: everything read before is forgotten.
+    pub(crate) fn changed(&self) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = known.changes + 1;
+        *known = Known { changes, ..Known::default() };
+    }
+
+    pub(crate) fn record(&self) -> Option<Arc<TenantRecord>> {
+        self.read().record.clone()
+    }
+
+    pub(crate) fn user(&self, name: &str) -> Option<Arc<User>> {
+        self.read().users.get(name).cloned()
+    }
+
+    pub(crate) fn installed(&self, name_or_id: &str) -> Option<Arc<Installed>> {
+        self.read().installations.get(name_or_id).cloned()
+    }
+
+    pub(crate) fn keep_record(&self, mark: Mark, record: &Arc<TenantRecord>) {
+        self.keep(mark, |known| known.record = Some(record.clone()));
+    }
+
+    pub(crate) fn keep_user(&self, mark: Mark, user: &Arc<User>) {
+        self.keep(mark, |known| {
+            known.users.insert(user.name.clone(), user.clone());
+        });
+    }
+
+    pub(crate) fn keep_installed(&self, mark: Mark, installed: &Arc<Installed>) {
+        self.keep(mark, |known| {
+            let installation = &installed.installation;
+            known.installations.insert(installation.name.clone(), installed.clone());
+            known.installations.insert(installation.id.to_string(), installed.clone());
+        });
+    }
+
+    fn keep(&self, mark: Mark, keep: impl FnOnce(&mut Known)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.changes == mark.0 {
+            keep(&mut known);
+        }
+    }
+
+    /// What is remembered stays whole when a thread panics: each change of it is one insertion.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opsiq_vault::{RootKey, Vault};
+
+    use super::*;
+
+    fn tenant() -> TenantState {
+        let (vault, _) = Vault::create(&RootKey::generate());
+        let id: TenantId = "acme".parse().unwrap();
+        let key = vault.new_tenant_key(&id);
+        let vault = vault.tenant(&id, &[key]).unwrap();
+        TenantState::new(id, vault)
+    }
+
+    fn user() -> Arc<User> {
+        let (id, name) = ("1".to_owned(), "alice".to_owned());
+        Arc::new(User { id, name, role: Role::Owner, enabled: true, created_ms: 0, version: 1 })
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let tenant = tenant();
+        let before = tenant.mark();
+        tenant.changed();
+        tenant.keep_user(before, &user());
+        assert!(tenant.user("alice").is_none());
+        tenant.keep_user(tenant.mark(), &user());
+        assert!(tenant.user("alice").is_some());
+        tenant.changed();
+        assert!(tenant.user("alice").is_none());
+    }
+}

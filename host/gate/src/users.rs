@@ -1,0 +1,237 @@
+//! The people of a tenant. Owners alone add, change and disable them, and the last enabled owner stays.
+
+use std::sync::Arc;
+
+use opsiq_audit::{Draft, Kind, field};
+use opsiq_contract::{Role, TenantId};
+use opsiq_store::{UserRow, UserState};
+use opsiq_vault::TenantVault;
+use serde::Serialize;
+
+use crate::act::{Person, op};
+use crate::actor::Actor;
+use crate::core::{Core, now_ms};
+use crate::docs::UserDoc;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::state::{TenantState, User};
+use crate::{errors, names};
+
+/// A user of a tenant.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    /// The name, unique in the tenant.
+    pub name: String,
+    /// The role, which a contract's `roles` and the gate's own acts ask for.
+    pub role: Role,
+    /// A disabled user can do nothing, from the next act on.
+    pub enabled: bool,
+    /// When added, in milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// The people of a tenant. See [`Host::users`](crate::Host::users).
+#[derive(Clone)]
+pub struct Users {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Users {
+    /// Adds a user. For owners.
+    ///
+    /// # Errors
+    /// Not an owner; a name that is taken or not valid.
+    pub async fn add(&self, actor: &Actor, name: &str, role: Role) -> Result<UserView, Refusal> {
+        let person = self.core.person(actor).await?;
+        let act = "user add";
+        self.core
+            .act(&person, &[Role::Owner], act, "", async {
+                names::user(name)?;
+                if self.core.user(&person.tenant, name).await?.is_some() {
+                    return Err(Refusal::new(
+                        Class::Conflict,
+                        Stage::Admin,
+                        "user.exists",
+                        format!("there is a user {name} already"),
+                        "choose another name",
+                    ));
+                }
+                let row = new_row(&person.tenant.id, &person.tenant.vault, name, role)?;
+                let draft = done(&person, act, format!("user {name}, role {role}"));
+                let change = op(move |tx| Box::pin(async move { Ok(tx.user_insert(&row).await?) }));
+                self.core.change(&person.tenant, vec![draft], change).await?;
+                self.view(&person.tenant, name).await
+            })
+            .await
+    }
+
+    /// Gives a user another role, from their next act on. For owners; one enabled owner must remain.
+    ///
+    /// # Errors
+    /// Not an owner; no such user; the last enabled owner.
+    pub async fn set_role(&self, actor: &Actor, name: &str, role: Role) -> Result<UserView, Refusal> {
+        self.alter(actor, "user role", name, move |doc| doc.role = role).await
+    }
+
+    /// Ends what a user may do, from their next act on; what they asked for and is not approved yet never runs. For
+    /// owners; one enabled owner must remain.
+    ///
+    /// # Errors
+    /// Not an owner; no such user; the last enabled owner.
+    pub async fn disable(&self, actor: &Actor, name: &str) -> Result<UserView, Refusal> {
+        self.alter(actor, "user disable", name, |doc| doc.enabled = false).await
+    }
+
+    /// Lets a disabled user act again. For owners.
+    ///
+    /// # Errors
+    /// Not an owner; no such user.
+    pub async fn enable(&self, actor: &Actor, name: &str) -> Result<UserView, Refusal> {
+        self.alter(actor, "user enable", name, |doc| doc.enabled = true).await
+    }
+
+    /// The users, oldest first. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; a row that does not open.
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<UserView>, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, &[Role::Owner, Role::Admin], "user list", "", async {
+                let users = self.core.users_of(&person.tenant).await?;
+                Ok(users.iter().map(view).collect())
+            })
+            .await
+    }
+
+    async fn alter(
+        &self,
+        actor: &Actor,
+        act: &'static str,
+        name: &str,
+        alter: impl FnOnce(&mut UserDoc),
+    ) -> Result<UserView, Refusal> {
+        let person = self.core.person(actor).await?;
+        let tenant = &person.tenant;
+        self.core
+            .act(&person, &[Role::Owner], act, "", async {
+                let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
+                let mut doc = UserDoc { name: user.name.clone(), role: user.role, enabled: user.enabled };
+                alter(&mut doc);
+                let was_owner = user.role == Role::Owner && user.enabled;
+                if was_owner && !(doc.role == Role::Owner && doc.enabled) {
+                    let owners = self.core.users_of(tenant).await?;
+                    if owners.iter().filter(|user| user.role == Role::Owner && user.enabled).count() < 2 {
+                        return Err(Refusal::new(
+                            Class::Denied,
+                            Stage::Admin,
+                            "user.last-owner",
+                            format!("{name} is the last enabled owner"),
+                            "make another user an owner first",
+                        ));
+                    }
+                }
+                let draft = done(&person, act, format!("user {name}, role {}, enabled {}", doc.role, doc.enabled));
+                let row = row(&tenant.id, &tenant.vault, user.id.clone(), user.created_ms, user.version + 1, &doc)?;
+                let change = op(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
+                self.core.change(tenant, vec![draft], change).await?;
+                self.view(tenant, name).await
+            })
+            .await
+    }
+
+    async fn view(&self, tenant: &TenantState, name: &str) -> Result<UserView, Refusal> {
+        self.core.user(tenant, name).await?.map(|user| view(&user)).ok_or_else(unknown)
+    }
+}
+
+fn done(person: &Person, act: &str, detail: String) -> Draft {
+    person.draft(Kind::Admin, act).field(field::OUTCOME, "ok").field(field::DETAIL, detail)
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Class::NotFound, Stage::Admin, "user.unknown", "there is no such user", "see opsiq user list")
+}
+
+fn view(user: &User) -> UserView {
+    UserView { name: user.name.clone(), role: user.role, enabled: user.enabled, created_ms: user.created_ms }
+}
+
+/// A new, enabled user's row.
+pub(crate) fn new_row(
+    tenant: &TenantId,
+    vault: &TenantVault,
+    name: &str,
+    role: Role,
+) -> Result<UserRow<UserDoc>, Refusal> {
+    let doc = UserDoc { name: name.to_owned(), role, enabled: true };
+    row(tenant, vault, uuid::Uuid::now_v7().to_string(), now_ms(), 1, &doc)
+}
+
+fn row(
+    tenant: &TenantId,
+    vault: &TenantVault,
+    id: String,
+    created_ms: i64,
+    version: u64,
+    doc: &UserDoc,
+) -> Result<UserRow<UserDoc>, Refusal> {
+    let sealed = vault.seal(&UserDoc::place(&[&id], version), doc);
+    Ok(UserRow {
+        tenant: tenant.clone(),
+        name_index: index(vault, &doc.name),
+        state: if doc.enabled { UserState::Active } else { UserState::Disabled },
+        created_ms,
+        version,
+        doc: sealed.map_err(|error| errors::vault(Stage::Admin, &error))?,
+        id,
+    })
+}
+
+fn index(vault: &TenantVault, name: &str) -> [u8; 32] {
+    vault.blind_index("user name", name.as_bytes())
+}
+
+fn opened(tenant: &TenantState, row: &UserRow<UserDoc>) -> Result<User, Refusal> {
+    let doc = tenant.vault.open(&UserDoc::place(&[&row.id], row.version), &row.doc);
+    let doc = doc.map_err(|error| errors::vault(Stage::Authenticate, &error))?;
+    Ok(User {
+        id: row.id.clone(),
+        name: doc.name,
+        role: doc.role,
+        // Both must say so: the column can be edited, the document cannot.
+        enabled: doc.enabled && row.state == UserState::Active,
+        created_ms: row.created_ms,
+        version: row.version,
+    })
+}
+
+impl Core {
+    /// The user called `name`, as they stand now.
+    pub(crate) async fn user(&self, tenant: &TenantState, name: &str) -> Result<Option<Arc<User>>, Refusal> {
+        if let Some(user) = tenant.user(name) {
+            return Ok(Some(user));
+        }
+        let mark = tenant.mark();
+        let found = self.store.user_by_name::<UserDoc>(&tenant.id, &index(&tenant.vault, name)).await;
+        let Some(row) = found.map_err(|error| errors::store(Stage::Authenticate, &error))? else { return Ok(None) };
+        let user = opened(tenant, &row)?;
+        if user.name != name {
+            return Err(Refusal::new(
+                Class::Tampered,
+                Stage::Authenticate,
+                "store.tampered",
+                "a user's row stands under another name",
+                "restore from a backup; see opsiq doctor",
+            ));
+        }
+        let user = Arc::new(user);
+        tenant.keep_user(mark, &user);
+        Ok(Some(user))
+    }
+
+    async fn users_of(&self, tenant: &TenantState) -> Result<Vec<User>, Refusal> {
+        let rows = self.store.users::<UserDoc>(&tenant.id).await;
+        let rows = rows.map_err(|error| errors::store(Stage::Admin, &error))?;
+        rows.iter().map(|row| opened(tenant, row)).collect()
+    }
+}
