@@ -5,27 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use opsiq_audit::{Draft, Kind, Log, OpError, field};
+use opsiq_audit::{Draft, Kind, Log, Op, OpError, field};
 use opsiq_contract::{Caller, Principal, Role};
-use opsiq_store::WriteTx;
 
 use crate::actor::Actor;
 use crate::core::Core;
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::{TenantState, User};
-
-/// A change to the store, to be committed with its audit entries.
-pub(crate) type Op<T> = Box<dyn for<'t> FnOnce(&'t mut WriteTx<'_>) -> BoxFuture<'t, Result<T, OpError>> + Send>;
-
-/// Boxes a change.
-pub(crate) fn op<T, F>(change: F) -> Op<T>
-where
-    F: for<'t> FnOnce(&'t mut WriteTx<'_>) -> BoxFuture<'t, Result<T, OpError>> + Send + 'static,
-{
-    Box::new(change)
-}
 
 /// An operation that refuses, as the audit log carries it through.
 pub(crate) fn refuse(refusal: Refusal) -> OpError {

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use opsiq_audit::{Kind, Log, field};
+use opsiq_audit::{Kind, Log, Op, field};
 use opsiq_contract::{Contract, Digest, PluginRef, component, nearest, visible};
 use opsiq_sandbox::LoadError;
 use opsiq_store::{PluginRow, PluginState, StoreError};
 use serde::Serialize;
 
-use crate::act::{op, operator_draft};
+use crate::act::operator_draft;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
 use crate::errors;
@@ -112,7 +112,7 @@ impl Catalogue {
             .field(field::PLUGIN, plugin.to_string())
             .field(field::OUTCOME, "ok")
             .field(field::DETAIL, format!("digest {digest}, {} bytes", bytes.len()));
-        let change = op(move |tx| Box::pin(async move { Ok(tx.plugin_insert(&row).await?) }));
+        let change = Op::new(move |tx| Box::pin(async move { Ok(tx.plugin_insert(&row).await?) }));
         core.journal.commit(Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
         Ok(Registered { plugin, digest, contract, new: true })
     }

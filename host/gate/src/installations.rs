@@ -1,9 +1,28 @@
 //! Installations: a tenant's named use of one plugin version. Granting narrows or widens within the contract, never
 //! beyond it; every change raises the revision, which voids confirmations that were asked under the old one.
 
-use opsiq_contract::{Digest, Effect, InstallState, InstallationId, PluginRef, Role};
+use std::sync::Arc;
+
+use opsiq_audit::{Draft, Kind, Op, field};
+use opsiq_contract::{
+    Action, Contract, Digest, Effect, Grant, GrantError, InstallState, Installation, InstallationId, MAX_DEPTH,
+    Permission, PluginRef, Role, visible,
+};
+use opsiq_sandbox::Selector;
+use opsiq_store::InstallationRow;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::act::Person;
+use crate::actor::Actor;
+use crate::catalogue::Catalogue;
+use crate::core::{Core, now_ms};
+use crate::docs::InstallationDoc;
+use crate::installed::name_index;
+use crate::plan::{self, InstallPlan};
+use crate::refusal::{Class, Refusal, Stage};
+use crate::state::{Installed, TenantState};
+use crate::{errors, names};
 
 /// What to install, and how much of what it asks to allow.
 #[derive(Debug, Clone)]
@@ -12,8 +31,8 @@ pub struct InstallRequest {
     pub name: String,
     /// `publisher/id@version`, `publisher/id`, `id`, or a digest.
     pub plugin: String,
-    /// Items not to grant, such as `http:refunds` or `action:refund-order`.
-    pub without: Vec<String>,
+    /// What not to grant, such as `http:refunds` or `action:refund-order`.
+    pub without: Vec<Permission>,
     /// Write actions that shall wait for a person although the contract does not say so.
     pub confirm: Vec<String>,
     /// The config, an object valid against the contract's `[config]`; `{}` when it has none.
@@ -74,4 +93,393 @@ pub struct InstallationView {
     pub actions: Vec<ActionView>,
     /// When installed, in milliseconds since 1970.
     pub created_ms: i64,
+}
+
+/// Installations. See [`Host::installations`](crate::Host::installations).
+#[derive(Clone)]
+pub struct Installations {
+    pub(crate) core: Arc<Core>,
+}
+
+/// Those who install, grant and pause.
+const MAY: &[Role] = &[Role::Owner, Role::Admin];
+/// Those who look.
+const SEE: &[Role] = &[Role::Owner, Role::Admin, Role::Support];
+
+/// A change of an installation: its new grant, config and state.
+struct Change {
+    grant: Grant,
+    config: Value,
+    state: InstallState,
+}
+
+impl Installations {
+    /// What installing so would allow, in plain words. Changes nothing.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such plugin; a config or permission that does not fit the contract.
+    pub async fn plan(&self, actor: &Actor, request: &InstallRequest) -> Result<InstallPlan, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, MAY, "connector plan", &visible(&request.plugin, 64).text, async {
+                let (contract, digest, grant) = self.grant_of(request).await?;
+                let needs = contract.keys.iter().map(|key| key.name.clone()).filter(|key| grant.keys.contains(key));
+                Ok(plan::plan(&contract, digest, &self.core.ceiling, &grant, needs.collect()))
+            })
+            .await
+    }
+
+    /// Installs a plugin, enabled, with the grant asked for. Its actions run once its keys are set. For owners and
+    /// admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such plugin; a name that is taken; a config or permission that does not fit.
+    pub async fn install(&self, actor: &Actor, request: &InstallRequest) -> Result<InstallationView, Refusal> {
+        let person = self.core.person(actor).await?;
+        let act = "connector install";
+        let about = format!("{} as {}", visible(&request.plugin, 64).text, visible(&request.name, 64).text);
+        self.core
+            .act(&person, MAY, act, &about, async {
+                names::installation(&request.name)?;
+                let tenant = &person.tenant;
+                let (contract, digest, grant) = self.grant_of(request).await?;
+                let index = name_index(&tenant.vault, &request.name);
+                let taken = self.core.store.installation_by_name::<InstallationDoc>(&tenant.id, &index).await;
+                if taken.map_err(|error| errors::store(Stage::Admin, &error))?.is_some() {
+                    return Err(Refusal::new(
+                        Class::Conflict,
+                        Stage::Admin,
+                        "installation.exists",
+                        format!("there is an installation {} already", request.name),
+                        "choose another name: --name NAME",
+                    ));
+                }
+                let id: InstallationId = uuid::Uuid::new_v4()
+                    .to_string()
+                    .parse()
+                    .map_err(|_| errors::internal(Stage::Admin, "an installation id could not be made"))?;
+                let state = InstallState::Enabled;
+                let plugin = contract.plugin_ref();
+                let draft = person
+                    .draft(Kind::Admin, act)
+                    .field(field::INSTALLATION, request.name.clone())
+                    .field(field::PLUGIN, plugin.to_string())
+                    .field(field::OUTCOME, "ok")
+                    .field(field::DETAIL, granted(&contract, &grant));
+                let doc = InstallationDoc {
+                    name: request.name.clone(),
+                    plugin,
+                    digest,
+                    grant,
+                    config: request.config.clone(),
+                    state,
+                };
+                let row = self.row(tenant, id, 1, now_ms(), doc)?;
+                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.installation_insert(&row).await?) }));
+                self.core.change(tenant, vec![draft], change).await?;
+                let installed = self.core.installed(tenant, &request.name).await?;
+                Ok(view(&installed))
+            })
+            .await
+    }
+
+    /// The tenant's installations, oldest first.
+    ///
+    /// # Errors
+    /// No such user; a row that does not open.
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<InstallationView>, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, SEE, "connector list", "", async {
+                Ok(self.core.all_installed(&person.tenant).await?.iter().map(|installed| view(installed)).collect())
+            })
+            .await
+    }
+
+    /// One installation, by name or id.
+    ///
+    /// # Errors
+    /// No such user or installation.
+    pub async fn get(&self, actor: &Actor, name: &str) -> Result<InstallationView, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, SEE, "connector show", &visible(name, 64).text, async {
+                Ok(view(&*self.core.installed(&person.tenant, name).await?))
+            })
+            .await
+    }
+
+    /// What an installation may do now, in plain words.
+    ///
+    /// # Errors
+    /// No such user or installation.
+    pub async fn plan_of(&self, actor: &Actor, name: &str) -> Result<InstallPlan, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, SEE, "connector show", &visible(name, 64).text, async {
+                let installed = self.core.installed(&person.tenant, name).await?;
+                let Installation { digest, grant, .. } = &installed.installation;
+                Ok(plan::plan(&installed.contract, *digest, &self.core.ceiling, grant, installed.needs_keys()))
+            })
+            .await
+    }
+
+    /// Widens or narrows a grant within its contract. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such installation; something the contract does not ask for.
+    pub async fn change_grant(
+        &self,
+        actor: &Actor,
+        name: &str,
+        add: &[Permission],
+        remove: &[Permission],
+    ) -> Result<InstallationView, Refusal> {
+        let listed = |items: &[Permission]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let detail = format!("add [{}], remove [{}]", listed(add), listed(remove));
+        self.alter(actor, "connector grant", name, &detail, |contract, change| {
+            for permission in add {
+                change.grant.add(contract, permission).map_err(|error| not_granted(&error))?;
+            }
+            for permission in remove {
+                change.grant.remove(contract, permission).map_err(|error| not_granted(&error))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Replaces the config. What decides an origin is part of the grant, so the origins are granted anew with it. For
+    /// owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such installation; a config that does not fit the contract.
+    pub async fn set_config(&self, actor: &Actor, name: &str, config: &Value) -> Result<InstallationView, Refusal> {
+        self.alter(actor, "connector config", name, "", |contract, change| {
+            change.config = checked_config(contract, config)?;
+            change.grant.bind_origins(contract, &change.config).map_err(|error| not_granted(&error))
+        })
+        .await
+    }
+
+    /// Stops an installation: nothing of it starts any more, and what runs is ended. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such installation; one that the operator quarantined.
+    pub async fn pause(&self, actor: &Actor, name: &str) -> Result<InstallationView, Refusal> {
+        let view = self.set_state(actor, "connector pause", name, InstallState::Paused).await?;
+        if let (Some(engine), Some(tenant)) = (self.core.engine_if_made(), actor.tenant()) {
+            engine.sandbox.stop(Selector::Installation(tenant.clone(), view.id.clone()));
+        }
+        Ok(view)
+    }
+
+    /// Lets a paused installation run again. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such installation; one that the operator quarantined.
+    pub async fn resume(&self, actor: &Actor, name: &str) -> Result<InstallationView, Refusal> {
+        self.set_state(actor, "connector resume", name, InstallState::Enabled).await
+    }
+
+    /// Removes an installation with its keys and stored data, for good. Its audit entries stay. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such installation.
+    pub async fn remove(&self, actor: &Actor, name: &str) -> Result<(), Refusal> {
+        let person = self.core.person(actor).await?;
+        let act = "connector remove";
+        self.core
+            .act(&person, MAY, act, &visible(name, 64).text, async {
+                let tenant = &person.tenant;
+                let installed = self.core.installed(tenant, name).await?;
+                let Installation { id, revision, .. } = installed.installation.clone();
+                let draft = about(&person, act, &installed.installation).field(field::OUTCOME, "ok");
+                let (whose, which) = (tenant.id.clone(), id.clone());
+                let change =
+                    Op::new(move |tx| Box::pin(async move { Ok(tx.installation_remove(&whose, &which, revision).await?) }));
+                self.core.change(tenant, vec![draft], change).await?;
+                if let Some(engine) = self.core.engine_if_made() {
+                    engine.sandbox.stop(Selector::Installation(tenant.id.clone(), id));
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn set_state(
+        &self,
+        actor: &Actor,
+        act: &'static str,
+        name: &str,
+        state: InstallState,
+    ) -> Result<InstallationView, Refusal> {
+        self.alter(actor, act, name, "", |_, change| {
+            if change.state == InstallState::Quarantined {
+                return Err(Refusal::new(
+                    Class::Denied,
+                    Stage::Admin,
+                    "installation.quarantined",
+                    "the installation is quarantined",
+                    "the operator must lift the quarantine; the tenant cannot",
+                ));
+            }
+            change.state = state;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn alter(
+        &self,
+        actor: &Actor,
+        act: &'static str,
+        name: &str,
+        detail: &str,
+        alter: impl FnOnce(&Contract, &mut Change) -> Result<(), Refusal>,
+    ) -> Result<InstallationView, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core
+            .act(&person, MAY, act, &visible(name, 64).text, async {
+                let tenant = &person.tenant;
+                let installed = self.core.installed(tenant, name).await?;
+                let Installation { id, name, plugin, digest, state, revision, grant, config, .. } =
+                    installed.installation.clone();
+                let mut change = Change { grant, config, state };
+                alter(&installed.contract, &mut change)?;
+                let draft = about(&person, act, &installed.installation)
+                    .field(field::OUTCOME, "ok")
+                    .field(field::DETAIL, if detail.is_empty() { change.state.to_string() } else { detail.to_owned() });
+                let Change { grant, config, state } = change;
+                let doc = InstallationDoc { name, plugin, digest, grant, config, state };
+                let row = self.row(tenant, id.clone(), revision + 1, installed.created_ms, doc)?;
+                let change =
+                    Op::new(move |tx| Box::pin(async move { Ok(tx.installation_update(&row, revision).await?) }));
+                self.core.change(tenant, vec![draft], change).await?;
+                Ok(view(&*self.core.installed(tenant, id.as_str()).await?))
+            })
+            .await
+    }
+
+    fn row(
+        &self,
+        tenant: &TenantState,
+        id: InstallationId,
+        revision: u64,
+        created_ms: i64,
+        doc: InstallationDoc,
+    ) -> Result<InstallationRow<InstallationDoc>, Refusal> {
+        let sealed = tenant.vault.seal(&InstallationDoc::place(&[id.as_str()], revision), &doc);
+        Ok(InstallationRow {
+            tenant: tenant.id.clone(),
+            name_index: name_index(&tenant.vault, &doc.name),
+            digest: doc.digest,
+            state: doc.state,
+            revision,
+            created_ms,
+            doc: sealed.map_err(|error| errors::vault(Stage::Admin, &error))?,
+            id,
+        })
+    }
+
+    /// The grant that `request` would make.
+    async fn grant_of(&self, request: &InstallRequest) -> Result<(Arc<Contract>, Digest, Grant), Refusal> {
+        let catalogue = Catalogue { core: self.core.clone() };
+        let digest = catalogue.find(&request.plugin).await?.digest;
+        let contract = self.core.contract(&digest).await?;
+        let config = checked_config(&contract, &request.config)?;
+        let mut grant = Grant::all(&contract, digest, &config).map_err(|error| not_granted(&error))?;
+        for permission in &request.without {
+            grant.remove(&contract, permission).map_err(|error| not_granted(&error))?;
+        }
+        for action in &request.confirm {
+            let raise = Permission::Confirm(action.clone());
+            grant.add(&contract, &raise).map_err(|error| not_granted(&error))?;
+        }
+        Ok((contract, digest, grant))
+    }
+}
+
+fn about(person: &Person, act: &str, installation: &Installation) -> Draft {
+    person
+        .draft(Kind::Admin, act)
+        .field(field::INSTALLATION, installation.name.clone())
+        .field(field::PLUGIN, installation.plugin.to_string())
+}
+
+/// What a grant has and has not, for its audit entry.
+fn granted(contract: &Contract, grant: &Grant) -> String {
+    let items = |wanted: bool| {
+        let of = grant.permissions(contract).into_iter().filter(move |(_, has)| *has == wanted);
+        of.map(|(permission, _)| permission.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    format!("granted [{}], withheld [{}], digest {}", items(true), items(false), grant.digest)
+}
+
+fn not_granted(error: &GrantError) -> Refusal {
+    let (code, fix) = match error {
+        GrantError::NotAsked { .. } => ("grant.not-asked", "see what it asks for: opsiq connector show"),
+        GrantError::NotAWrite { .. } => ("grant.not-a-write", "name a write action"),
+        GrantError::Origin { .. } => ("config.invalid", "give a config value that fits the rule's URL"),
+    };
+    Refusal::new(Class::Invalid, Stage::Admin, code, error.to_string(), fix)
+}
+
+/// The config, when it is what the contract's `[config]` takes.
+fn checked_config(contract: &Contract, config: &Value) -> Result<Value, Refusal> {
+    let invalid = |message: &str, fix: &str| Refusal::new(Class::Invalid, Stage::Admin, "config.invalid", message, fix);
+    let Some(schema) = &contract.config else {
+        return match config {
+            Value::Object(members) if members.is_empty() => Ok(config.clone()),
+            _ => Err(invalid("the contract takes no config", "leave the config out")),
+        };
+    };
+    let text = config.to_string();
+    match schema.check(text.as_bytes(), MAX_DEPTH) {
+        Ok(checked) => Ok(checked.value().clone()),
+        Err(violations) => Err(invalid("the config does not fit the contract", "see its schema: opsiq connector show")
+            .with_faults(violations.into_iter().map(Into::into).collect())),
+    }
+}
+
+fn view(installed: &Installed) -> InstallationView {
+    let Installed { installation, contract, .. } = installed;
+    let grant = &installation.grant;
+    let items = |wanted: bool| {
+        let of = grant.permissions(contract).into_iter().filter(move |(_, has)| *has == wanted);
+        of.map(|(permission, _)| permission.to_string()).collect()
+    };
+    let action = |action: &Action| ActionView {
+        name: action.name.clone(),
+        title: visible(&action.title, 120).text,
+        effect: match action.effect {
+            Effect::Write if grant.confirm.contains(&action.name) => Effect::RiskyWrite,
+            effect => effect,
+        },
+        scope: action.scope.clone(),
+        roles: action.roles.iter().copied().collect(),
+        allowed: grant.actions.contains(&action.name),
+        preview: action.preview.as_ref().map(ToString::to_string),
+        params: action.params.source().clone(),
+        result: action.result.source().clone(),
+    };
+    InstallationView {
+        id: installation.id.clone(),
+        name: installation.name.clone(),
+        plugin: installation.plugin.clone(),
+        digest: installation.digest,
+        title: visible(&contract.plugin.title, 120).text,
+        state: installation.state,
+        revision: installation.revision,
+        needs_keys: installed.needs_keys(),
+        config: match &contract.config {
+            Some(schema) => schema.redact(&installation.config),
+            None => installation.config.clone(),
+        },
+        allowed: items(true),
+        withheld: items(false),
+        confirm: grant.confirm.iter().cloned().collect(),
+        actions: contract.actions.iter().map(action).collect(),
+        created_ms: installed.created_ms,
+    }
 }

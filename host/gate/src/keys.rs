@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use opsiq_audit::{Draft, Kind, field};
+use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{KeyDecl, KeyUse, Role, nearest, visible};
 use opsiq_store::{KeyState as RowState, KeyVersionRow};
 use opsiq_vault::Secret;
 use serde::Serialize;
 
-use crate::act::{Person, op};
+use crate::act::Person;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
 use crate::docs::{KeyDoc, key_place};
@@ -126,7 +126,7 @@ impl Keys {
                 let draft = done(&person, act, &installed, format!("key {key}, version {version}"));
                 let name = key.to_owned();
                 let change =
-                    op(move |tx| Box::pin(async move { Ok(tx.key_version_retire(&tenant, &id, &name, version).await?) }));
+                    Op::new(move |tx| Box::pin(async move { Ok(tx.key_version_retire(&tenant, &id, &name, version).await?) }));
                 self.core.change(&person.tenant, vec![draft], change).await?;
                 self.view(&person, installation, key).await
             })
@@ -163,7 +163,7 @@ impl Keys {
                 declared(&installed, key)?;
                 let row = self.next(&person, &installed, key, &secret, act == "key rotate").await?;
                 let draft = done(&person, act, &installed, format!("key {key}, version {}", row.version));
-                let change = op(move |tx| Box::pin(async move { Ok(tx.key_version_insert(&row).await?) }));
+                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.key_version_insert(&row).await?) }));
                 self.core.change(&person.tenant, vec![draft], change).await?;
                 self.view(&person, installation, key).await
             })

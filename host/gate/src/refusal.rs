@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use opsiq_contract::{Denial, InvocationId};
+use opsiq_contract::{Denial, InvocationId, Violation};
 use serde::{Deserialize, Serialize};
 
 /// Where in an invocation (DESIGN §6) something was refused. Administrative acts refuse at [`Stage::Admin`].
@@ -120,6 +120,12 @@ pub struct Fault {
     pub path: String,
     /// What is wrong there, without quoting the value.
     pub message: String,
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self { path: violation.path, message: violation.message }
+    }
 }
 
 /// Why something did not happen.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use opsiq_audit::{Kind, Log, field};
+use opsiq_audit::{Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId};
 use opsiq_store::{StoreError, TenantRow};
 use opsiq_vault::VaultError;
 use serde::Serialize;
 
-use crate::act::{op, operator_draft};
+use crate::act::operator_draft;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
 use crate::docs::TenantDoc;
@@ -87,7 +87,7 @@ impl Tenants {
         let draft = operator_draft(actor, Kind::Admin, "tenant create")
             .field(field::OUTCOME, "ok")
             .field(field::DETAIL, format!("tenant {}, owner {}", new.id, new.owner));
-        let change = op(move |tx| {
+        let change = Op::new(move |tx| {
             Box::pin(async move {
                 tx.tenant_insert(&row).await?;
                 tx.user_insert(&owner).await?;
@@ -145,7 +145,7 @@ impl Tenants {
                     .draft(Kind::Admin, act)
                     .field(field::OUTCOME, "ok")
                     .field(field::DETAIL, if required { "required" } else { "not required" });
-                let change = op(move |tx| {
+                let change = Op::new(move |tx| {
                     Box::pin(async move { Ok(tx.tenant_update(&row, row.version - 1).await?) })
                 });
                 self.core.change(&person.tenant, vec![draft], change).await?;

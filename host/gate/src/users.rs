@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use opsiq_audit::{Draft, Kind, field};
+use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{Role, TenantId};
 use opsiq_store::{UserRow, UserState};
 use opsiq_vault::TenantVault;
 use serde::Serialize;
 
-use crate::act::{Person, op};
+use crate::act::Person;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
 use crate::docs::UserDoc;
@@ -57,7 +57,7 @@ impl Users {
                 }
                 let row = new_row(&person.tenant.id, &person.tenant.vault, name, role)?;
                 let draft = done(&person, act, format!("user {name}, role {role}"));
-                let change = op(move |tx| Box::pin(async move { Ok(tx.user_insert(&row).await?) }));
+                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.user_insert(&row).await?) }));
                 self.core.change(&person.tenant, vec![draft], change).await?;
                 self.view(&person.tenant, name).await
             })
@@ -132,7 +132,7 @@ impl Users {
                 }
                 let draft = done(&person, act, format!("user {name}, role {}, enabled {}", doc.role, doc.enabled));
                 let row = row(&tenant.id, &tenant.vault, user.id.clone(), user.created_ms, user.version + 1, &doc)?;
-                let change = op(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
+                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
                 self.core.change(tenant, vec![draft], change).await?;
                 self.view(tenant, name).await
             })
