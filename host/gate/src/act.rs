@@ -194,7 +194,7 @@ impl Core {
 
     /// Makes entries durable that come with no change.
     pub(crate) async fn record(&self, log: Log, drafts: Vec<Draft>) -> Result<(), Refusal> {
-        self.journal.record(log, drafts).await.map_err(|error| errors::audit(Stage::Admin, &error))
+        self.journal.record(&log, drafts).await.map_err(|error| errors::audit(Stage::Admin, &error))
     }
 
     /// Commits a change of a tenant with its entries, and forgets what was remembered of the tenant. It goes on to its
@@ -208,7 +208,7 @@ impl Core {
         let (journal, tenant) = (self.journal.clone(), tenant.clone());
         let log = Log::Tenant(tenant.id.clone());
         let task = tokio::spawn(async move {
-            let done = journal.commit(log, drafts, op).await;
+            let done = journal.commit(&log, drafts, op).await;
             tenant.changed();
             if done.is_err() {
                 // A commit that hung may still turn out to have happened.

@@ -83,7 +83,7 @@ impl Catalogue {
         if known.iter().any(|row| row.digest == digest) {
             return Ok(Registered { plugin, digest, contract, new: false });
         }
-        if known.iter().any(|row| row.version == plugin.version.to_string()) {
+        if known.iter().any(|row| row.plugin.version == plugin.version) {
             return Err(Refusal::new(
                 Class::Conflict,
                 Stage::Admin,
@@ -100,9 +100,7 @@ impl Catalogue {
         core.engine().await?.sandbox.load(&digest, &contract, load).await.map_err(|error| not_loaded(&error))?;
         let row = PluginRow {
             digest,
-            publisher: plugin.publisher.clone(),
-            id: plugin.id.clone(),
-            version: plugin.version.to_string(),
+            plugin: plugin.clone(),
             contract: contract.canonical_json(),
             state: PluginState::Active,
             registered_ms: now_ms(),
@@ -113,7 +111,7 @@ impl Catalogue {
             .field(field::OUTCOME, "ok")
             .field(field::DETAIL, format!("digest {digest}, {} bytes", bytes.len()));
         let change = Op::new(move |tx| Box::pin(async move { Ok(tx.plugin_insert(&row).await?) }));
-        core.journal.commit(Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
+        core.journal.commit(&Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
         Ok(Registered { plugin, digest, contract, new: true })
     }
 
@@ -204,17 +202,17 @@ fn entry(row: &PluginRow) -> Result<CatalogueEntry, Refusal> {
 /// The row that `selector` names among `rows`.
 fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Refusal> {
     let exact = |row: &&PluginRow| {
-        selector == row.digest.to_string() || selector == format!("{}/{}@{}", row.publisher, row.id, row.version)
+        selector == row.digest.to_string() || selector == row.plugin.to_string()
     };
     if let Some(row) = rows.iter().find(exact) {
         return Ok(row);
     }
-    let family = |row: &&PluginRow| selector == row.id || selector == format!("{}/{}", row.publisher, row.id);
+    let family = |row: &&PluginRow| selector == row.plugin.id || selector == row.plugin.family();
     let mut found: Vec<_> = rows.iter().filter(family).collect();
-    found.sort_by_cached_key(|row| semver::Version::parse(&row.version).ok());
+    found.sort_by(|a, b| a.plugin.version.cmp(&b.plugin.version));
     let Some(newest) = found.pop() else { return Err(unknown(rows, selector)) };
-    if found.iter().any(|row| row.publisher != newest.publisher) {
-        let mut names: Vec<_> = found.iter().chain([&newest]).map(|row| format!("{}/{}", row.publisher, row.id)).collect();
+    if found.iter().any(|row| row.plugin.publisher != newest.plugin.publisher) {
+        let mut names: Vec<_> = found.iter().chain([&newest]).map(|row| row.plugin.family()).collect();
         names.dedup();
         return Err(Refusal::new(
             Class::Conflict,
@@ -228,7 +226,7 @@ fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Re
 }
 
 fn unknown(rows: &[PluginRow], selector: &str) -> Refusal {
-    let ids: Vec<String> = rows.iter().flat_map(|row| [row.id.clone(), format!("{}/{}", row.publisher, row.id)]).collect();
+    let ids: Vec<String> = rows.iter().flat_map(|row| [row.plugin.id.clone(), row.plugin.family()]).collect();
     let fix = match nearest(selector, ids.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`? see opsiq plugin list"),
         None => "see opsiq plugin list; the operator registers one: opsiq plugin register FILE".to_owned(),

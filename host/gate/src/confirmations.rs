@@ -1,37 +1,31 @@
 //! Risky writes wait here for a person. What is shown is what was validated and what later runs: the preview and the
 //! hash are the host's, made from the sealed canonical parameters.
 
-use opsiq_contract::{Digest, InvocationId, PluginRef, Role};
-use serde::Serialize;
-use serde_json::Value;
+use opsiq_audit::{AuditError, Draft, Kind, Op, OpError, field};
+use opsiq_contract::{
+    Argument, Digest, InstallationId, InvocationId, PluginRef, Principal, Role, confirmation_hash, render, visible,
+};
+use opsiq_store::{ConfirmationRow, WriteTx};
+use serde::{Serialize, Serializer};
 
-/// The life of a confirmation; only `pending` can move, and only once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ConfirmationState {
-    /// Waits for a person.
-    Pending,
-    /// Approved and running.
-    Running,
-    /// Approved, ran, and has an outcome.
-    Done,
-    /// A person said no.
-    Denied,
-    /// Nobody said yes in time.
-    Expired,
-    /// Something it was bound to changed, so it can never run.
-    Void,
-    /// The host stopped while it ran; what it did outside is unknown.
-    Interrupted,
-}
+pub use opsiq_store::ConfirmationState;
+
+use crate::act::Person;
+use crate::core::{Core, now_ms};
+use crate::docs::{ConfirmationDoc, Request};
+use crate::errors;
+use crate::refusal::{Refusal, Stage};
+use crate::replay::{KEPT_MS, Replay};
+use crate::stages::Admitted;
+use crate::state::TenantState;
 
 /// A confirmation, as a person must see it before deciding.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConfirmationView {
-    /// Its id.
+    /// Its id, which is also the id of the invocation that asked for it and that runs it: one id in every log.
     pub id: String,
     /// Where it stands.
+    #[serde(serialize_with = "as_word")]
     pub state: ConfirmationState,
     /// The installation's name.
     pub installation: String,
@@ -45,8 +39,8 @@ pub struct ConfirmationView {
     pub action_title: String,
     /// One sentence made by the host from the contract's template and the validated parameters.
     pub preview: String,
-    /// Every argument, by name; fields marked secret or pii are redacted.
-    pub arguments: Vec<(String, Value)>,
+    /// Every argument; fields marked secret or pii are redacted, and what would hide is made visible.
+    pub arguments: Vec<Argument>,
     /// The hash of all it is bound to.
     pub hash: Digest,
     /// Who asked.
@@ -59,6 +53,207 @@ pub struct ConfirmationView {
     pub expires_ms: i64,
     /// Who decided.
     pub decided_by: Option<String>,
-    /// The invocation that ran it.
-    pub invocation: Option<InvocationId>,
+    /// `ok` or the code it failed with, once it ran.
+    pub outcome: Option<String>,
+}
+
+fn as_word<S: Serializer>(state: &ConfirmationState, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(state.as_str())
+}
+
+/// A confirmation as stored, opened.
+pub(crate) struct Waiting {
+    row: ConfirmationRow<ConfirmationDoc>,
+    doc: ConfirmationDoc,
+}
+
+/// The end of a confirmation, ready to be written with the outcome.
+pub(crate) struct Settled {
+    row: ConfirmationRow<ConfirmationDoc>,
+    from: ConfirmationState,
+}
+
+/// A confirmation was decided by somebody else first.
+#[derive(Debug, thiserror::Error)]
+#[error("the confirmation was decided meanwhile")]
+pub(crate) struct Decided;
+
+impl Settled {
+    /// Moves the confirmation, unless it moved already, which undoes the whole commit.
+    pub(crate) async fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), OpError> {
+        let moved = tx.confirmation_update(&self.row, self.from, self.row.version - 1).await?;
+        if moved { Ok(()) } else { Err(OpError::refused(Decided)) }
+    }
+}
+
+impl Waiting {
+    /// Where it stands.
+    pub(crate) fn state(&self) -> ConfirmationState {
+        self.row.state
+    }
+
+    /// Until when it can be approved, in milliseconds since 1970.
+    pub(crate) fn expires_ms(&self) -> i64 {
+        self.row.expires_ms
+    }
+
+    /// What would run.
+    pub(crate) fn request(&self) -> &Request {
+        &self.doc.request
+    }
+
+    /// Who asked.
+    pub(crate) fn requester(&self) -> &Principal {
+        &self.doc.request.requester
+    }
+
+    /// Which installation would run it.
+    pub(crate) fn installation(&self) -> &InstallationId {
+        &self.row.installation
+    }
+
+    /// The invocation that asked for it and that runs it.
+    pub(crate) fn invocation(&self) -> Result<InvocationId, Refusal> {
+        self.row.id.parse().map_err(|_| errors::internal(Stage::Confirmation, "a confirmation's id is no invocation's"))
+    }
+
+    /// Notes who decided.
+    pub(crate) fn decide(&mut self, by: String) {
+        self.doc.decided_by = Some(by);
+    }
+
+    /// The confirmation as it is once `settled` is written.
+    pub(crate) fn now(&self, settled: &Settled) -> Self {
+        Self { row: settled.row.clone(), doc: self.doc.clone() }
+    }
+
+    /// What a person is shown.
+    pub(crate) fn view(&self) -> ConfirmationView {
+        let Request { installation_name, plugin, connector, action, action_title, shown, requester, role, hash, .. } =
+            &self.doc.request;
+        ConfirmationView {
+            id: self.row.id.clone(),
+            state: self.row.state,
+            installation: installation_name.clone(),
+            plugin: plugin.clone(),
+            connector: connector.clone(),
+            action: action.clone(),
+            action_title: action_title.clone(),
+            preview: shown.sentence.clone(),
+            arguments: shown.arguments.clone(),
+            hash: *hash,
+            requester: requester.to_string(),
+            role: *role,
+            requested_ms: self.row.created_ms,
+            expires_ms: self.row.expires_ms,
+            decided_by: self.doc.decided_by.clone(),
+            outcome: self.doc.outcome.clone(),
+        }
+    }
+
+    /// The row after it ran with this outcome.
+    pub(crate) fn ended(mut self, tenant: &TenantState, outcome: String) -> Result<Settled, Refusal> {
+        self.doc.outcome = Some(outcome);
+        self.moved(tenant, ConfirmationState::Running, ConfirmationState::Done)
+    }
+
+    /// The row moved on from one state to another.
+    pub(crate) fn moved(&self, tenant: &TenantState, from: ConfirmationState, to: ConfirmationState) -> Result<Settled, Refusal> {
+        let version = self.row.version + 1;
+        let sealed = tenant.vault.seal(&ConfirmationDoc::place(&[&self.row.id], version), &self.doc);
+        let doc = sealed.map_err(|error| errors::vault(Stage::Confirmation, &error))?;
+        Ok(Settled { row: ConfirmationRow { state: to, version, doc, ..self.row.clone() }, from })
+    }
+
+    /// An entry about it.
+    pub(crate) fn entry(&self, draft: Draft, act: &str) -> Draft {
+        let request = &self.doc.request;
+        draft
+            .field(field::INSTALLATION, request.installation_name.clone())
+            .field(field::PLUGIN, request.plugin.to_string())
+            .field("confirmation", self.row.id.clone())
+            .field("hash", request.hash.to_string())
+            .field(field::DETAIL, format!("{act}: {}", request.shown.sentence))
+    }
+}
+
+impl Core {
+    /// Stage 7: puts a risky write before a person. The call's invocation id becomes the confirmation's.
+    pub(crate) async fn ask_confirmation(
+        &self,
+        person: &Person,
+        admitted: Admitted,
+        replay: Option<Replay>,
+        invocation: &InvocationId,
+    ) -> Result<ConfirmationView, AuditError> {
+        let Admitted { installed, authorized, params } = admitted;
+        let (created_ms, tenant) = (now_ms(), &person.tenant);
+        let expires_ms = created_ms + self.settings.confirmation_ms;
+        let action = authorized.action();
+        let request = Request {
+            installation_name: authorized.installation_name().to_owned(),
+            plugin: authorized.plugin().clone(),
+            connector: visible(&installed.contract.plugin.title, 120).text,
+            action: action.name.clone(),
+            action_title: visible(&action.title, 120).text,
+            shown: render(action.preview.as_ref(), &action.title, &action.params, params.value()),
+            hash: confirmation_hash(&authorized, &params, expires_ms),
+            params: params.as_str().to_owned(),
+            requester: person.actor.principal.clone(),
+            scopes: person.actor.scopes.clone(),
+            role: person.user.role,
+            replay: replay.clone(),
+        };
+        let doc = ConfirmationDoc { request, decided_by: None, outcome: None };
+        let sealed = tenant.vault.seal(&ConfirmationDoc::place(&[invocation.as_str()], 1), &doc)?;
+        let row = ConfirmationRow {
+            tenant: tenant.id.clone(),
+            id: invocation.to_string(),
+            installation: authorized.installation().clone(),
+            state: ConfirmationState::Pending,
+            created_ms,
+            expires_ms,
+            version: 1,
+            doc: sealed,
+        };
+        let waiting = Waiting { row, doc };
+        let draft = waiting
+            .entry(person.draft(Kind::Confirmation, &action.name), "asked")
+            .invocation(invocation.clone())
+            .field(field::OUTCOME, "pending")
+            .field(field::PARAMS, action.params.redact(params.value()).to_string());
+        let (row, whose, which) = (waiting.row.clone(), tenant.id.clone(), invocation.clone());
+        let op = Op::new(move |tx| {
+            Box::pin(async move {
+                if let Some(replay) = replay {
+                    replay.claim(tx, &whose, &which, created_ms, expires_ms + KEPT_MS).await?;
+                }
+                Ok(tx.confirmation_insert(&row).await?)
+            })
+        });
+        self.journal.commit(&person.log(), vec![draft], op).await?;
+        Ok(waiting.view())
+    }
+
+    /// A confirmation of a tenant.
+    pub(crate) async fn confirmation(&self, tenant: &TenantState, id: &str) -> Result<Option<Waiting>, Refusal> {
+        let found = self.store.confirmation::<ConfirmationDoc>(&tenant.id, id).await;
+        let found = found.map_err(|error| errors::store(Stage::Confirmation, &error))?;
+        found.map(|row| opened(tenant, row)).transpose()
+    }
+}
+
+impl Core {
+    /// The newest confirmations of a tenant, newest first.
+    pub(crate) async fn confirmations(&self, tenant: &TenantState, most: u32) -> Result<Vec<Waiting>, Refusal> {
+        let rows = self.store.confirmations::<ConfirmationDoc>(&tenant.id, most).await;
+        let rows = rows.map_err(|error| errors::store(Stage::Confirmation, &error))?;
+        rows.into_iter().map(|row| opened(tenant, row)).collect()
+    }
+}
+
+fn opened(tenant: &TenantState, row: ConfirmationRow<ConfirmationDoc>) -> Result<Waiting, Refusal> {
+    let doc = tenant.vault.open(&ConfirmationDoc::place(&[&row.id], row.version), &row.doc);
+    let doc = doc.map_err(|error| errors::vault(Stage::Confirmation, &error))?;
+    Ok(Waiting { row, doc })
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opsiq_audit::{AuditError, InterruptedIntent, Journal, Log, Vaults};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use opsiq_audit::{AuditError, Journal, Log, Vaults};
 use opsiq_contract::{Ceiling, Contract, Digest, InstallationId, InvocationId, TenantId, component};
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
@@ -12,8 +14,10 @@ use opsiq_store::{Store, StoreError};
 use opsiq_vault::{Secret, TenantVault, Vault};
 use tokio::sync::OnceCell;
 
+use crate::config::Settings;
 use crate::drain::Running;
 use crate::errors;
+use crate::host::Interrupted;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::TenantState;
 
@@ -46,14 +50,13 @@ impl TenantMap {
 }
 
 impl Vaults for TenantMap {
-    fn vault(&self, log: &Log) -> Result<TenantVault, AuditError> {
-        match log {
-            Log::Host => Ok(self.host.clone()),
-            Log::Tenant(id) => match self.get(id) {
-                Some(state) => Ok(state.vault.clone()),
-                None => Err(AuditError::Unavailable("the tenant's key is not there".into())),
-            },
-        }
+    fn vault<'a>(&'a self, log: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>> {
+        let vault = match log {
+            Log::Host => Some(self.host.clone()),
+            Log::Tenant(id) => self.get(id).map(|state| state.vault.clone()),
+        };
+        let vault = vault.ok_or_else(|| AuditError::Unavailable("the tenant's key is not there".into()));
+        std::future::ready(vault).boxed()
     }
 }
 
@@ -72,13 +75,14 @@ pub(crate) struct Core {
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
     pub(crate) ceiling: Ceiling,
+    pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
     /// Contracts by digest, parsed and compiled once.
     contracts: RwLock<HashMap<Digest, Arc<Contract>>>,
     engine: OnceCell<Engine>,
     /// Makes the idempotency keys that plugins pass upstream.
     replay: Secret,
-    pub(crate) recovered: Vec<InterruptedIntent>,
+    pub(crate) recovered: Vec<Interrupted>,
     pub(crate) running: Running,
 }
 
@@ -90,13 +94,14 @@ pub(crate) struct Parts {
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
     pub(crate) ceiling: Ceiling,
+    pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
-    pub(crate) recovered: Vec<InterruptedIntent>,
+    pub(crate) recovered: Vec<Interrupted>,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { data, root_file, store, vault, journal, ceiling, tenants, recovered } = parts;
+        let Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered } = parts;
         let replay = vault.derive("upstream idempotency keys");
         Self {
             data,
@@ -105,6 +110,7 @@ impl Core {
             vault,
             journal,
             ceiling,
+            settings,
             tenants,
             contracts: RwLock::default(),
             engine: OnceCell::new(),

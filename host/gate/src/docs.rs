@@ -1,12 +1,15 @@
 //! What is sealed inside the store's documents, and the place each is bound to. One file, because these shapes outlive
 //! every process: a field added here needs a default.
 
-use opsiq_contract::{Digest, Grant, InstallState, InvocationId, PluginRef, Principal, Rendered, Role};
+use std::collections::BTreeSet;
+
+use opsiq_contract::{Digest, Grant, InstallState, PluginRef, Principal, Rendered, Role};
 use opsiq_vault::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::refusal::Refusal;
+use crate::replay::Replay;
 
 /// Of a tenant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,9 +74,8 @@ pub(crate) fn key_place<'a>(row: &'a [&'a str], column: &'static str, version: u
 pub(crate) struct ConfirmationDoc {
     pub(crate) request: Request,
     pub(crate) decided_by: Option<String>,
-    pub(crate) invocation: Option<InvocationId>,
-    /// How it ended, once it ran.
-    pub(crate) end: Option<StoredEnd>,
+    /// `ok` or the code it failed with, once it ran.
+    pub(crate) outcome: Option<String>,
 }
 
 impl ConfirmationDoc {
@@ -87,9 +89,7 @@ impl ConfirmationDoc {
 pub(crate) struct Request {
     pub(crate) installation_name: String,
     pub(crate) plugin: PluginRef,
-    pub(crate) digest: Digest,
     pub(crate) connector: String,
-    pub(crate) revision: u64,
     pub(crate) action: String,
     pub(crate) action_title: String,
     /// Canonical parameters: the bytes that run.
@@ -97,14 +97,14 @@ pub(crate) struct Request {
     /// What the person is shown of them.
     pub(crate) shown: Rendered,
     pub(crate) requester: Principal,
-    pub(crate) scopes: Option<std::collections::BTreeSet<String>>,
+    pub(crate) scopes: Option<BTreeSet<String>>,
     pub(crate) role: Role,
     pub(crate) hash: Digest,
-    /// Makes the upstream idempotency key.
-    pub(crate) replay: String,
+    /// The caller's idempotency key, which the call claimed.
+    pub(crate) replay: Option<Replay>,
 }
 
-/// How an invocation ended, as stored to be answered again.
+/// How an invocation ended, as stored for its idempotency key to be answered again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StoredEnd {
@@ -114,19 +114,7 @@ pub(crate) enum StoredEnd {
     Failed(Box<Refusal>),
 }
 
-/// The answer to an idempotency key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum StoredAnswer {
-    /// It ran.
-    Ended {
-        /// The invocation that ran.
-        invocation: InvocationId,
-        /// How it ended.
-        end: StoredEnd,
-    },
-    /// It waits, or waited, for a person: the confirmation knows the rest.
-    Confirmation(String),
-    /// The host stopped while it ran: what it did outside is unknown.
-    Interrupted(InvocationId),
+/// The place of the stored answer of `row`, an invocation.
+pub(crate) fn answer_place<'a>(row: &'a [&'a str]) -> Place<'a> {
+    Place { table: "idempotency", row, column: "answer", version: 0 }
 }

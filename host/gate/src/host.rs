@@ -12,7 +12,7 @@ use opsiq_vault::{Secret, Vault, VaultError};
 use crate::actor::Actor;
 use crate::audit_log::AuditLog;
 use crate::catalogue::Catalogue;
-use crate::confirmations::Confirmations;
+use crate::approve::Confirmations;
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
 use crate::errors;
@@ -81,8 +81,14 @@ pub struct Interrupted {
     pub tenant: String,
     /// The invocation, as in its audit log.
     pub invocation: String,
-    /// When the interruption was recorded, in milliseconds since 1970.
-    pub time_ms: i64,
+    /// Who called.
+    pub actor: String,
+    /// Which installation.
+    pub installation: String,
+    /// Which action.
+    pub action: String,
+    /// When it began, in milliseconds since 1970; `None` when its entry cannot be read.
+    pub time_ms: Option<i64>,
 }
 
 /// One opened data directory. Cheap to clone.
@@ -134,18 +140,21 @@ impl Host {
         let check = store.root_check().await.map_err(failed)?;
         let check = check.ok_or_else(|| failed(StoreError::NotInitialised(options.data.clone())))?;
         let vault = Vault::open(&root, &check).map_err(|error| wrong_root(&error))?;
-        let ceiling = config::load(store.dir())?;
+        let (ceiling, settings) = config::load(store.dir())?;
         let tenants = Arc::new(TenantMap::new(vault.host()));
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
             let keys = store.tenant_keys(&row.id).await.map_err(failed)?;
             let opened = vault.tenant(&row.id, &keys).map_err(|error| errors::vault(Stage::Admin, &error))?;
             tenants.add(&row.id, opened);
         }
-        let key = CheckpointKey::new(&vault.derive("audit checkpoints"));
-        let journal = Journal::start(store.clone(), tenants.clone(), key);
-        let recovered = recovery::recover(&store, &journal, &tenants).await?;
+        let key = CheckpointKey::derive(&vault);
+        let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
+        let closing = Arc::new(recovery::Closing);
+        let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing).await;
+        let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
+        let recovered = recovery::recover(&journal).await?;
         let data = options.data;
-        let parts = Parts { data, root_file, store, vault, journal, ceiling, tenants, recovered };
+        let parts = Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered };
         Ok(Self { core: Arc::new(Core::new(parts)) })
     }
 

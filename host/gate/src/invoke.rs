@@ -1,9 +1,26 @@
 //! Any action, by any principal: DESIGN §6 from stage 3 on, in its order, in one place.
 
-use opsiq_contract::{Effect, InvocationId};
-use opsiq_sandbox::Meter;
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use opsiq_audit::{AuditError, Draft, Kind, Op, OpError, field};
+use opsiq_contract::{Action, Contract, Effect, InvocationId, visible};
+use opsiq_sandbox::Meter;
+use opsiq_store::{Claim, ConfirmationState};
+use serde_json::Value;
+
+use crate::act::{Person, with_address};
+use crate::actor::Actor;
 use crate::confirmations::ConfirmationView;
+use crate::core::{Core, new_invocation, now_ms};
+use crate::docs::{StoredEnd, answer_place};
+use crate::errors;
+use crate::host::Host;
+use crate::refusal::{Refusal, Stage};
+use crate::replay::{self, KEPT_MS, Replay, Taken};
+use crate::run::Ready;
+use crate::stages::{Admitted, Asked};
+use crate::state::{Installed, TenantState};
 
 /// A call as it came in: nothing of it is trusted yet.
 #[derive(Debug, Clone)]
@@ -28,7 +45,7 @@ pub enum Answer {
 }
 
 /// A finished invocation.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Done {
     /// The invocation: the id in the audit log.
     pub invocation: InvocationId,
@@ -40,4 +57,259 @@ pub struct Done {
     pub meter: Meter,
     /// Whether this is the stored answer to an earlier call with the same idempotency key.
     pub replayed: bool,
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) action: String,
+}
+
+impl Done {
+    /// The result as it may be shown: fields marked secret or pii are redacted.
+    pub fn shown(&self) -> Value {
+        let value = serde_json::from_str(&self.result).unwrap_or_default();
+        self.contract.action(&self.action).map_or(Value::Null, |action| action.result.redact(&value))
+    }
+}
+
+/// Names the call; the result may be personal.
+impl std::fmt::Debug for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Done")
+            .field("invocation", &self.invocation)
+            .field("action", &self.action)
+            .field("replayed", &self.replayed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Runs one action of one installation, or says why not. A risky write answers [`Answer::Pending`] and runs when
+    /// a person approves it. When this returns, what it says is on record.
+    ///
+    /// A caller that goes away does not stop a write that has begun; a read ends with its caller.
+    ///
+    /// # Errors
+    /// The refusal of the first stage that refuses, or how the run failed; with [`Refusal::effect_possible`] when
+    /// something may have happened outside all the same.
+    pub async fn invoke(&self, actor: &Actor, call: Call) -> Result<Answer, Refusal> {
+        let core = self.core();
+        let person = core.person(actor).await?;
+        let invocation = new_invocation()?;
+        let answer = core.invoke(&person, &call, &invocation).await;
+        match answer {
+            // What a later stage refused is on record as the outcome.
+            Err(refusal) if refusal.stage < Stage::Intent => {
+                let draft = refused_draft(&person, &call, &invocation);
+                core.record_refusal(person.log(), draft, &refusal).await?;
+                Err(refusal.of(&invocation))
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn refused_draft(person: &Person, call: &Call, invocation: &InvocationId) -> Draft {
+    person
+        .draft(Kind::Refused, &visible(&call.action, 64).text)
+        .invocation(invocation.clone())
+        .field(field::INSTALLATION, visible(&call.installation, 64).text)
+}
+
+impl Core {
+    async fn invoke(
+        self: &Arc<Self>,
+        person: &Person,
+        call: &Call,
+        invocation: &InvocationId,
+    ) -> Result<Answer, Refusal> {
+        let caller = person.caller();
+        let asked = Asked {
+            caller: &caller,
+            installation: &call.installation,
+            action: &call.action,
+            params: &call.params,
+            invocation,
+        };
+        let admitted = self.admit(&person.tenant, asked).await?;
+        let replay = self.replay_of(person, call, &admitted)?;
+        if let Some(replay) = &replay {
+            let found = self.store.idempotency_find::<StoredEnd>(
+                replay.stored(&person.tenant.id),
+                replay.call(),
+                now_ms(),
+            );
+            let found = found.await.map_err(|error| errors::store(Stage::Replay, &error))?;
+            if !matches!(found, Claim::New) {
+                let Admitted { installed, authorized, .. } = &admitted;
+                return self.answer_claim(person, installed, authorized.action(), found, invocation).await;
+            }
+        }
+        let installed = admitted.installed.clone();
+        let action = admitted.authorized.action().clone();
+        match admitted.authorized.effect() {
+            Effect::RiskyWrite => {
+                let asked = self.ask_confirmation(person, admitted, replay, invocation).await;
+                match asked {
+                    Ok(view) => Ok(Answer::Pending(Box::new(view))),
+                    Err(error) => self.taken(person, &installed, &action, error, Stage::Confirmation, invocation).await,
+                }
+            }
+            Effect::Read if replay.is_none() && !admitted.authorized.needs_intent() => {
+                let ready = self.ready(&person.tenant, admitted, None, person.actor.address).await?;
+                let permit = self.journal.read_permit(&ready.authorized);
+                let (permit, open) = permit.map_err(|error| errors::audit(Stage::Intent, &error))?;
+                self.run(ready, permit, open).await.map(Answer::Done)
+            }
+            _ => self.write(person, admitted, replay, invocation).await,
+        }
+    }
+
+    /// Stages 8 to 11 of a call with an effect, which go on to their end whether or not the caller waits.
+    async fn write(
+        self: &Arc<Self>,
+        person: &Person,
+        admitted: Admitted,
+        replay: Option<Replay>,
+        invocation: &InvocationId,
+    ) -> Result<Answer, Refusal> {
+        let installed = admitted.installed.clone();
+        let ready = self.ready(&person.tenant, admitted, replay, person.actor.address).await?;
+        let action = ready.authorized.action().clone();
+        let draft = with_address(&person.actor, Draft::new(Kind::Intent))
+            .field(field::PARAMS, ready.shown_params())
+            .field("effect", ready.authorized.effect().to_string());
+        let claim = ready.replay.clone();
+        let (tenant, whose) = (person.tenant.id.clone(), invocation.clone());
+        let op = Op::new(move |tx| {
+            Box::pin(async move {
+                if let Some(replay) = claim {
+                    let now = now_ms();
+                    replay.claim(tx, &tenant, &whose, now, now + KEPT_MS).await?;
+                }
+                Ok(())
+            })
+        });
+        let core = self.clone();
+        let ticket = self.running.enter();
+        let task = tokio::spawn(async move {
+            let _ticket = ticket;
+            match core.journal.intent(&ready.authorized, draft, op).await {
+                Ok((permit, open, ())) => Ok(core.run(ready, permit, open).await),
+                Err(error) => Err(error),
+            }
+        });
+        match task.await {
+            Ok(Ok(done)) => done.map(Answer::Done),
+            Ok(Err(error)) => self.taken(person, &installed, &action, error, Stage::Intent, invocation).await,
+            Err(_) => Err(abnormal(invocation)),
+        }
+    }
+
+    /// The caller's idempotency key, when there is one.
+    fn replay_of(&self, person: &Person, call: &Call, admitted: &Admitted) -> Result<Option<Replay>, Refusal> {
+        let of = |key: &String| {
+            let Admitted { authorized, params, .. } = admitted;
+            let action = &authorized.action().name;
+            let vault = &person.tenant.vault;
+            Replay::new(vault, &person.actor.principal, key, authorized.installation(), action, params)
+        };
+        call.idempotency_key.as_ref().map(of).transpose()
+    }
+
+    /// What an error of a commit means for the caller: perhaps another call holds the idempotency key.
+    async fn taken(
+        self: &Arc<Self>,
+        person: &Person,
+        installed: &Installed,
+        action: &Action,
+        error: AuditError,
+        stage: Stage,
+        invocation: &InvocationId,
+    ) -> Result<Answer, Refusal> {
+        if let AuditError::Operation(OpError::Refused(inner)) = &error
+            && let Some(Taken(claim)) = inner.downcast_ref::<Taken>()
+        {
+            return self.answer_claim(person, installed, action, claim.clone(), invocation).await;
+        }
+        Err(errors::audit(stage, &error).of(invocation))
+    }
+
+    /// The answer of the call that holds the key.
+    async fn answer_claim(
+        self: &Arc<Self>,
+        person: &Person,
+        installed: &Installed,
+        action: &Action,
+        claim: Claim<StoredEnd>,
+        invocation: &InvocationId,
+    ) -> Result<Answer, Refusal> {
+        let tenant = &person.tenant;
+        match claim {
+            // It expired between two looks.
+            Claim::New => Err(replay::in_flight()),
+            Claim::OtherParams => Err(replay::other_params()),
+            Claim::Interrupted(first) => Err(replay::unknown_end(&first)),
+            Claim::InFlight(first) => match self.confirmation(tenant, first.as_str()).await? {
+                Some(waiting) if waiting.state() == ConfirmationState::Pending => {
+                    self.record_replay(person, installed, action, &first, invocation).await?;
+                    Ok(Answer::Pending(Box::new(waiting.view())))
+                }
+                _ => Err(replay::in_flight()),
+            },
+            Claim::Answered { invocation: first, answer } => {
+                let end = tenant.vault.open(&answer_place(&[first.as_str()]), &answer);
+                let end = end.map_err(|error| errors::vault(Stage::Replay, &error))?;
+                self.record_replay(person, installed, action, &first, invocation).await?;
+                match end {
+                    StoredEnd::Done(result) => Ok(Answer::Done(Done {
+                        invocation: first,
+                        effect: action.effect,
+                        result,
+                        meter: Meter::default(),
+                        replayed: true,
+                        contract: installed.contract.clone(),
+                        action: action.name.clone(),
+                    })),
+                    // Its own stage is kept, and so not recorded once more as a refusal of this call.
+                    StoredEnd::Failed(refusal) => Err(*refusal),
+                }
+            }
+        }
+    }
+
+    /// A stored answer is given again only after that is on record.
+    async fn record_replay(
+        &self,
+        person: &Person,
+        installed: &Installed,
+        action: &Action,
+        first: &InvocationId,
+        invocation: &InvocationId,
+    ) -> Result<(), Refusal> {
+        let draft = person
+            .draft(Kind::Outcome, &action.name)
+            .invocation(invocation.clone())
+            .field(field::INSTALLATION, installed.installation.name.clone())
+            .field(field::PLUGIN, installed.installation.plugin.to_string())
+            .field(field::OUTCOME, "replayed")
+            .field(field::DETAIL, format!("the stored answer of {first}"));
+        self.record(person.log(), vec![draft]).await
+    }
+
+    /// Everything a run needs beyond its permit.
+    pub(crate) async fn ready(
+        &self,
+        tenant: &Arc<TenantState>,
+        admitted: Admitted,
+        replay: Option<Replay>,
+        address: Option<IpAddr>,
+    ) -> Result<Ready, Refusal> {
+        let plugin = self.plugin_of(&admitted.installed).await?;
+        Ok(Ready::new(self, tenant.clone(), admitted, plugin, replay, address))
+    }
+}
+
+/// The task of a call ended without an answer.
+pub(crate) fn abnormal(invocation: &InvocationId) -> Refusal {
+    let mut refusal = errors::internal(Stage::Run, "the call ended abnormally; its log says interrupted").of(invocation);
+    refusal.effect_possible = true;
+    refusal
 }

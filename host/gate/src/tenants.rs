@@ -94,7 +94,7 @@ impl Tenants {
                 Ok(())
             })
         });
-        core.journal.commit(Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
+        core.journal.commit(&Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
         core.tenants.add(&new.id, vault);
         Ok(TenantView { id: new.id.clone(), title: new.title.clone(), second_person: false, created_ms })
     }

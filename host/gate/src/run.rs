@@ -1,0 +1,128 @@
+//! Stages 9 to 11: run with a permit, hold the result against its schema and the tenant's secrets, make the outcome
+//! durable, and only then answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
+use opsiq_contract::{Authorized, CanonicalJson, Effect};
+use opsiq_sandbox::{Capabilities, Plugin, Run};
+
+use crate::confirmations::Waiting;
+use crate::core::Core;
+use crate::docs::{StoredEnd, answer_place};
+use crate::errors;
+use crate::invoke::Done;
+use crate::kv::InstallationKv;
+use crate::outcome::{self, Ended};
+use crate::refusal::{Class, Refusal, Stage};
+use crate::replay::Replay;
+use crate::stages::Admitted;
+use crate::state::{Installed, TenantState};
+
+/// A call with all it needs to run but the permit.
+pub(crate) struct Ready {
+    pub(crate) tenant: Arc<TenantState>,
+    pub(crate) installed: Arc<Installed>,
+    pub(crate) authorized: Authorized,
+    pub(crate) params: CanonicalJson,
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) upstream_key: Option<String>,
+    pub(crate) replay: Option<Replay>,
+    /// The confirmation it runs by, which ends with it.
+    pub(crate) confirmation: Option<Waiting>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl Ready {
+    pub(crate) fn new(
+        core: &Core,
+        tenant: Arc<TenantState>,
+        admitted: Admitted,
+        plugin: Arc<Plugin>,
+        replay: Option<Replay>,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let Admitted { installed, authorized, params } = admitted;
+        let upstream_key = (authorized.effect() > Effect::Read).then(|| {
+            let call = match &replay {
+                Some(replay) => replay.upstream(),
+                None => format!("invocation {}", authorized.invocation()),
+            };
+            core.upstream_key(&tenant.id, authorized.installation(), &call)
+        });
+        Self { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation: None, address }
+    }
+
+    /// The parameters as they may be shown.
+    pub(crate) fn shown_params(&self) -> String {
+        self.authorized.action().params.redact(self.params.value()).to_string()
+    }
+}
+
+impl Core {
+    /// Runs a permitted call and answers how it ended, once that is durable.
+    pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
+        let engine = self.engine().await?;
+        let Ready { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation, address } = ready;
+        let invocation = authorized.invocation().clone();
+        let (effect, action) = (authorized.effect(), authorized.action().clone());
+        let mut outcome = Draft::new(Kind::Outcome);
+        if let Some(address) = address {
+            outcome = outcome.field(field::IP, address.to_string());
+        }
+        if !authorized.needs_intent() && replay.is_none() {
+            outcome = outcome.field(field::PARAMS, action.params.redact(params.value()).to_string());
+        }
+        let capabilities = Capabilities {
+            keys: installed.keys.clone(),
+            kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), authorized.installation().clone())),
+            egress: engine.egress.clone(),
+        };
+        let run = Run { authorized, permit, params, idempotency_key: upstream_key, capabilities };
+        let report = engine.sandbox.run(&plugin, run).await;
+        let Ended { end, meter, mut drafts, outcome } = outcome::judge(report, &action, &installed.scan, outcome);
+        let end = end.map_err(|refusal| refusal.of(&invocation));
+        drafts.push(outcome);
+
+        // What never began holds no key.
+        let began = end.as_ref().err().is_none_or(|refusal| refusal.class != Class::Unavailable);
+        let held = replay.is_some();
+        let stored = match &replay {
+            None => None,
+            Some(_) if !began => None,
+            Some(replay) => {
+                let stored = match &end {
+                    Ok(result) => StoredEnd::Done(result.clone()),
+                    Err(refusal) => StoredEnd::Failed(Box::new(refusal.clone())),
+                };
+                let sealed = tenant.vault.seal(&answer_place(&[invocation.as_str()]), &stored);
+                Some((replay.clone(), sealed.map_err(|error| errors::vault(Stage::Outcome, &error))?))
+            }
+        };
+        let code = end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
+        let ended = confirmation.map(|waiting| waiting.ended(&tenant, code)).transpose()?;
+        let (whose, which) = (tenant.id.clone(), invocation.clone());
+        let op = Op::new(move |tx| {
+            Box::pin(async move {
+                if let Some((replay, answer)) = stored {
+                    tx.idempotency_finish(replay.stored(&whose), &which, &answer).await?;
+                } else if held {
+                    tx.idempotency_release(&whose, &which).await?;
+                }
+                if let Some(ended) = ended {
+                    ended.write(tx).await?;
+                }
+                Ok(())
+            })
+        });
+        self.journal.outcome(open, drafts, op).await.map_err(|error| {
+            let mut refusal = errors::audit(Stage::Outcome, &error).of(&invocation);
+            refusal.effect_possible = effect > Effect::Read;
+            refusal
+        })?;
+        let result = end?;
+        let (contract, action) = (installed.contract.clone(), action.name);
+        Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })
+    }
+}

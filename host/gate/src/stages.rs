@@ -1,0 +1,102 @@
+//! Stages 3 to 5: which installation and action, whether it is allowed now, and whether the parameters are what the
+//! contract takes. What comes out is the exact text that is hashed, shown and run.
+
+use std::sync::Arc;
+
+use opsiq_contract::{
+    AuthorityRequest, Authorized, Caller, CanonicalJson, Decision, Denial, InvocationId, Limits, MAX_DEPTH, Schema,
+    authority, grant_command, Permission,
+};
+
+use crate::core::Core;
+use crate::refusal::{Class, Refusal, Stage};
+use crate::state::{Installed, TenantState};
+
+/// A call that may run.
+pub(crate) struct Admitted {
+    pub(crate) installed: Arc<Installed>,
+    pub(crate) authorized: Authorized,
+    pub(crate) params: CanonicalJson,
+}
+
+/// Who asks for what.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) installation: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) params: &'a [u8],
+    pub(crate) invocation: &'a InvocationId,
+}
+
+impl Core {
+    /// Passes a call through stages 3 to 5, as everything stands now.
+    pub(crate) async fn admit(&self, tenant: &TenantState, asked: Asked<'_>) -> Result<Admitted, Refusal> {
+        let installed = self.installed(tenant, asked.installation).await?;
+        let authorized = self.decide(&installed, asked).outcome.map_err(denied)?;
+        keys_are_set(&installed)?;
+        let params = checked(&authorized.action().params, authorized.limits(), asked.params)?;
+        Ok(Admitted { installed, authorized, params })
+    }
+
+    /// Stage 4.
+    pub(crate) fn decide(&self, installed: &Installed, asked: Asked<'_>) -> Decision {
+        authority(&AuthorityRequest {
+            installation: &installed.installation,
+            contract: &installed.contract,
+            ceiling: &self.ceiling,
+            caller: asked.caller,
+            action: asked.action,
+            invocation: asked.invocation.clone(),
+        })
+    }
+}
+
+/// A denial by authority, at the stage it belongs to.
+pub(crate) fn denied(denial: Denial) -> Refusal {
+    match denial.code {
+        "action.unknown" => Refusal::new(Class::NotFound, Stage::Resolve, denial.code, denial.message, denial.fix),
+        code if code.starts_with("installation.") => Refusal::denied(Stage::Resolve, denial),
+        _ => Refusal::denied(Stage::Authority, denial),
+    }
+}
+
+/// Refuses while a granted key has no value, so that a missing secret shows before a first call and not inside it.
+pub(crate) fn keys_are_set(installed: &Installed) -> Result<(), Refusal> {
+    let missing = installed.needs_keys();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let name = &installed.installation.name;
+    Err(Refusal::new(
+        Class::Denied,
+        Stage::Authority,
+        "key.missing",
+        format!("`{name}` needs {} to be set before any action runs", missing.join(", ")),
+        format!(
+            "opsiq key set {name} {first}, by an owner or admin; or withhold it: {}",
+            grant_command(name, &Permission::Key(first.clone())).replace("--add", "--remove")
+        ),
+    ))
+}
+
+/// Stage 5.
+pub(crate) fn checked(schema: &Schema, limits: &Limits, params: &[u8]) -> Result<CanonicalJson, Refusal> {
+    if params.len() as u64 > limits.input_bytes {
+        return Err(Refusal::new(
+            Class::Invalid,
+            Stage::Params,
+            "params.too-large",
+            format!("the parameters have {} bytes; {} are allowed", params.len(), limits.input_bytes),
+            "send less, or let the operator raise the ceiling in opsiq.toml",
+        ));
+    }
+    schema.check(params, MAX_DEPTH).map_err(|violations| {
+        Refusal::new(
+            Class::Invalid,
+            Stage::Params,
+            "params.invalid",
+            "the parameters are not what the action takes",
+            "see the action's parameters: opsiq action list",
+        )
+        .with_faults(violations.into_iter().map(Into::into).collect())
+    })
+}
