@@ -19,6 +19,8 @@ text_enum! {
         Denied = "denied",
         /// Nobody decided in time.
         Expired = "expired",
+        /// What it was bound to changed, so it can never run.
+        Void = "void",
         /// It runs.
         Running = "running",
         /// It ran; the outcome is in the audit.

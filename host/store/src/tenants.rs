@@ -78,4 +78,17 @@ impl WriteTx<'_> {
             .bind(row.doc.as_bytes());
         self.run_one(WHAT, query).await
     }
+
+    /// Replaces version and document of a tenant whose version is `expected`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
+    pub async fn tenant_update<D>(&mut self, row: &TenantRow<D>, expected: u64) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE tenant SET version = $1, doc = $2 WHERE tenant = $3 AND version = $4")
+            .bind(number(row.version))
+            .bind(row.doc.as_bytes())
+            .bind(row.id.as_ref())
+            .bind(number(expected));
+        self.run_one(WHAT, query).await
+    }
 }

@@ -16,7 +16,7 @@ fn pending(name: &str, expires_ms: i64) -> ConfirmationRow<Doc> {
 
 #[tokio::test]
 async fn of_many_decisions_at_once_exactly_one_happens() {
-    use ConfirmationState::{Approved, Denied, Done, Expired, Interrupted, Pending, Running};
+    use ConfirmationState::{Denied, Done, Expired, Interrupted, Pending, Running, Void};
     let (_dir, store, _) = shop().await;
     let mut tx = store.begin().await.unwrap();
     tx.confirmation_insert(&pending("c1", 100)).await.unwrap();
@@ -27,7 +27,7 @@ async fn of_many_decisions_at_once_exactly_one_happens() {
         tx.commit().await.unwrap();
         moved
     };
-    let moved = futures::future::join_all([Approved, Denied, Expired, Approved].map(decide)).await;
+    let moved = futures::future::join_all([Void, Denied, Expired, Denied].map(decide)).await;
     assert_eq!(moved.iter().filter(|moved| **moved).count(), 1);
     let mut tx = store.begin().await.unwrap();
     let row = store.confirmation::<Doc>(&id("acme"), "c1").await.unwrap().unwrap();
