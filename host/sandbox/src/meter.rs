@@ -1,0 +1,174 @@
+//! What a call used. CPU time is the thread's own, measured around each poll of the call, so that time spent waiting
+//! or given to others is nobody's, and host work done for the guest is the guest's.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// What one call used of each thing that is limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Meter {
+    /// CPU time, in microseconds; of a call that neither waited nor met a tick, the time it took.
+    pub cpu_us: u64,
+    /// Time from the start of the run to its end, in microseconds; waiting for a slot is not in it.
+    pub wall_us: u64,
+    /// The most memory held at once, in bytes, of all memories together.
+    pub peak_memory_bytes: u64,
+    /// Calls of imports.
+    pub host_calls: u64,
+    /// Bytes passed to imports.
+    pub hostcall_bytes: u64,
+    /// HTTP requests that a rule allowed, redirects followed among them.
+    pub egress_requests: u64,
+    /// Bytes sent and received by them.
+    pub egress_bytes: u64,
+    /// Log lines kept.
+    pub log_lines: u64,
+    /// Fuel used, where it was counted.
+    pub fuel: Option<u64>,
+}
+
+/// The CPU time of one call so far. Shared between the future that is polled and the epoch callback inside it, which
+/// run on one thread at a time.
+///
+/// Asking the kernel for a thread's time costs as much as a short call's other bookkeeping together. So the first poll
+/// is measured by the wall clock, which is never less than the CPU time and is off by at most one preemption; a call
+/// that goes beyond it, because it waited or met a tick, is measured by the kernel from then on.
+#[derive(Debug)]
+pub(crate) struct CpuClock {
+    /// The start of the first poll.
+    origin: Instant,
+    /// Of finished polls, in nanoseconds.
+    used: AtomicU64,
+    /// The clock at the beginning of the current poll.
+    began: AtomicU64,
+    /// Whether the first poll is over.
+    exact: AtomicBool,
+}
+
+fn thread_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // Both parts are non-negative on the thread's own clock.
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+impl CpuClock {
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self { origin, used: AtomicU64::new(0), began: AtomicU64::new(0), exact: AtomicBool::new(false) }
+    }
+
+    fn read(&self) -> u64 {
+        if self.exact.load(Ordering::Relaxed) {
+            thread_ns()
+        } else {
+            u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        }
+    }
+
+    fn begin(&self) {
+        self.began.store(self.read(), Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.used.store(self.now(), Ordering::Relaxed);
+        self.exact.store(true, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds used, the current poll included. Only meaningful on the thread that polls.
+    pub(crate) fn now(&self) -> u64 {
+        self.total() + self.read().saturating_sub(self.began.load(Ordering::Relaxed))
+    }
+
+    /// Nanoseconds used by all polls that ended.
+    pub(crate) fn total(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// How a supervised future ended.
+#[derive(Debug)]
+pub(crate) enum Ended<T> {
+    /// By itself.
+    Done(T),
+    /// Its time was up.
+    Late,
+    /// Someone stopped it.
+    Stopped,
+    /// Host code in it panicked.
+    Panicked,
+}
+
+/// Runs `future` to its end, or until `deadline`, or until `stopped` ends. The alarms are only set when the future
+/// waits for the first time, so a call that never waits pays for neither.
+pub(crate) async fn supervise<T>(
+    future: impl Future<Output = T>,
+    clock: &CpuClock,
+    deadline: Instant,
+    stopped: impl Future<Output = ()>,
+) -> Ended<T> {
+    let mut future = pin!(future);
+    let mut late = pin!(async move { tokio::time::sleep_until(deadline.into()).await });
+    let mut stopped = pin!(stopped);
+    poll_fn(|cx| {
+        clock.begin();
+        // The panic ends this call alone: everything it could have left half-done belongs to its own store, which is
+        // not run again.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        clock.end();
+        match polled {
+            Ok(Poll::Ready(value)) => Poll::Ready(Ended::Done(value)),
+            Err(_) => Poll::Ready(Ended::Panicked),
+            Ok(Poll::Pending) if late.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Late),
+            Ok(Poll::Pending) if stopped.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Stopped),
+            Ok(Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// `duration` in whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[tokio::test]
+    async fn counts_work_and_not_waiting() {
+        let clock = CpuClock::new(Instant::now());
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let begin = thread_ns();
+            while thread_ns() - begin < 10_000_000 {}
+        };
+        let ended = supervise(work, &clock, Instant::now() + Duration::from_secs(5), pending()).await;
+        assert!(matches!(ended, Ended::Done(())));
+        assert!(clock.total() >= 10_000_000 && clock.total() < 50_000_000, "{}", clock.total());
+    }
+
+    #[tokio::test]
+    async fn ends_late_stopped_or_panicked() {
+        let clock = CpuClock::new(Instant::now());
+        assert!(matches!(supervise(pending::<()>(), &clock, soon(), pending()).await, Ended::Late));
+        let stop = tokio::time::sleep(Duration::from_millis(5));
+        assert!(matches!(supervise(pending::<()>(), &clock, soon(), stop).await, Ended::Stopped));
+        let panics = async { panic!("an import of the host fails") };
+        assert!(matches!(supervise::<()>(panics, &clock, soon(), pending()).await, Ended::Panicked));
+        let ready = supervise(async { 7 }, &clock, Instant::now(), std::future::ready(())).await;
+        assert!(matches!(ready, Ended::Done(7)), "what is done is done");
+    }
+}

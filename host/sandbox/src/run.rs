@@ -1,0 +1,282 @@
+//! One invocation: a fresh store, every limit armed before the first instruction, an end in every case.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use opsiq_audit::Permit;
+use opsiq_contract::{Authorized, CanonicalJson, Denial};
+use opsiq_egress::{Egress, HttpRecord};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+
+use crate::bindings::opsiq::plugin::types::Failure as WitFailure;
+use crate::fault::{Bounds, During, Failure, Fault, FaultCode, RunError, classify};
+use crate::journal::{Event, Journal, LogLine};
+use crate::keys::KeySet;
+use crate::kv::Kv;
+use crate::limits::Limiter;
+use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
+use crate::plugin::Plugin;
+use crate::sandbox::Sandbox;
+use crate::state::{Remains, State};
+
+/// Handles the engine counts above those of the limit: a call lends one while it uses it.
+const LENT: usize = 16;
+
+/// One invocation, authorised and permitted.
+pub struct Run {
+    /// What it may do: made by the one function that decides.
+    pub authorized: Authorized,
+    /// That it may begin: made by the audit log.
+    pub permit: Permit,
+    /// The parameters, valid against the action's schema.
+    pub params: CanonicalJson,
+    /// The key the plugin passes upstream; `None` for reads.
+    pub idempotency_key: Option<String>,
+    /// What its capabilities reach.
+    pub capabilities: Capabilities,
+}
+
+/// What the capabilities of one call reach. The authority decides which of them it may use, and how.
+pub struct Capabilities {
+    /// The installation's secrets.
+    pub keys: KeySet,
+    /// The installation's storage.
+    pub kv: Arc<dyn Kv>,
+    /// The way out.
+    pub egress: Arc<Egress>,
+}
+
+/// How a run ended and what it did, whatever the end.
+#[derive(Debug)]
+pub struct RunReport {
+    /// What it was allowed: what its answer is held against. It cannot run again, since a run takes it by value.
+    pub authorized: Arc<Authorized>,
+    /// The plugin's answer, unparsed: a JSON text as it claims. Else why there is none.
+    pub outcome: Result<String, RunError>,
+    /// What it used.
+    pub meter: Meter,
+    /// What it logged, escaped.
+    pub logs: Vec<LogLine>,
+    /// The events it recorded, in order.
+    pub events: Vec<Event>,
+    /// What it was refused, in order.
+    pub denials: Vec<Denial>,
+    /// What it did over HTTP, in order.
+    pub http: Vec<HttpRecord>,
+}
+
+impl RunReport {
+    /// A run that did not begin.
+    fn refused(authorized: Authorized, fault: Fault) -> Self {
+        Self {
+            authorized: Arc::new(authorized),
+            outcome: Err(fault.into()),
+            meter: Meter::default(),
+            logs: Vec::new(),
+            events: Vec::new(),
+            denials: Vec::new(),
+            http: Vec::new(),
+        }
+    }
+}
+
+/// Counts a call whose caller went away.
+struct InFlight<'a> {
+    sandbox: &'a Sandbox,
+    finished: bool,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let counter = if self.finished { &self.sandbox.finished } else { &self.sandbox.cancelled };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Sandbox {
+    /// Runs one action of `plugin`. Always answers, and within the wall limit plus the time in the queue; when the
+    /// future is dropped before, the call ends with it, its slot is free and it counts as cancelled.
+    pub async fn run(&self, plugin: &Plugin, run: Run) -> RunReport {
+        if let Err(fault) = fits(plugin, &run) {
+            return RunReport::refused(run.authorized, fault);
+        }
+        let slot = match self.admission.enter(run.authorized.installation(), plugin.slots).await {
+            Ok(slot) => slot,
+            Err(fault) => return RunReport::refused(run.authorized, fault),
+        };
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let mut flight = InFlight { sandbox: self, finished: false };
+        let running = plugin.lane.ticker.running();
+        let report = self.run_in_slot(plugin, run).await;
+        // The slot is given back only after the store is gone, or the pool could be found full.
+        drop((running, slot));
+        flight.finished = true;
+        report
+    }
+
+    async fn run_in_slot(&self, plugin: &Plugin, run: Run) -> RunReport {
+        let Run { authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
+        let (authorized, params) = (Arc::new(authorized), params.into_string());
+        let limits = authorized.limits();
+        let began = Instant::now();
+        let clock = Arc::new(CpuClock::new(began));
+        let deadline = began + Duration::from_millis(limits.wall_ms);
+        let bounds = Bounds {
+            result_bytes: limits.result_bytes,
+            hostcall_bytes: limits.hostcall_bytes,
+            resources: limits.resources,
+            fuel: limits.fuel,
+        };
+        let mut store = Store::new(
+            &plugin.lane.engine,
+            State {
+                limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+                clock: Arc::clone(&clock),
+                cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
+                authorized: Arc::clone(&authorized),
+                idempotency_key,
+                keys: Arc::new(capabilities.keys),
+                kv: capabilities.kv,
+                egress: capabilities.egress,
+                session: None,
+                table: ResourceTable::new(),
+                began,
+                deadline,
+                host_calls: 0,
+                hostcall_bytes: 0,
+                random_bytes: 0,
+                journal: Journal::new(limits.log_lines, limits.log_bytes),
+                denials: Vec::new(),
+            },
+        );
+        let armed = arm(&mut store, bounds, plugin.lane.fuel);
+        let since = self.stops.newest();
+        let ended = {
+            let call = async {
+                armed.map_err(|error| (error, During::Instantiation))?;
+                let instance =
+                    plugin.pre.instantiate_async(&mut store).await.map_err(|error| (error, During::Instantiation))?;
+                let actions = instance.opsiq_plugin_actions();
+                let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
+                invoked.map_err(|error| (error, During::Call))
+            };
+            let stopped = self.stops.stopped(&authorized, &plugin.name, since);
+            supervise(call, &clock, deadline, stopped).await
+        };
+        let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
+        let remains = store.into_data().into_remains();
+        let meter = meter(&remains, clock.total(), began, fuel);
+        let outcome = outcome(ended, bounds, limits.wall_ms);
+        let Remains { logs, events, denials, http, .. } = remains;
+        RunReport { authorized, outcome, meter, logs, events, denials, http }
+    }
+}
+
+/// What must agree before anything is made.
+fn fits(plugin: &Plugin, run: &Run) -> Result<(), Fault> {
+    let Run { authorized, permit, params, .. } = run;
+    if !permit.allows(authorized) {
+        let message = "the permit is not for this invocation, or no intent of it is durable";
+        return Err(Fault::new(FaultCode::PermitMismatch, message));
+    }
+    if authorized.digest() != plugin.digest() {
+        let message = "the authority was given for another component";
+        return Err(Fault::new(FaultCode::DigestMismatch, message));
+    }
+    let limits = authorized.limits();
+    if params.as_str().len() as u64 > limits.input_bytes {
+        let (found, most) = (params.as_str().len(), limits.input_bytes);
+        return Err(Fault::new(
+            FaultCode::InputTooLarge,
+            format!("parameters may have {most} bytes; these have {found}"),
+        ));
+    }
+    if limits.fuel.is_some() && !plugin.lane.fuel {
+        let message = "a fuel limit is in force and this plugin was loaded without counting fuel";
+        return Err(Fault::new(FaultCode::FuelUncounted, message));
+    }
+    Ok(())
+}
+
+/// Arms what the store itself enforces. Before instantiation, in which start functions already run.
+fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime::Result<()> {
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(tick);
+    // For each crossing by itself, an answer among them; what all of them pass together is counted at the door.
+    let crossing = bounds.hostcall_bytes.max(bounds.result_bytes);
+    store.set_hostcall_fuel(usize::try_from(crossing).unwrap_or(usize::MAX));
+    let resources = usize::try_from(bounds.resources).unwrap_or(usize::MAX);
+    store.set_max_component_handles(resources.saturating_add(LENT));
+    store.data_mut().table.set_max_capacity(resources);
+    if counts_fuel {
+        store.set_fuel(bounds.fuel.unwrap_or(u64::MAX))?;
+    }
+    Ok(())
+}
+
+/// What a guest passes through at every tick: its CPU time is held against the limit, and others get their turn.
+fn tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    if state.clock.now() > state.cpu_limit_ns {
+        let most = state.cpu_limit_ns / 1_000_000;
+        return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
+    }
+    Ok(UpdateDeadline::Yield(1))
+}
+
+type Invoked = Result<Result<String, WitFailure>, (wasmtime::Error, During)>;
+
+fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String, RunError> {
+    match ended {
+        Ended::Done(Ok(Ok(json))) if json.len() as u64 > bounds.result_bytes => Err(Fault::new(
+            FaultCode::ResultTooLarge,
+            format!("an answer may have {} bytes; this one has {}", bounds.result_bytes, json.len()),
+        )
+        .into()),
+        Ended::Done(Ok(Ok(json))) => Ok(json),
+        Ended::Done(Ok(Err(failure))) => Err(RunError::Failure(failure.into())),
+        Ended::Done(Err((error, during))) => Err(classify(&error, during, bounds).into()),
+        Ended::Late => {
+            Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into())
+        }
+        Ended::Stopped => Err(Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch").into()),
+        Ended::Panicked => Err(Fault::new(FaultCode::HostPanic, "the host failed while it served an import").into()),
+    }
+}
+
+fn meter(remains: &Remains, cpu_ns: u64, began: Instant, fuel: Option<u64>) -> Meter {
+    Meter {
+        cpu_us: cpu_ns / 1000,
+        wall_us: micros(began.elapsed()),
+        peak_memory_bytes: remains.peak_memory_bytes,
+        host_calls: remains.host_calls,
+        hostcall_bytes: remains.hostcall_bytes,
+        egress_requests: remains.sent.requests,
+        egress_bytes: remains.sent.sent_bytes + remains.sent.received_bytes,
+        log_lines: remains.logs.len() as u64,
+        fuel,
+    }
+}
+
+impl From<WitFailure> for Failure {
+    fn from(failure: WitFailure) -> Self {
+        match failure {
+            WitFailure::Invalid(message) => Self::Invalid { message },
+            WitFailure::Denied(denial) => {
+                Self::Denied { rule: denial.rule, message: denial.message, fix: denial.fix }
+            }
+            WitFailure::NotFound(message) => Self::NotFound { message },
+            WitFailure::Conflict(message) => Self::Conflict { message },
+            WitFailure::RateLimited(retry_after) => Self::RateLimited { retry_after },
+            WitFailure::Upstream(upstream) => Self::Upstream {
+                status: upstream.status,
+                request_sent: upstream.request_sent,
+                message: upstream.message,
+            },
+            WitFailure::Internal(message) => Self::Internal { message },
+        }
+    }
+}

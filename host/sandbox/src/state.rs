@@ -1,0 +1,107 @@
+//! What the host keeps for one call: its authority, its counters and what it leaves behind. It is made for the call
+//! and dropped with it; nothing in it is shared with another.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use opsiq_contract::{Authorized, Denial};
+use opsiq_egress::{Egress, HttpRecord, Session, Usage};
+use wasmtime::component::ResourceTable;
+
+use crate::fault::{Fault, FaultCode};
+use crate::journal::{Event, Journal, LogLine};
+use crate::keys::KeySet;
+use crate::kv::Kv;
+use crate::limits::Limiter;
+use crate::meter::CpuClock;
+
+/// The data of one call's store.
+pub(crate) struct State {
+    pub(crate) limiter: Limiter,
+    pub(crate) clock: Arc<CpuClock>,
+    /// CPU time after which the call ends, in nanoseconds.
+    pub(crate) cpu_limit_ns: u64,
+    pub(crate) authorized: Arc<Authorized>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) keys: Arc<KeySet>,
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) egress: Arc<Egress>,
+    /// Made at the first request.
+    pub(crate) session: Option<Session>,
+    pub(crate) table: ResourceTable,
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) host_calls: u64,
+    pub(crate) hostcall_bytes: u64,
+    pub(crate) random_bytes: u64,
+    pub(crate) journal: Journal,
+    pub(crate) denials: Vec<Denial>,
+}
+
+impl State {
+    /// The door every import passes first: one more call, and `bytes` the guest passed with it. Both are counted over
+    /// the whole invocation; the engine itself caps what one call may pass before it is copied.
+    pub(crate) fn enter(&mut self, bytes: usize) -> Result<(), Fault> {
+        let limits = self.authorized.limits();
+        self.host_calls += 1;
+        if self.host_calls > limits.host_calls {
+            return Err(Fault::new(
+                FaultCode::HostcallCount,
+                format!("a call may use {} imports", limits.host_calls),
+            ));
+        }
+        self.hostcall_bytes = self.hostcall_bytes.saturating_add(bytes as u64);
+        if self.hostcall_bytes > limits.hostcall_bytes {
+            return Err(Fault::new(
+                FaultCode::HostcallBytes,
+                format!("calls of imports may pass {} bytes in all", limits.hostcall_bytes),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses something with an ordinary value, and remembers it for the audit log.
+    pub(crate) fn deny(&mut self, denial: Denial) -> crate::bindings::opsiq::plugin::types::Denial {
+        let told = crate::fault::denial(&denial);
+        self.denials.push(denial);
+        told
+    }
+
+    /// Puts a resource into the table, within the limit.
+    pub(crate) fn hold<T: Send + 'static>(&mut self, entry: T) -> wasmtime::Result<wasmtime::component::Resource<T>> {
+        let most = self.authorized.limits().resources;
+        self.table.push(entry).map_err(|_| {
+            Fault::new(FaultCode::ResourcesExceeded, format!("a call may hold {most} resources at once")).into()
+        })
+    }
+
+    /// What the call leaves behind.
+    pub(crate) fn into_remains(mut self) -> Remains {
+        let session = self.session.take();
+        let http = session.as_ref().map(Session::records).unwrap_or_default();
+        let sent = session.map(|session| session.usage()).unwrap_or_default();
+        let (logs, events) = self.journal.into_parts();
+        Remains {
+            logs,
+            events,
+            denials: self.denials,
+            http,
+            sent,
+            host_calls: self.host_calls,
+            hostcall_bytes: self.hostcall_bytes,
+            peak_memory_bytes: self.limiter.memory_peak(),
+        }
+    }
+}
+
+/// What is kept of a [`State`] when its call is over.
+pub(crate) struct Remains {
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) denials: Vec<Denial>,
+    pub(crate) http: Vec<HttpRecord>,
+    pub(crate) sent: Usage,
+    pub(crate) host_calls: u64,
+    pub(crate) hostcall_bytes: u64,
+    pub(crate) peak_memory_bytes: u64,
+}
