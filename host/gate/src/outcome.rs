@@ -28,7 +28,7 @@ pub(crate) struct Ended {
 
 /// Judges a run of `action`; `outcome` is the beginning of its last entry.
 pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outcome: Draft) -> Ended {
-    let RunReport { outcome: answer, meter, logs, events, denials, http } = report;
+    let RunReport { authorized: _, outcome: answer, meter, logs, events, denials, http } = report;
     let denials = all_denials(denials, &http);
     let mut drafts = Vec::new();
     for denial in denials.iter().take(DENIALS_MOST) {

@@ -41,7 +41,7 @@ pub struct Run {
 /// What the capabilities of one call reach. The authority decides which of them it may use, and how.
 pub struct Capabilities {
     /// The installation's secrets.
-    pub keys: KeySet,
+    pub keys: Arc<KeySet>,
     /// The installation's storage.
     pub kv: Arc<dyn Kv>,
     /// The way out.
@@ -137,7 +137,7 @@ impl Sandbox {
                 cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
                 authorized: Arc::clone(&authorized),
                 idempotency_key,
-                keys: Arc::new(capabilities.keys),
+                keys: capabilities.keys,
                 kv: capabilities.kv,
                 egress: capabilities.egress,
                 session: None,
