@@ -21,6 +21,11 @@ const BUSY: Duration = Duration::from_secs(1);
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections that read at the same time.
 const READERS: u32 = 4;
+/// Page cache of a connection: a negative number is KiB (<https://sqlite.org/pragma.html#pragma_cache_size>).
+const PAGE_CACHE: &str = "-16384";
+/// Pages of 4 KiB in the write-ahead log before they are folded into the database. Pages at the end of a log are written
+/// again with every commit, so the longer it is, the fewer are folded twice.
+const CHECKPOINT_PAGES: &str = "4000";
 /// Distinct statements kept prepared on a connection; more than this crate has.
 const STATEMENTS: usize = 200;
 
@@ -139,6 +144,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", PAGE_CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }

@@ -11,7 +11,7 @@ fn row(log: &str, seq: u64) -> AuditRow<Doc> {
         seq,
         time_ms: i64::try_from(seq / 2).unwrap(),
         kind: low,
-        invocation: (seq % 2 == 0).then(|| invocation(low / 4)),
+        invocation: seq.is_multiple_of(2).then(|| invocation(low / 4)),
         leaf: [low; 32],
         nodes: vec![low; usize::from(low % 3) * 32],
         header: vec![low; 5],
