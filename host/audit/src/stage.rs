@@ -82,3 +82,6 @@ impl Stage {
         self.rows.is_empty() && self.opened.is_empty() && self.checkpoints.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
