@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Why something was refused. Never holds a secret or a tenant's content, so it may be shown, logged and audited.
+/// Why something was refused. Never holds a secret, a parameter or a query; a refused
+/// request is named by method and path, so the audit log keeps it sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Denial {
     /// Stable code of the rule, such as `role.not-allowed`.

@@ -23,6 +23,7 @@ pub mod diff;
 mod digest;
 mod error;
 mod grant;
+mod headers;
 mod id;
 mod installation;
 mod json;
@@ -30,6 +31,8 @@ mod limits;
 mod model;
 mod plugin_ref;
 mod preview;
+#[cfg(test)]
+mod preview_tests;
 mod read;
 mod schema;
 mod template;
@@ -52,6 +55,7 @@ pub use denial::Denial;
 pub use digest::Digest;
 pub use error::{ContractError, ContractErrors};
 pub use grant::{Grant, GrantError, Permission, grant_command};
+pub use headers::is_host_header;
 pub use id::{IdError, InstallationId, InvocationId, TenantId, is_slug};
 pub use installation::{InstallState, Installation};
 pub use json::{CanonicalJson, JsonError, MAX_DEPTH, MAX_NUMBER, parse_strict};
@@ -62,12 +66,11 @@ pub use model::{
 };
 pub use plugin_ref::PluginRef;
 pub use preview::{Argument, Preview, Rendered, render};
-pub use read::is_host_header;
 #[cfg(test)]
 use read::read_value;
 pub use schema::{Schema, SchemaError, Violation};
 pub use template::{Origin, ResolvedUrl, TemplateError, UrlTemplate, request_url};
-pub use units::{parse_size, parse_time, show_size, show_time};
+pub use units::{parse_size, parse_time, show_about, show_size, show_time};
 pub use visible::{Shown, is_hidden, visible};
 
 /// Identifies a value of ours by its canonical JSON.

@@ -1,6 +1,7 @@
 //! Rules that hold for whatever contracts, grants, ceilings and URLs come along.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -114,11 +115,11 @@ fn ceiling() -> impl Strategy<Value = Ceiling> {
             let mut text = String::from("[ceiling.plugin.\"acme/p\"]\ndenied = false\n");
             for (key, names) in [("actions", actions), ("http", http), ("keys", keys)] {
                 if let Some(names) = names {
-                    text += &format!("{key} = {names:?}\n");
+                    let _ = writeln!(text, "{key} = {names:?}");
                 }
             }
             if let Some(memory) = memory {
-                text += &format!("limits = {{ memory = {memory:?} }}\n");
+                let _ = writeln!(text, "limits = {{ memory = {memory:?} }}");
             }
             Ceiling::parse_toml(&text, &[]).unwrap()
         })
@@ -146,7 +147,7 @@ fn allowed(contract: &Contract, installation: &Installation, ceiling: &Ceiling, 
 }
 
 /// The contract asking for less in each way that is chosen.
-fn lessened(contract: &Contract, ways: &[bool; 5]) -> Contract {
+fn lessened(contract: &Contract, ways: [bool; 5]) -> Contract {
     let mut value = contract.to_value();
     let list =
         |value: &mut Value, key: &str| value.get_mut(key).and_then(Value::as_array_mut).cloned().unwrap_or_default();
@@ -189,8 +190,8 @@ proptest! {
 
     #[test]
     fn covers_is_a_partial_order(a in contract(), other in contract(), first in any::<[bool; 5]>(), second in any::<[bool; 5]>()) {
-        let b = lessened(&a, &first);
-        let c = lessened(&b, &second);
+        let b = lessened(&a, first);
+        let c = lessened(&b, second);
         prop_assert!(covers(&a, &b) && covers(&b, &c) && covers(&a, &c), "{:#?}", diff(&a, &c));
         for (x, y, z) in [(&a, &b, &other), (&other, &a, &b), (&b, &other, &a), (&c, &a, &b), (&c, &b, &a)] {
             prop_assert!(!covers(x, y) || !covers(y, z) || covers(x, z));

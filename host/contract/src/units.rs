@@ -30,6 +30,17 @@ pub fn show_time(milliseconds: u64) -> String {
     }
 }
 
+/// Writes `bytes` for reading: in tenths of the largest binary unit they fill.
+pub fn show_about(bytes: u64) -> String {
+    match SIZES.iter().find(|(_, factor)| bytes >= *factor) {
+        Some((unit, factor)) if *factor > 1 => {
+            let tenths = u128::from(bytes) * 10 / u128::from(*factor);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        _ => format!("{bytes} B"),
+    }
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (digits, factor) = units.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|d| (d, *factor)))?;
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -59,6 +70,15 @@ mod tests {
         }
         for bad in ["", "KiB", "1", "1kb", "1KB", "1.5MiB", "-1B", "+1B", "1 KiB", "99999999999GiB"] {
             assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_for_reading() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1_536, "1.5 KiB"), (18_450_509, "17.5 MiB"), (u64::MAX, "17179869183.9 GiB")]
+        {
+            assert_eq!(show_about(bytes), text);
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Shown {
 /// reorder text (Unicode bidi controls) and other format characters appear as `\u{..}`; a backslash is doubled,
 /// so that what is shown can be told from what was typed.
 pub fn visible(text: &str, max: usize) -> Shown {
-    let mut shown = String::with_capacity(text.len().min(4 * max));
+    let mut shown = String::with_capacity(text.len().min(max.saturating_mul(4)));
     let mut chars = text.chars();
     for c in chars.by_ref().take(max) {
         if c == '\\' {

@@ -3,7 +3,7 @@
 //! Every import is judged by its name alone, so that `opsiq plugin inspect` can explain any component: a name that is not
 //! on the list is refused.
 
-use super::scan::Item;
+use super::scan::{Item, Scan};
 use super::{Finding, Judgement, Problem, WIT_PACKAGE};
 use crate::model::{Contract, KeyUse, PluginKind};
 
@@ -33,7 +33,7 @@ fn split(name: &str) -> Option<(&str, &str, Option<&str>)> {
     Some((package, interface, version))
 }
 
-pub(super) fn import(item: &Item, contract: Option<&Contract>, tools: &[String]) -> Finding {
+pub(super) fn import(item: &Item, contract: Option<&Contract>) -> Finding {
     let Some((package, interface, version)) = split(&item.name) else {
         return refused(
             item,
@@ -43,7 +43,7 @@ pub(super) fn import(item: &Item, contract: Option<&Contract>, tools: &[String])
         );
     };
     if package.starts_with("wasi:") {
-        return wasi(item, package, interface, tools);
+        return wasi(item, package, interface);
     }
     if package != NAMESPACE {
         let fix = format!("import only {WIT_PACKAGE}; compose other components into this one");
@@ -108,8 +108,8 @@ fn ours(item: &Item, interface: &str, contract: Option<&Contract>) -> Finding {
     }
 }
 
-/// A WASI interface: never offered, so say what to use instead and how the toolchain leaves it out.
-fn wasi(item: &Item, package: &str, interface: &str, tools: &[String]) -> Finding {
+/// A WASI interface: never offered, so say what to use instead.
+fn wasi(item: &Item, package: &str, interface: &str) -> Finding {
     let instead = match (package, interface) {
         ("wasi:http" | "wasi:sockets", _) => "opsiq:plugin/http, whose requests the contract's rules cover",
         ("wasi:filesystem" | "wasi:keyvalue", _) => "opsiq:plugin/kv",
@@ -121,23 +121,35 @@ fn wasi(item: &Item, package: &str, interface: &str, tools: &[String]) -> Findin
             "opsiq:plugin/log"
         }
         ("wasi:cli", "exit") => "a failure returned from invoke",
-        _ => "what opsiq:plugin@0.1.0 offers",
+        _ => return refused(item, "import.wasi", "plugins get no WASI", "leave WASI out when building"),
     };
-    let made_by = |name: &str| tools.iter().any(|tool| tool.to_ascii_lowercase().contains(name));
-    let leave_out = if made_by("componentize-py") || made_by("cpython") {
-        "build with `componentize-py componentize -s`, which leaves WASI out"
-    } else if made_by("qjs") || made_by("quickjs") {
-        "build with componentize-qjs without its WASI option"
-    } else if made_by("componentize-js") || made_by("starlingmonkey") || made_by("jco") {
-        "build with disableFeatures: [\"stdio\", \"random\", \"clocks\", \"http\", \"fetch-event\"]"
-    } else if made_by("rust") {
-        "build with `opsiq plugin build`, that is for wasm32-unknown-unknown rather than a wasip target"
-    } else if made_by("tinygo") || made_by("go ") {
-        "TinyGo builds import WASI always: write the plugin in Rust, JavaScript or Python"
-    } else {
-        "build for a target without WASI"
-    };
-    refused(item, "import.wasi", "plugins get no WASI", format!("use {instead}; {leave_out}"))
+    refused(item, "import.wasi", "plugins get no WASI", format!("use {instead}"))
+}
+
+/// How the toolchain that made a component with WASI leaves it out.
+pub(super) fn without_wasi(scan: &Scan<'_>) -> Option<Problem> {
+    scan.imports.iter().any(|item| item.name.starts_with("wasi:")).then(|| {
+        let made_by = |name: &str| scan.tools.iter().any(|tool| tool.to_ascii_lowercase().starts_with(name));
+        let exports = |name: &str| scan.exports.iter().any(|item| item.name == name);
+        // Python and QuickJS leave no name of their own, only the exports they add.
+        let (tool, fix) = if exports("exports") || made_by("componentize-py") {
+            ("componentize-py", "build with `componentize-py componentize -s`")
+        } else if made_by("componentizejs") {
+            (
+                "componentize-js",
+                "build with disableFeatures: [\"stdio\", \"random\", \"clocks\", \"http\", \"fetch-event\"]",
+            )
+        } else if exports("init") {
+            ("QuickJS", "build with `componentize-qjs --stub-wasi --sync`")
+        } else if made_by("tinygo") || made_by("go ") {
+            ("Go", "its builds always import WASI: write the plugin in Rust, JavaScript or Python")
+        } else if made_by("rust") {
+            ("Rust", "build with `opsiq plugin build`, that is for wasm32-unknown-unknown rather than a wasip target")
+        } else {
+            ("a toolchain", "build for a target without WASI")
+        };
+        Problem::new("component.wasi", format!("the component was built with WASI by {tool}"), fix)
+    })
 }
 
 /// An import of a core module, which says something of how it was built and nothing of whether it would be acceptable.

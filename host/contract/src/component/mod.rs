@@ -181,7 +181,7 @@ pub fn embed(component: &[u8], contract: &Contract) -> Result<Vec<u8>, Vec<Probl
 }
 
 fn too_large(size: u64, max: u64) -> Problem {
-    let (size, max) = (crate::units::show_size(size), crate::units::show_size(max));
+    let (size, max) = (crate::units::show_about(size), crate::units::show_size(max));
     Problem::new(
         "component.size",
         format!("the component has {size}, more than the {max} allowed"),
@@ -231,8 +231,9 @@ fn look(bytes: &[u8], max_bytes: u64, given: Option<&Contract>) -> Inspection {
     if scan.kind == Kind::CoreModule {
         imports.extend(scan.imports.iter().map(judge::core_import));
     } else {
-        imports.extend(scan.imports.iter().map(|item| judge::import(item, contract.as_ref(), &scan.tools)));
+        imports.extend(scan.imports.iter().map(|item| judge::import(item, contract.as_ref())));
         exports.extend(scan.exports.iter().map(|item| judge::export(item, contract.as_ref())));
+        problems.extend(judge::without_wasi(&scan));
         let refused = |finding: &&Finding| finding.judgement == Judgement::Refused;
         problems.extend(imports.iter().chain(&exports).filter(refused).map(|finding| Problem {
             code: finding.code,

@@ -143,6 +143,7 @@ fn other_worlds_are_explained() {
     );
     assert!(inspection.exports.iter().any(|e| e.name == "g" && e.judgement == Judgement::Accepted));
     let codes: Vec<_> = inspection.problems.iter().map(|p| p.code).collect();
+    assert!(codes.contains(&"component.wasi"), "{codes:?}");
     assert!(codes.contains(&"export.actions-missing") && codes.contains(&"contract.missing"), "{codes:?}");
 }
 
@@ -209,6 +210,23 @@ fn leb(mut value: usize, into: &mut Vec<u8>) {
             return into.push(byte);
         }
         into.push(byte | 0x80);
+    }
+}
+
+#[test]
+fn what_the_engine_does_not_run_is_refused() {
+    let shared =
+        wasm_encoder::MemoryType { minimum: 1, maximum: Some(2), memory64: false, shared: true, page_size_log2: None };
+    let wide =
+        wasm_encoder::MemoryType { minimum: 1, maximum: None, memory64: true, shared: false, page_size_log2: None };
+    for memory in [shared, wide] {
+        let mut memories = wasm_encoder::MemorySection::new();
+        memories.memory(memory);
+        let mut module = Module::new();
+        module.section(&memories);
+        let mut whole = embed(&connector(), &shop()).unwrap();
+        wasm_encoder::ModuleSection(&module).append_to_component(&mut whole);
+        assert_eq!(codes(&whole), ["component.features"]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::LazyLock;
 
+use wasmparser::{Validator, WasmFeatures};
 use wit_parser::{Resolve, SourceMap, WorldId};
 
 use super::Problem;
@@ -15,6 +16,14 @@ const SOURCES: [(&str, &str); 3] = [
     ("host.wit", include_str!("../../../../wit/0.1.0/host.wit")),
     ("worlds.wit", include_str!("../../../../wit/0.1.0/worlds.wit")),
 ];
+
+/// What the engine runs. Threads, garbage collection, exceptions, 64-bit memories and asynchronous functions of components
+/// are left out: nothing a plugin needs, and where engines are youngest.
+const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::COMPONENT_MODEL)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .difference(WasmFeatures::GC_TYPES);
 
 /// The package, with the widest world without and with webhooks. `None` would mean that our own WIT does not parse.
 static PACKAGE: LazyLock<Option<(Resolve, WorldId, WorldId)>> = LazyLock::new(|| {
@@ -37,6 +46,12 @@ pub(super) fn check(component: &[u8], contract: Option<&Contract>) -> Result<(),
         return Err(problem("this host's WIT package cannot be read".to_owned()));
     };
     let world = if contract.is_some_and(|contract| !contract.webhooks.is_empty()) { webhooks } else { plain };
+    if let Err(error) = Validator::new_with_features(FEATURES).validate_all(component) {
+        let message = format!("the component is not valid WebAssembly 2.0: {}", visible(&error.to_string(), 300).text);
+        let fix = "build it without threads, garbage collection, exceptions and asynchronous functions \
+                   (QuickJS: `componentize-qjs --sync`)";
+        return Err(Problem::new("component.features", message, fix));
+    }
     // The validator is made for untrusted input; should it panic nevertheless, that is a refusal like any other.
     match catch_unwind(AssertUnwindSafe(|| wit_component::targets(resolve, *world, component))) {
         Ok(Ok(())) => Ok(()),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Reader, Table};
+use crate::headers::is_host_header;
 use crate::model::{HttpRule, Inject, InjectPart, InjectTemplate, is_safe_method};
 use crate::template::UrlTemplate;
 use crate::visible::visible;
@@ -13,30 +14,6 @@ const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const DEFAULT_BODY: u64 = 1 << 20;
 /// Redirects a rule may ask for, at most.
 const MAX_REDIRECTS: u64 = 5;
-
-/// Whether a header belongs to the connection, the framing or the host, so that neither a plugin nor a contract sets it
-/// (RFC 9110 §7.6.1, RFC 9112).
-pub fn is_host_header(name: &str) -> bool {
-    name.starts_with("proxy-")
-        || name.starts_with(':')
-        || matches!(
-            name,
-            "connection"
-                | "content-length"
-                | "expect"
-                | "host"
-                | "http2-settings"
-                | "keep-alive"
-                | "te"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "via"
-                | "x-forwarded-for"
-                | "x-forwarded-host"
-                | "forwarded"
-        )
-}
 
 /// Whether `name` is a field name in lower case (RFC 9110 §5.1).
 fn is_header_name(name: &str) -> bool {

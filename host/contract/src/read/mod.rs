@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::http::is_host_header;
 use self::toml::Document;
 use crate::error::{ContractError, ContractErrors};
 use crate::id::is_slug;
@@ -87,6 +86,9 @@ impl Contract {
             let fix = "build the plugin again with `opsiq plugin build`";
             ContractErrors(vec![Fault::new("", code, message, fix).into_error()])
         };
+        if bytes.len() > toml::MAX_LENGTH {
+            return Err(one("json.length", "longer than 256 KiB".to_owned()));
+        }
         let value = parse_strict(bytes, MAX_DEPTH).map_err(|error| one("json.syntax", error.to_string()))?;
         let contract =
             read(&value).map_err(|faults| ContractErrors(faults.into_iter().map(Fault::into_error).collect()))?;

@@ -16,7 +16,7 @@ use crate::json::{MAX_NUMBER, number_of};
 use crate::schema::pointer_token;
 
 /// Largest document read, in bytes.
-const MAX_LENGTH: usize = 256 << 10;
+pub(super) const MAX_LENGTH: usize = 256 << 10;
 /// Syntax errors told at once, at most.
 const MAX_SYNTAX: usize = 10;
 
