@@ -150,14 +150,10 @@ mod tests {
         let doors = admission(1, 1, 1);
         let held = doors.enter(&id(1), 1).await.unwrap();
         let (second, third) = (id(2), id(3));
-        let (waited, turned_away, ()) = tokio::join!(
-            doors.enter(&second, 1),
-            doors.enter(&third, 1),
-            async {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                drop(held);
-            }
-        );
+        let (waited, turned_away, ()) = tokio::join!(doors.enter(&second, 1), doors.enter(&third, 1), async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(held);
+        });
         waited.unwrap();
         assert!(turned_away.unwrap_err().message.contains("already wait"));
         assert_eq!(doors.waiting.load(Ordering::Relaxed), 0);

@@ -1,8 +1,17 @@
 //! The Rust side of `wit/`, generated. Imports may trap, so that a limit ends the call; those in which the host waits
 //! are `async`. Types of `webhooks` come with the inbound path.
 
-#![allow(missing_docs, clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated from wit/, which documents each item")]
-#![allow(unsafe_code, reason = "generated: typed calls of functions whose types were checked when the plugin was loaded")]
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated from wit/, which documents each item"
+)]
+#![allow(
+    unsafe_code,
+    reason = "generated: typed calls of functions whose types were checked when the plugin was loaded"
+)]
 
 wasmtime::component::bindgen!({
     world: "connector",

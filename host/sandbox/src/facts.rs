@@ -54,9 +54,8 @@ impl random::Host for State {
             return Err(Fault::new(FaultCode::RandomExceeded, message).into());
         }
         let mut bytes = vec![0; length as usize];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Fault::new(FaultCode::HostPanic, format!("the system gave no randomness: {error}"))
-        })?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Fault::new(FaultCode::HostPanic, format!("the system gave no randomness: {error}")))?;
         Ok(bytes)
     }
 }

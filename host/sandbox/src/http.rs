@@ -57,11 +57,7 @@ impl Host for State {
 }
 
 impl HostBody for State {
-    async fn read(
-        &mut self,
-        body: Resource<Body>,
-        max: u32,
-    ) -> wasmtime::Result<Result<Vec<u8>, HttpFailure>> {
+    async fn read(&mut self, body: Resource<Body>, max: u32) -> wasmtime::Result<Result<Vec<u8>, HttpFailure>> {
         self.enter(0)?;
         match self.table.get_mut(&body)?.0.read(max).await {
             Ok(piece) => Ok(Ok(piece)),

@@ -104,7 +104,12 @@ impl Handle {
         match &self.grant.derive {
             Some(derive) if self.steps() != derive.depth => Err(Denial::new(
                 "key.not-derived",
-                format!("key `{}` signs after {} derivations, not after {}", self.grant.name, derive.depth, self.steps()),
+                format!(
+                    "key `{}` signs after {} derivations, not after {}",
+                    self.grant.name,
+                    derive.depth,
+                    self.steps()
+                ),
                 "derive as often as the contract says before signing",
             )),
             _ => Ok(()),
@@ -194,9 +199,8 @@ impl HostKey for State {
         self.enter(data.len() + theirs.len())?;
         let keys = Arc::clone(&self.keys);
         let handle = self.table.get(&key)?;
-        let verified = handle
-            .may(KeyUse::Verify)
-            .map(|()| verify_any(handle.versions(&keys), mac(algorithm), &data, &theirs));
+        let verified =
+            handle.may(KeyUse::Verify).map(|()| verify_any(handle.versions(&keys), mac(algorithm), &data, &theirs));
         Ok(self.answer(verified))
     }
 

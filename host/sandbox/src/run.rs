@@ -239,9 +239,7 @@ fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String
         Ended::Done(Ok(Ok(json))) => Ok(json),
         Ended::Done(Ok(Err(failure))) => Err(RunError::Failure(failure.into())),
         Ended::Done(Err((error, during))) => Err(classify(&error, during, bounds).into()),
-        Ended::Late => {
-            Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into())
-        }
+        Ended::Late => Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into()),
         Ended::Stopped => Err(Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch").into()),
         Ended::Panicked => Err(Fault::new(FaultCode::HostPanic, "the host failed while it served an import").into()),
     }
@@ -265,9 +263,7 @@ impl From<WitFailure> for Failure {
     fn from(failure: WitFailure) -> Self {
         match failure {
             WitFailure::Invalid(message) => Self::Invalid { message },
-            WitFailure::Denied(denial) => {
-                Self::Denied { rule: denial.rule, message: denial.message, fix: denial.fix }
-            }
+            WitFailure::Denied(denial) => Self::Denied { rule: denial.rule, message: denial.message, fix: denial.fix },
             WitFailure::NotFound(message) => Self::NotFound { message },
             WitFailure::Conflict(message) => Self::Conflict { message },
             WitFailure::RateLimited(retry_after) => Self::RateLimited { retry_after },

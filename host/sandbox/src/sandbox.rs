@@ -34,7 +34,8 @@ pub(crate) struct Lane {
 
 impl Lane {
     fn new(config: &SandboxConfig, fuel: bool) -> Result<Self, SandboxError> {
-        let engine = Engine::new(&engine::settings(config, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
+        let engine =
+            Engine::new(&engine::settings(config, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let (action, connector) = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
         Ok(Self { engine, action, connector, ticker, fuel })

@@ -45,10 +45,7 @@ impl State {
         let limits = self.authorized.limits();
         self.host_calls += 1;
         if self.host_calls > limits.host_calls {
-            return Err(Fault::new(
-                FaultCode::HostcallCount,
-                format!("a call may use {} imports", limits.host_calls),
-            ));
+            return Err(Fault::new(FaultCode::HostcallCount, format!("a call may use {} imports", limits.host_calls)));
         }
         self.hostcall_bytes = self.hostcall_bytes.saturating_add(bytes as u64);
         if self.hostcall_bytes > limits.hostcall_bytes {

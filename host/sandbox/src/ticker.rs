@@ -32,8 +32,11 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// Starts the thread for an engine, which it does not keep alive.
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let shared =
-            Arc::new(Shared { running: AtomicUsize::new(0), asleep: AtomicBool::new(false), stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            running: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let theirs = Arc::clone(&shared);
         let handle =
             std::thread::Builder::new().name("opsiq-epoch".to_owned()).spawn(move || tick(&theirs, &engine))?;
@@ -82,7 +85,11 @@ impl Drop for Running<'_> {
 fn tick(shared: &Shared, engine: &EngineWeak) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
-        if shared.running.load(Ordering::SeqCst) == 0 { idle += 1 } else { idle = 0 }
+        if shared.running.load(Ordering::SeqCst) == 0 {
+            idle += 1
+        } else {
+            idle = 0
+        }
         if idle >= IDLE_TICKS {
             shared.asleep.store(true, Ordering::SeqCst);
             while shared.running.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {

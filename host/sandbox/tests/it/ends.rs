@@ -1,0 +1,199 @@
+//! However a call ends, it ends alone: nothing of it is left for the next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use opsiq_contract::CanonicalJson;
+use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, Selector};
+
+use crate::guest::Guest;
+use crate::host::{INVOCATION, Installed, Memory, config, fault};
+
+/// Asks storage for a key, and answers.
+fn asks_storage() -> Guest {
+    Guest::then_ok("(call $get (i32.const 2048) (i32.const 1) (i32.const 256))")
+        .import("kv", "get", "(param i32 i32 i32)")
+        .item("(data (i32.const 2048) \"k\")")
+}
+
+/// Storage that never answers, or panics.
+struct Broken {
+    panics: bool,
+}
+
+#[async_trait]
+impl Kv for Broken {
+    async fn get(&self, _key: &str) -> Result<Option<KvEntry>, KvError> {
+        assert!(!self.panics, "storage fails");
+        std::future::pending().await
+    }
+
+    async fn set(&self, _: &str, _: Vec<u8>, _: Option<u64>, _: u64) -> Result<u64, KvError> {
+        Err(KvError::Unavailable)
+    }
+
+    async fn delete(&self, _: &str, _: Option<u64>) -> Result<(), KvError> {
+        Err(KvError::Unavailable)
+    }
+
+    async fn keys(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, KvError> {
+        Err(KvError::Unavailable)
+    }
+}
+
+#[tokio::test]
+async fn the_wall_limit_ends_a_call_that_waits_in_an_import() {
+    let installed = Installed::new(&asks_storage(), "wall = \"100ms\"").await.with_kv(Broken { panics: false });
+    let began = Instant::now();
+    let report = installed.run().await;
+    assert_eq!(fault(&report), FaultCode::WallExceeded);
+    assert!(began.elapsed() >= Duration::from_millis(100) && began.elapsed() < Duration::from_secs(3));
+    assert_eq!(report.meter.host_calls, 1);
+    let answers = installed.with_kv(Memory::default());
+    assert!(answers.run().await.outcome.is_ok(), "the twin: storage that answers");
+}
+
+#[tokio::test]
+async fn the_wall_limit_ends_a_call_that_computes() {
+    let guest = Guest::then_ok("(loop $again (br $again))");
+    let installed = Installed::new(&guest, "wall = \"100ms\"\ncpu = \"20s\"").await;
+    assert_eq!(installed.fault().await, FaultCode::WallExceeded);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_fails_that_call_alone() {
+    let installed = Installed::new(&asks_storage(), "").await.with_kv(Broken { panics: true });
+    for _ in 0..200 {
+        assert_eq!(installed.fault().await, FaultCode::HostPanic);
+    }
+    assert_eq!(installed.sandbox.stats().running, 0);
+    assert!(installed.with_kv(Memory::default()).run().await.outcome.is_ok());
+}
+
+#[tokio::test]
+async fn calls_whose_callers_leave_are_cleaned_up_and_counted() {
+    let installed = Installed::new(&asks_storage(), "").await.with_kv(Broken { panics: false });
+    for _ in 0..100 {
+        let left = tokio::time::timeout(Duration::from_millis(2), installed.run()).await;
+        assert!(left.is_err(), "it waits for storage that never answers");
+    }
+    let stats = installed.sandbox.stats();
+    assert_eq!((stats.running, stats.finished), (0, 0));
+    assert_eq!(stats.started, stats.cancelled);
+    assert!(stats.cancelled > 50);
+    // All eight slots are free again.
+    let installed = installed.with_kv(Memory::default());
+    let calls: Vec<_> = (0..8).map(|_| installed.run()).collect();
+    assert!(futures::future::join_all(calls).await.into_iter().all(|report| report.outcome.is_ok()));
+}
+
+#[tokio::test]
+async fn the_kill_switch_ends_what_runs_and_nothing_else() {
+    let waits = Installed::new(&asks_storage(), "").await.with_kv(Broken { panics: false });
+    let spins =
+        Installed::load(Arc::clone(&waits.sandbox), &Guest::then_ok("(loop $again (br $again))"), "cpu = \"20s\"")
+            .await
+            .unwrap();
+    let began = Instant::now();
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        waits.sandbox.stop(Selector::Publisher("nobody".to_owned()));
+        waits.sandbox.stop(Selector::Digest(*waits.plugin.digest()));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(waits.sandbox.stats().running, 1, "the other plugin goes on");
+        waits.sandbox.stop(Selector::Publisher("tests".to_owned()));
+    };
+    let (first, second, ()) = tokio::join!(waits.run(), spins.run(), stop);
+    assert_eq!(fault(&first), FaultCode::Stopped);
+    assert_eq!(fault(&second), FaultCode::Stopped);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // An order is for what runs when it is given.
+    let report = waits.with_kv(Memory::default()).run().await;
+    assert!(report.outcome.is_ok());
+}
+
+#[tokio::test]
+async fn two_calls_share_no_memory_and_no_globals() {
+    // Counts in memory and in a global, and answers the digit.
+    let guest = Guest::new(
+        "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+         (i32.store8 (i32.const 100000) (i32.add (i32.load8_u (i32.const 100000)) (i32.const 1)))
+         (i32.store8 (i32.const 1024) (i32.add (i32.const 47) (i32.add (global.get $calls) (i32.load8_u (i32.const 100000)))))
+         (call $ok (i32.const 1024) (i32.const 1))",
+    )
+    .item("(global $calls (mut i32) (i32.const 0))");
+    let installed = Installed::new(&guest, "").await;
+    for _ in 0..20 {
+        assert_eq!(installed.run().await.outcome.unwrap(), "1");
+    }
+    // The twin: in one instance of a plain engine, the second call sees the first.
+    let engine = wasmtime::Engine::default();
+    let component = wasmtime::component::Component::from_binary(&engine, &guest.build()).unwrap();
+    let mut store = wasmtime::Store::new(&engine, ());
+    let mut linker = wasmtime::component::Linker::<()>::new(&engine);
+    linker.define_unknown_imports_as_traps(&component).unwrap();
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    let actions = instance.get_export_index(&mut store, None, "opsiq:plugin/actions@0.1.0").unwrap();
+    let invoke = instance.get_export_index(&mut store, Some(&actions), "invoke").unwrap();
+    let invoke = instance.get_func(&mut store, invoke).unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let params = [wasmtime::component::Val::String("act".into()), wasmtime::component::Val::String("{}".into())];
+        let mut results = [wasmtime::component::Val::Bool(false)];
+        invoke.call(&mut store, &params, &mut results).unwrap();
+        answers.push(format!("{:?}", results[0]));
+    }
+    assert!(answers[0].contains("\"1\"") && answers[1].contains("\"3\""), "{answers:?}");
+}
+
+#[tokio::test]
+async fn traps_say_where_and_show_no_memory() {
+    let secret = "{\"canary\":\"5d41402a\"}";
+    for (body, code) in [
+        ("(unreachable)", FaultCode::TrapUnreachable),
+        ("(drop (i32.load (i32.const -4)))", FaultCode::TrapMemory),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 0)))", FaultCode::TrapArithmetic),
+        ("(call_indirect (i32.const 0))", FaultCode::TrapCall),
+        ("(call_indirect (i32.const 9))", FaultCode::TrapTable),
+    ] {
+        let guest =
+            Guest::then_ok("(call $inner)").item(&format!("(table 1 funcref) (func $inner {body})")).data(secret);
+        let report = Installed::new(&guest, "").await.run_with(secret).await;
+        assert_eq!(fault(&report), code);
+        let text = report.outcome.unwrap_err().to_string();
+        assert!(text.contains("inner") && !text.contains("5d41402a"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_permit_or_authority_for_something_else_is_refused() {
+    let installed = Installed::new(&Guest::then_ok(""), "").await;
+    let other = Installed::load(Arc::clone(&installed.sandbox), &Guest::then_ok("(nop)"), "").await.unwrap();
+    let run = |authorized, permit| Run {
+        authorized,
+        permit,
+        params: CanonicalJson::parse(b"{}", 8).unwrap(),
+        idempotency_key: None,
+        capabilities: installed.capabilities(),
+    };
+    let another_call = installed.authorized("01890a5d-ac96-774b-bcce-b302099a8058");
+    let report = installed
+        .sandbox
+        .run(&installed.plugin, run(installed.authorized(INVOCATION), installed.permit(&another_call)));
+    assert_eq!(fault(&report.await), FaultCode::PermitMismatch);
+    let authorized = installed.authorized(INVOCATION);
+    let permitted = installed.permit(&authorized);
+    let report = installed.sandbox.run(&other.plugin, run(authorized, permitted));
+    assert_eq!(fault(&report.await), FaultCode::DigestMismatch);
+}
+
+#[tokio::test]
+async fn a_full_pool_answers_busy() {
+    let sandbox = Arc::new(Sandbox::new(opsiq_sandbox::SandboxConfig { slots: 1, ..config() }).unwrap());
+    let waits = Installed::load(sandbox, &asks_storage(), "wall = \"600ms\"").await.unwrap();
+    let waits = waits.with_kv(Broken { panics: false });
+    let (first, second) = tokio::join!(waits.run(), waits.run());
+    assert_eq!(fault(&first), FaultCode::WallExceeded);
+    assert_eq!(fault(&second), FaultCode::Busy);
+}
