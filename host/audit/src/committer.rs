@@ -198,8 +198,8 @@ impl Committer {
         for checkpoint in &stage.checkpoints {
             tx.checkpoint_put(checkpoint).await.map_err(AuditError::unavailable)?;
         }
-        // Who was told "unavailable" meanwhile must not find the change made.
-        if batch.iter().any(|request| request.changes && request.refused.is_none() && request.is_forsaken()) {
+        // Who was told "unavailable" meanwhile must not find the change made. One who left of their own accord may.
+        if batch.iter().any(|request| request.changes && request.refused.is_none() && request.is_late()) {
             tx.rollback().await;
             return Err(AuditError::unavailable("the disk answered too late"));
         }

@@ -158,25 +158,29 @@ impl Export {
         let store = Arc::clone(&self.journal.shared().store);
         let limit = u32::try_from(end - first).unwrap_or(u32::MAX);
         let page = store.audit_page::<Content>(self.log.column(), first, limit).await?;
+        // Before any proof is made of them, so that the row that was changed is the one that is named.
         let mut nodes = Nodes::new();
-        for row in &page {
+        let mut entries = Vec::with_capacity(page.len());
+        for (seq, row) in (first..).zip(&page) {
+            if row.seq != seq {
+                return Err(AuditError::tampered(seq, "it is missing"));
+            }
+            entries.push(self.entry(row)?);
             nodes.extend(rows::nodes_of(row)?);
         }
+        let mut entries = entries.into_iter();
         let mut bytes = Vec::new();
-        let mut page = page.iter();
         for seq in first..end {
-            let row =
-                page.next().filter(|row| row.seq == seq).ok_or_else(|| AuditError::tampered(seq, "it is missing"))?;
+            let mut entry = entries.next().ok_or_else(|| AuditError::tampered(seq, "it is missing"))?;
             let right = self.walk.right();
             let wanted: Vec<_> = right.iter().flat_map(cover).filter(|node| !nodes.contains_key(node)).collect();
             nodes.extend(rows::fetch(&store, &self.log, &wanted).await?);
-            let proof: Vec<Hash> = right
+            entry.proof = right
                 .iter()
                 .map(|range| range_hash(range, &nodes))
                 .collect::<Option<_>>()
                 .ok_or_else(|| AuditError::tampered(seq, "tree nodes are missing"))?;
-            let entry = self.entry(row, &proof)?;
-            if !self.walk.step(&entry.leaf, &proof) {
+            if !self.walk.step(&entry.leaf, &entry.proof) {
                 return Err(AuditError::tampered(seq, "it is not the entry that was signed"));
             }
             self.render(&Line::Entry(entry), &mut bytes)?;
@@ -185,7 +189,8 @@ impl Export {
         Ok(bytes)
     }
 
-    fn entry(&self, row: &AuditRow<Content>, proof: &[Hash]) -> Result<Entry, AuditError> {
+    /// The line of a row, but for its proof.
+    fn entry(&self, row: &AuditRow<Content>) -> Result<Entry, AuditError> {
         let (header, record) = rows::checked(&self.log, row)?;
         let mut fields = BTreeMap::new();
         let opened = content::open(row.seq, &record, &row.sealed, &self.vault)?;
@@ -202,7 +207,7 @@ impl Export {
             invocation: header.invocation.map(String::from),
             fields,
             leaf: Hash(row.leaf),
-            proof: proof.to_vec(),
+            proof: Vec::new(),
         })
     }
 

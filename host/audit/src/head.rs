@@ -1,7 +1,6 @@
 //! The end of a log, kept in memory between commits: where the next entry goes.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use opsiq_store::Store;
@@ -92,10 +91,10 @@ pub(crate) struct Heads(HashMap<Log, Head>);
 impl Heads {
     /// The end of a log, read from the store when it is not known.
     pub(crate) async fn get(&mut self, store: &Store, key: &CheckpointKey, log: &Log) -> Result<&Head, AuditError> {
-        match self.0.entry(log.clone()) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(unknown) => Ok(unknown.insert(Head::load(store, key, log).await?)),
+        if !self.0.contains_key(log) {
+            self.0.insert(log.clone(), Head::load(store, key, log).await?);
         }
+        Ok(&self.0[log])
     }
 
     /// Takes over the ends of logs after a commit.

@@ -1,7 +1,6 @@
 //! The way into the logs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::{self, BoxFuture, FutureExt as _};
 use opsiq_contract::{Authorized, InvocationId};
@@ -19,10 +18,8 @@ use crate::kind::Kind;
 use crate::log::Log;
 use crate::op::{Change, Op};
 use crate::permit::{Abandonments, Call, Open, Permit};
-use crate::request::{Done, Part, Request};
+use crate::request::{ANSWER_WITHIN, Done, Part, Request};
 
-/// How long a caller waits for durability before the answer is "unavailable"; below the 2 s that the host promises.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
 /// Requests that may wait for the committer; more wait at the door.
 const QUEUE: usize = 4096;
 /// Interrupted calls that may wait to be recorded before no more calls begin.

@@ -2,12 +2,16 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_store::WriteTx;
 
 use crate::error::{AuditError, OpError};
+
+/// How long one change may take: all callers wait for it.
+const CHANGE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the committer runs: a change whose answer waits elsewhere.
 pub(crate) type Change = Box<dyn for<'t> FnOnce(&'t mut WriteTx<'_>) -> BoxFuture<'t, Result<(), OpError>> + Send>;
@@ -80,7 +84,9 @@ impl<T> Answer<T> {
 pub(crate) async fn run(change: Change, tx: &mut WriteTx<'_>) -> Result<Result<(), OpError>, AuditError> {
     tx.savepoint().await.map_err(AuditError::unavailable)?;
     // A panic in one caller's change must not end the log for all.
-    let done = AssertUnwindSafe(async { change(tx).await }).catch_unwind().await;
+    let done = AssertUnwindSafe(async { change(tx).await }).catch_unwind();
+    let done = tokio::time::timeout(CHANGE_WITHIN, done).await;
+    let done = done.map_err(|_| AuditError::unavailable("a change did not end"))?;
     match done.unwrap_or_else(|_| Err(OpError::refused(Panicked))) {
         Ok(()) => {
             tx.release().await.map_err(AuditError::unavailable)?;

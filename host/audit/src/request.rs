@@ -1,5 +1,7 @@
 //! What callers ask of the committer.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::oneshot;
 
 use crate::content::Prepared;
@@ -9,6 +11,9 @@ use crate::log::Log;
 use crate::op::Change;
 use crate::permit::{Call, Open, Permit};
 
+/// How long a caller waits for durability before the answer is "unavailable"; below the 2 s that the host promises.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
+
 /// Entries to append to one log, together with a change.
 pub(crate) struct Request {
     pub(crate) log: Log,
@@ -17,6 +22,7 @@ pub(crate) struct Request {
     /// Whether there is, or was until it ran, a change.
     pub(crate) changes: bool,
     pub(crate) part: Part,
+    pub(crate) asked: Instant,
     /// Who waits. Nobody, for interruptions the committer records by itself.
     pub(crate) reply: Option<oneshot::Sender<Result<Done, AuditError>>>,
     /// Why it was refused while others of its batch were not.
@@ -52,13 +58,18 @@ pub(crate) enum Done {
 impl Request {
     pub(crate) fn new(log: Log, entries: Vec<Prepared>, change: Option<Change>, part: Part) -> Self {
         let changes = change.is_some();
-        Self { log, entries, change, changes, part, reply: None, refused: None, signed: None }
+        Self { log, entries, change, changes, part, asked: Instant::now(), reply: None, refused: None, signed: None }
     }
 
     /// Whether somebody asked and is gone. What is then recorded all the same: how a call ended.
     pub(crate) fn is_forsaken(&self) -> bool {
         let gone = self.reply.as_ref().is_some_and(oneshot::Sender::is_closed);
         gone && !matches!(self.part, Part::Outcome(_) | Part::Interruption(_) | Part::Close)
+    }
+
+    /// Whether somebody asked and has been told meanwhile that it is unavailable.
+    pub(crate) fn is_late(&self) -> bool {
+        self.is_forsaken() && self.asked.elapsed() >= ANSWER_WITHIN
     }
 
     /// Answers, if somebody waits.

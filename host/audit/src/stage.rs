@@ -26,8 +26,11 @@ impl Stage {
     }
 
     /// The end of a log within the batch; `known` is where it was before.
-    pub(crate) fn head(&mut self, log: &Log, known: &Head) -> &mut Head {
-        self.heads.entry(log.clone()).or_insert_with(|| known.clone())
+    fn head(&mut self, log: &Log, known: &Head) -> &mut Head {
+        if !self.heads.contains_key(log) {
+            self.heads.insert(log.clone(), known.clone());
+        }
+        self.heads.get_mut(log).expect("inserted above if it was not there")
     }
 
     /// Gives an entry the next place of its log. Time never goes back within a log: where the clock does, the entry has the time of

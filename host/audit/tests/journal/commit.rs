@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+use opsiq_audit::checkpoint::Checkpoint;
+use opsiq_audit::{AuditError, Draft, Kind, Log, Op, OpError, field};
+
+use crate::host::{Host, acme, admin, entries, is_marked, kinds, mark, text, until, verified};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_are_recorded_once_each_without_gaps() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (_store, journal) = host.open(dir.path()).await;
+    let logs = [acme(), Log::Tenant("other".parse().unwrap()), Log::Host];
+    let callers = (0..60).map(|caller| {
+        let (journal, log) = (journal.clone(), logs[caller % 3].clone());
+        tokio::spawn(async move {
+            for call in 0..10 {
+                journal.record(&log, vec![admin(format!("{caller}/{call}"))]).await.unwrap();
+            }
+        })
+    });
+    for caller in join_all(callers).await {
+        caller.unwrap();
+    }
+    for (at, log) in logs.iter().enumerate() {
+        let mut details: Vec<String> =
+            entries(&journal, log).await.iter().map(|entry| text(entry, field::DETAIL)).collect();
+        details.sort();
+        let mut expected: Vec<String> = (0..60)
+            .filter(|caller| caller % 3 == at)
+            .flat_map(|caller| (0..10).map(move |call| format!("{caller}/{call}")))
+            .collect();
+        expected.sort();
+        assert_eq!(details, expected);
+        assert_eq!(verified(&journal, log).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_change_and_its_entries_are_both_there_or_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (store, journal) = host.open(dir.path()).await;
+    // All in one batch: the runtime has one thread, so the committer runs when all have asked.
+    let refused = Op::<()>::new(|tx| {
+        async move {
+            tx.checkpoint_put(&opsiq_store::CheckpointRow {
+                log: "marker refused".to_owned(),
+                size: 1,
+                created_ms: 0,
+                note: String::new(),
+            })
+            .await?;
+            Err(OpError::refused(std::io::Error::other("not like this")))
+        }
+        .boxed()
+    });
+    let panics = Op::<()>::new(|_| async move { panic!("a fault in the host") }.boxed());
+    let log = acme();
+    let (before, bad, fault, after) = tokio::join!(
+        journal.commit(&log, vec![admin("before"), admin("before too")], mark("before")),
+        journal.commit(&log, vec![admin("refused")], refused),
+        journal.commit(&log, vec![admin("panicked")], panics),
+        journal.commit(&log, vec![admin("after")], mark("after")),
+    );
+    assert_eq!((before.unwrap(), after.unwrap()), ("marked", "marked"));
+    let Err(AuditError::Operation(OpError::Refused(why))) = bad else { panic!("{bad:?}") };
+    assert_eq!(why.downcast_ref::<std::io::Error>().unwrap().to_string(), "not like this");
+    assert!(matches!(fault, Err(AuditError::Operation(_))));
+    let details: Vec<String> = entries(&journal, &log).await.iter().map(|entry| text(entry, field::DETAIL)).collect();
+    assert_eq!(details, ["before", "before too", "after"]);
+    assert!(is_marked(&store, "before").await && is_marked(&store, "after").await);
+    assert!(!is_marked(&store, "refused").await);
+    assert_eq!(verified(&journal, &log).await, 3);
+}
+
+#[tokio::test]
+async fn a_log_that_grew_is_signed_soon_and_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (store, journal) = host.open(dir.path()).await;
+    let log = acme();
+    let key = journal.public_key(&log);
+    let size = async || {
+        let row = store.checkpoint_last("acme").await.unwrap()?;
+        Some(Checkpoint::open(&row.note, &key).unwrap().size)
+    };
+    journal.record(&log, vec![admin(1)]).await.unwrap();
+    assert_eq!(size().await, None);
+    until(async || size().await == Some(1)).await;
+    journal.record(&log, vec![admin(2), admin(3)]).await.unwrap();
+    let note = journal.checkpoint(&log).await.unwrap();
+    assert_eq!(Checkpoint::open(&note, &key).unwrap().size, 3);
+    assert_eq!(size().await, Some(3));
+    assert_eq!(journal.checkpoint(&log).await.unwrap(), note);
+    journal.record(&log, vec![admin(4)]).await.unwrap();
+    journal.close().await.unwrap();
+    assert_eq!(size().await, Some(4));
+    let after = journal.record(&log, vec![admin(5)]).await;
+    assert!(matches!(after, Err(AuditError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn what_was_asked_is_written_when_every_journal_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (store, journal) = host.open(dir.path()).await;
+    let (log, writer) = (acme(), journal.clone());
+    let asked = tokio::spawn(async move { writer.record(&log, vec![admin("last")]).await });
+    tokio::task::yield_now().await;
+    drop(journal);
+    asked.await.unwrap().unwrap();
+    // The task lets go of the store, and with it of the directory's lock.
+    until(async || Arc::strong_count(&store) == 1).await;
+    assert!(store.checkpoint_last("acme").await.unwrap().is_some());
+    drop(store);
+    let (_store, journal) = host.open(dir.path()).await;
+    assert_eq!(kinds(&journal).await, [Kind::Admin]);
+}
+
+#[tokio::test]
+async fn a_tenant_without_keys_or_a_field_without_a_name_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (_store, journal) = host.open(dir.path()).await;
+    let nobody = Log::Tenant("nobody".parse().unwrap());
+    assert!(journal.record(&nobody, vec![admin("x")]).await.is_err());
+    let bad = Draft::new(Kind::Admin).field("Not A Name", "x");
+    assert!(matches!(journal.record(&acme(), vec![bad]).await, Err(AuditError::Draft)));
+    assert!(kinds(&journal).await.is_empty());
+}

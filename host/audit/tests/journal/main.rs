@@ -1,0 +1,11 @@
+//! The journal against a real store: what is durable, what is refused, what is found when something was changed.
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod commit;
+mod export;
+mod fault;
+mod host;
+mod list;
+mod recover;
+mod tamper;
