@@ -60,8 +60,10 @@ async fn forms_of_loopback_open_no_connection_and_do_when_listed() {
 async fn ipv6_forms_open_no_connection() {
     let v4 = Server::saying(HELLO).await;
     let port = v4.address.port();
-    let v6 = Server::on(&format!("[::]:{port}"), None, |io, _| support::say(io, HELLO.into()));
-    let v6 = tokio::time::timeout(std::time::Duration::from_secs(1), v6).await.ok();
+    // Only where this machine has IPv6 at all.
+    let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let bind = format!("[::1]:{port}");
+    let v6 = if has_v6 { Some(Server::on(&bind, None, |io, _| support::say(io, HELLO.into())).await) } else { None };
     for host in [
         "[::1]",
         "[::]",
