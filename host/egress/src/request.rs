@@ -134,7 +134,8 @@ fn headers(list: &[(String, String)], limits: &HttpLimits) -> Result<HeaderMap, 
                 "remove it from the request",
             )));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| {
+        let visible = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+        let value = HeaderValue::from_str(value).ok().filter(|_| value.bytes().all(visible)).ok_or_else(|| {
             HttpFailure::Invalid(format!("the value of header `{name}` holds characters other than visible ASCII"))
         })?;
         headers.append(name, value);

@@ -276,7 +276,7 @@ impl Session {
         let scrub = self.state().scrub.clone();
         let changes_length = !empty && (decoder.decodes() || !scrub.is_empty());
         let headers = headers(&head.headers, &scrub, changes_length, decoder.decodes());
-        let name = if rule.response_max <= limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
+        let name = if rule.response_max < limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
         let bytes = rule.response_max.min(limits.response_bytes);
         let bounds = Bounds { bytes, name, deadline, pace: Pace::of(limits) };
         entry.end(Verdict::Answered);
