@@ -144,7 +144,9 @@ async fn an_endless_body_ends_at_the_size() {
 /// The same body, slow and quick.
 #[tokio::test]
 async fn a_body_that_drips_ends_at_the_rate() {
-    for (pause, whole) in [(Duration::from_millis(60), false), (Duration::ZERO, true)] {
+    for (pause, whole) in
+        [(Duration::from_millis(60), false), (Duration::from_millis(90), false), (Duration::ZERO, true)]
+    {
         let server = Server::new(None, move |mut io, _| async move {
             let _ = io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n").await;
             for _ in 0..60 {
@@ -219,7 +221,8 @@ async fn a_body_that_stops_times_out() {
 #[tokio::test]
 async fn heads_of_too_many_or_too_long_headers_are_refused() {
     let head = |count: usize, value: usize| {
-        let lines: String = (0..count).map(|i| format!("x-{i}: {}\r\n", "v".repeat(value))).collect();
+        let value = "v".repeat(value);
+        let lines = (0..count).map(|i| format!("x-{i}: {value}\r\n")).collect::<Vec<_>>().concat();
         format!("HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n")
     };
     for (count, value, name) in [

@@ -65,6 +65,6 @@ async fn refused_closed_filtered_unknown_and_untrusted_look_the_same() {
         let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
         // The fixed time is 325 ms here; the difference is what a loaded machine takes to wake up.
         let floor = Duration::from_millis(guest_timeout.map_or(325, u64::from));
-        assert!(least.0 >= floor && most.0 - least.0 < Duration::from_millis(250), "{times:?}");
+        assert!(least.0 >= floor && most.0 < least.0 + Duration::from_millis(250), "{times:?}");
     }
 }
