@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opsiq_audit::{Draft, Kind, Log, Op, OpError, field};
+use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Caller, Principal, Role};
 
 use crate::actor::Actor;
@@ -13,11 +13,6 @@ use crate::core::Core;
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::{TenantState, User};
-
-/// An operation that refuses, as the audit log carries it through.
-pub(crate) fn refuse(refusal: Refusal) -> OpError {
-    OpError::refused(refusal)
-}
 
 /// A user of a tenant, as they stand at this act.
 pub(crate) struct Person {
@@ -139,7 +134,10 @@ impl Core {
         body: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
         let done = match person.must_be(roles, act) {
-            Ok(()) => body.await,
+            Ok(()) => {
+                let _turn = person.tenant.acts.lock().await;
+                body.await
+            }
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = &done {

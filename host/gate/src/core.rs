@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, Journal, Log, Vaults};
-use opsiq_contract::{Ceiling, Contract, Digest, InstallationId, InvocationId, TenantId, component};
+use opsiq_contract::{Axis, Ceiling, Contract, Digest, InstallationId, InvocationId, LimitsCeiling, TenantId, component};
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};
@@ -83,6 +83,8 @@ pub(crate) struct Core {
     /// Makes the idempotency keys that plugins pass upstream.
     replay: Secret,
     pub(crate) recovered: Vec<Interrupted>,
+    /// Tenants whose keys do not open, and why: nothing of theirs is served.
+    pub(crate) locked_out: Vec<(TenantId, String)>,
     pub(crate) running: Running,
 }
 
@@ -97,11 +99,13 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) recovered: Vec<Interrupted>,
+    /// Tenants whose keys do not open, and why: nothing of theirs is served.
+    pub(crate) locked_out: Vec<(TenantId, String)>,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered } = parts;
+        let Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered, locked_out } = parts;
         let replay = vault.derive("upstream idempotency keys");
         Self {
             data,
@@ -116,6 +120,7 @@ impl Core {
             engine: OnceCell::new(),
             replay,
             recovered,
+            locked_out,
             running: Running::default(),
         }
     }
@@ -131,8 +136,8 @@ impl Core {
                 let config = SandboxConfig {
                     compiled: Some(CompiledCache { dir, mac_key: self.vault.derive("compiled code") }),
                     component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
-                    always_fuel: self.ceiling.limits.fuel().is_some()
-                        || self.ceiling.plugins.values().any(|own| own.limits.fuel().is_some()),
+                    always_fuel: names_fuel(&self.ceiling.limits)
+                        || self.ceiling.plugins.values().any(|own| names_fuel(&own.limits)),
                     ..SandboxConfig::default()
                 };
                 let sandbox = Sandbox::new(config).map_err(|error| failed(error.to_string()))?;
@@ -196,6 +201,11 @@ impl Core {
         }
         hex::encode(&self.replay.hmac_sha256(&message)[..16])
     }
+}
+
+/// Whether a ceiling limits fuel, which every plugin must then count.
+fn names_fuel(limits: &LimitsCeiling) -> bool {
+    Axis::named("fuel").is_some_and(|axis| limits.get(axis).is_some())
 }
 
 /// Milliseconds since 1970.

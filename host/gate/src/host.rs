@@ -142,10 +142,19 @@ impl Host {
         let vault = Vault::open(&root, &check).map_err(|error| wrong_root(&error))?;
         let (ceiling, settings) = config::load(store.dir())?;
         let tenants = Arc::new(TenantMap::new(vault.host()));
+        let mut locked_out = Vec::new();
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
-            let keys = store.tenant_keys(&row.id).await.map_err(failed)?;
-            let opened = vault.tenant(&row.id, &keys).map_err(|error| errors::vault(Stage::Admin, &error))?;
-            tenants.add(&row.id, opened);
+            let keys = store.tenant_keys(&row.id).await;
+            let opened = keys.map_err(|error| error.to_string()).and_then(|keys| {
+                vault.tenant(&row.id, &keys).map_err(|error| error.to_string())
+            });
+            match opened {
+                Ok(opened) => drop(tenants.add(&row.id, opened)),
+                Err(why) => {
+                    tracing::error!(tenant = %row.id, why, "a tenant's keys do not open; nothing of it is served");
+                    locked_out.push((row.id, why));
+                }
+            }
         }
         let key = CheckpointKey::derive(&vault);
         let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
@@ -154,7 +163,7 @@ impl Host {
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
         let data = options.data;
-        let parts = Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered };
+        let parts = Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered, locked_out };
         Ok(Self { core: Arc::new(Core::new(parts)) })
     }
 

@@ -8,9 +8,11 @@ use opsiq_audit::{AuditError, Log, Op, OpError};
 use opsiq_contract::InstallationId;
 use opsiq_sandbox::{Kv, KvEntry, KvError};
 use opsiq_store::{KvEntryRow, StoreError};
-use opsiq_vault::Place;
+use opsiq_vault::{Place, VaultError};
 
 use crate::core::Core;
+use crate::errors;
+use crate::refusal::{Refusal, Stage};
 use crate::state::TenantState;
 
 /// The storage of one installation.
@@ -135,4 +137,25 @@ fn key_place<'a>(row: &'a [&'a str]) -> Place<'a> {
 
 fn value_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
     Place { table: "kv", row, column: "value", version }
+}
+
+/// Opens every entry of an installation; answers how many there are.
+pub(crate) async fn all_open(
+    core: &Core,
+    tenant: &TenantState,
+    installation: &InstallationId,
+) -> Result<usize, Refusal> {
+    let failed = |error: StoreError| errors::store(Stage::Admin, &error);
+    let rows = core.store.kv_keys::<String>(&tenant.id, installation).await.map_err(failed)?;
+    for row in &rows {
+        let sealed = |error: VaultError| errors::vault(Stage::Admin, &error);
+        tenant.vault.open(&key_place(&[installation.as_str()]), &row.key).map_err(sealed)?;
+        let found = core.store.kv_get::<String, Vec<u8>>(&tenant.id, installation, &row.key_index).await;
+        if let Some(entry) = found.map_err(failed)? {
+            let hex = hex::encode(row.key_index);
+            let place = [installation.as_str(), hex.as_str()];
+            tenant.vault.open(&value_place(&place, entry.version), &entry.value).map_err(sealed)?;
+        }
+    }
+    Ok(rows.len())
 }

@@ -1,1 +1,62 @@
-//! placeholder
+//! The one path by which anybody runs any action, and the administrative acts around it.
+//!
+//! Why a room of its own: everything a caller can reach ends here, so each rule is asked in one place and in one order,
+//! and none can be gone around: the sandbox runs only what contract's authority allowed and what the audit log permitted,
+//! and both values are made on the way through here. An administrative act is checked against the role as it stands now,
+//! validated, and committed together with its audit entry; so is a refusal.
+//!
+//! What fails closed: if the log cannot be written, nothing with an effect runs and nothing is answered; what does not
+//! open is tampering, not absence; what is unknown is refused by name; and a tenant that is not yours is not found.
+//!
+//! Start at [`Host`]. A front door authenticates, makes an [`Actor`], and calls; what comes back is an answer or a
+//! [`Refusal`].
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod act;
+mod actor;
+mod approve;
+mod audit_log;
+mod catalogue;
+mod config;
+mod confirmations;
+mod core;
+mod docs;
+mod doctor;
+mod drain;
+mod errors;
+mod explain;
+mod host;
+mod installations;
+mod installed;
+mod invoke;
+mod keys;
+mod kv;
+mod names;
+mod outcome;
+mod plan;
+mod recovery;
+mod refusal;
+mod replay;
+mod root;
+mod run;
+mod scan;
+mod stages;
+mod state;
+mod tenants;
+mod users;
+
+pub use actor::Actor;
+pub use approve::Confirmations;
+pub use audit_log::AuditLog;
+pub use catalogue::{Catalogue, CatalogueEntry, Registered};
+pub use confirmations::{ConfirmationState, ConfirmationView};
+pub use doctor::{Finding, FindingStatus};
+pub use explain::{ExplainStep, Explanation, StepVerdict};
+pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
+pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
+pub use invoke::{Answer, Call, Done};
+pub use keys::{KeyState, KeyVersionView, KeyView, Keys};
+pub use plan::{Ask, AskGroup, InstallPlan, Risk};
+pub use refusal::{Class, Fault, Refusal, Stage};
+pub use tenants::{NewTenant, TenantView, Tenants};
+pub use users::{UserView, Users};

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use opsiq_contract::{Contract, Installation, Role, TenantId};
 use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_vault::TenantVault;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::docs::TenantDoc;
 use crate::scan::SecretScan;
@@ -72,6 +72,9 @@ struct Known {
 pub(crate) struct TenantState {
     pub(crate) id: TenantId,
     pub(crate) vault: TenantVault,
+    /// Held by an administrative act from its first look to its commit, so that two of them never decide on the same
+    /// state, such as both of two owners disabling each other.
+    pub(crate) acts: Mutex<()>,
     known: RwLock<Known>,
 }
 
@@ -81,7 +84,7 @@ pub(crate) struct Mark(u64);
 
 impl TenantState {
     pub(crate) fn new(id: TenantId, vault: TenantVault) -> Self {
-        Self { id, vault, known: RwLock::default() }
+        Self { id, vault, acts: Mutex::default(), known: RwLock::default() }
     }
 
     /// The point to keep later readings by.

@@ -229,7 +229,8 @@ impl Core {
         Ok(Some(user))
     }
 
-    async fn users_of(&self, tenant: &TenantState) -> Result<Vec<User>, Refusal> {
+    /// All users of a tenant, oldest first.
+    pub(crate) async fn users_of(&self, tenant: &TenantState) -> Result<Vec<User>, Refusal> {
         let rows = self.store.users::<UserDoc>(&tenant.id).await;
         let rows = rows.map_err(|error| errors::store(Stage::Admin, &error))?;
         rows.iter().map(|row| opened(tenant, row)).collect()

@@ -25,7 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-#[cfg(all(target_arch = "wasm32", feature = "arena"))]
+#[cfg(target_arch = "wasm32")]
 mod arena;
 #[doc(hidden)]
 pub mod bindings;
