@@ -118,6 +118,8 @@ impl BodyStream {
             if self.wire > self.bounds.bytes.saturating_add(WIRE_SLACK) {
                 return Err(self.too_much());
             }
+            // Frames that come more often than the pace is looked at must not escape it.
+            self.in_pace()?;
             self.coded = frame;
         }
         if !self.coded.is_empty() {
@@ -142,10 +144,18 @@ impl BodyStream {
         (HttpFailure::Limit { name, sent: true }, format!("{name}: more than {} bytes", self.bounds.bytes))
     }
 
+    fn in_pace(&self) -> Result<(), (HttpFailure, String)> {
+        if self.bounds.pace.too_slow(self.wire, self.waited) {
+            let name = crate::failure::limit::MIN_RATE;
+            return Err((HttpFailure::Limit { name, sent: true }, format!("{name}: {} bytes", self.wire)));
+        }
+        Ok(())
+    }
+
     /// The next data frame; trailers are dropped. `None` at the end.
     async fn frame(&mut self) -> Result<Option<Bytes>, (HttpFailure, String)> {
-        let Some((incoming, _)) = &mut self.incoming else { return Ok(None) };
         loop {
+            let Some((incoming, _)) = &mut self.incoming else { return Ok(None) };
             let began = Instant::now();
             let event = tokio::select! {
                 biased;
@@ -168,10 +178,7 @@ impl BodyStream {
                 Some(Some(Err(error))) => return Err((HttpFailure::Broken, error.to_string())),
                 None => {}
             }
-            if self.bounds.pace.too_slow(self.wire, self.waited) {
-                let name = crate::failure::limit::MIN_RATE;
-                return Err((HttpFailure::Limit { name, sent: true }, format!("{name}: {} bytes", self.wire)));
-            }
+            self.in_pace()?;
         }
     }
 }

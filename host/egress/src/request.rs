@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
-use opsiq_contract::{Denial, HttpLimits, request_url};
+use opsiq_contract::{Denial, HttpLimits, is_host_header, request_url};
 use url::Url;
 
 use crate::failure::{HttpFailure, limit};
@@ -37,39 +37,6 @@ pub(crate) struct Outgoing {
     pub(crate) body: Option<Bytes>,
 }
 
-/// Headers of framing, routing and identity: the host's alone.
-const HOSTS_OWN: &[&str] = &[
-    // RFC 9110 section 7.2, RFC 9112 section 6, RFC 9110 sections 7.6 and 10.1
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "trailer",
-    "te",
-    "connection",
-    "keep-alive",
-    "upgrade",
-    "via",
-    "max-forwards",
-    "expect",
-    "http2-settings",
-    "close",
-    // The host asks for the codings it can decode.
-    "accept-encoding",
-    // RFC 7239 and its forerunners: upstreams take them as the truth about who calls.
-    "forwarded",
-    "x-real-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    // Upstreams that honour these run another method or path than the rule allowed.
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
-];
-const HOSTS_OWN_PREFIXES: &[&str] = &["proxy-", "x-forwarded-"];
 /// The longest method known to any registry is shorter.
 const MAX_METHOD: usize = 32;
 
@@ -125,16 +92,15 @@ fn headers(list: &[(String, String)], limits: &HttpLimits) -> Result<HeaderMap, 
     for (name, value) in list {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| HttpFailure::Invalid("a header name is not a token".to_owned()))?;
-        if HOSTS_OWN.contains(&name.as_str())
-            || HOSTS_OWN_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-        {
+        if is_host_header(name.as_str()) {
             return Err(HttpFailure::Denied(Denial::new(
                 "http.header-not-allowed",
                 format!("the header `{name}` is set by the host alone"),
                 "remove it from the request",
             )));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| {
+        let visible = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+        let value = HeaderValue::from_str(value).ok().filter(|_| value.bytes().all(visible)).ok_or_else(|| {
             HttpFailure::Invalid(format!("the value of header `{name}` holds characters other than visible ASCII"))
         })?;
         headers.append(name, value);

@@ -124,7 +124,7 @@ impl Session {
         loop {
             entry.note(|record| record.rule = Some(rule.name.clone()));
             let answer = self.hop(&outgoing, rule, hop, deadline, &entry).await;
-            let answer = answer.map_err(|failure| if hop == 0 { failure } else { after_redirect(failure) })?;
+            let answer = answer.map_err(|failure| if hop == 0 { failure } else { after_redirect(&failure) })?;
             let next = (hop < redirects)
                 .then(|| redirect::next(answer.response.status(), answer.response.headers(), &outgoing))
                 .flatten();
@@ -276,7 +276,7 @@ impl Session {
         let scrub = self.state().scrub.clone();
         let changes_length = !empty && (decoder.decodes() || !scrub.is_empty());
         let headers = headers(&head.headers, &scrub, changes_length, decoder.decodes());
-        let name = if rule.response_max <= limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
+        let name = if rule.response_max < limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
         let bytes = rule.response_max.min(limits.response_bytes);
         let bounds = Bounds { bytes, name, deadline, pace: Pace::of(limits) };
         entry.end(Verdict::Answered);
@@ -324,8 +324,8 @@ async fn unreachable(reason: &Reason, entry: &Entry, connect_by: Instant, deadli
 }
 
 /// After a redirect was followed, a request has been sent, and no failure may say otherwise.
-fn after_redirect(failure: HttpFailure) -> HttpFailure {
-    match failure {
+fn after_redirect(failure: &HttpFailure) -> HttpFailure {
+    match *failure {
         HttpFailure::TimedOut { .. } => HttpFailure::TimedOut { sent: true },
         HttpFailure::Limit { name, .. } => HttpFailure::Limit { name, sent: true },
         HttpFailure::Unreachable | HttpFailure::Broken | HttpFailure::Denied(_) | HttpFailure::Invalid(_) => {

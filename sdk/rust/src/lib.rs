@@ -25,7 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "arena"))]
 mod arena;
 #[doc(hidden)]
 pub mod bindings;

@@ -154,7 +154,9 @@ pub fn request_url(text: &str) -> Result<Url, Denial> {
     if !matches!(url.scheme(), "http" | "https") || after_scheme.is_none_or(|rest| rest.starts_with('/')) {
         return refuse("only http:// and https:// URLs can be requested", "write https://host/path");
     }
-    if !plain(&url) || text.contains('#') {
+    // The parser drops empty user information, `https://@host/`.
+    let authority = text.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+    if !plain(&url) || text.contains('#') || authority.contains('@') {
         return refuse(
             "the URL contains user information or a fragment",
             "remove it; credentials are injected by the rule",

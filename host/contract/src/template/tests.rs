@@ -225,6 +225,7 @@ fn a_request_url_is_taken_as_written_or_not_at_all() {
         assert!(request_url(good).is_ok(), "{good}");
     }
     for bad in [
+        "https://@x.com/",
         "",
         "x.com",
         "//x.com/",

@@ -1,7 +1,7 @@
 //! The ranges themselves. The first row that contains an address decides, so narrow rows stand before wide ones.
 
 use super::{Class, Kind, Special};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 /// Where an IPv6 form keeps the IPv4 address it carries.
 #[derive(Clone, Copy)]
@@ -47,12 +47,18 @@ const fn v4(base: [u8; 4], prefix: u8, kind: Kind, range: &'static str, source: 
 }
 
 const fn v6(base: [u16; 8], prefix: u8, kind: Kind, range: &'static str, source: &'static str) -> Row<u128> {
-    let [a, b, c, d, e, f, g, h] = base;
-    Row { base: Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(), prefix, kind, range, source, embedding: None }
+    let mut bits = 0;
+    let mut at = 0;
+    while at < base.len() {
+        bits = bits << 16 | base[at] as u128;
+        at += 1;
+    }
+    Row { base: bits, prefix, kind, range, source, embedding: None }
 }
 
-const fn carrying(row: Row<u128>, embedding: Embedding) -> Row<u128> {
-    Row { embedding: Some(embedding), ..row }
+const fn carrying(embedding: Embedding, row: &Row<u128>) -> Row<u128> {
+    let Row { base, prefix, kind, range, source, .. } = *row;
+    Row { base, prefix, kind, range, source, embedding: Some(embedding) }
 }
 
 /// IANA IPv4 Special-Purpose Address Registry, the multicast and reserved blocks, and cloud metadata addresses.
@@ -91,27 +97,30 @@ pub(super) static V6: &[Row<u128>] = &[
     v6([0, 0, 0, 0, 0, 0, 0, 0], 128, Kind::Unspecified, "::/128", "RFC 4291 section 2.5.2"),
     v6([0, 0, 0, 0, 0, 0, 0, 1], 128, Kind::Loopback, "::1/128", "RFC 4291 section 2.5.3"),
     carrying(
-        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, Kind::EmbedsIpv4, "::ffff:0:0/96", "RFC 4291 section 2.5.5.2"),
         Embedding::Last32,
+        &v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, Kind::EmbedsIpv4, "::ffff:0:0/96", "RFC 4291 section 2.5.5.2"),
     ),
     carrying(
-        v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96, Kind::EmbedsIpv4, "::ffff:0:0:0/96", "RFC 2765 section 2.1"),
         Embedding::Last32,
+        &v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96, Kind::EmbedsIpv4, "::ffff:0:0:0/96", "RFC 2765 section 2.1"),
     ),
     carrying(
-        v6([0, 0, 0, 0, 0, 0, 0, 0], 96, Kind::EmbedsIpv4, "::/96", "RFC 4291 section 2.5.5.1"),
         Embedding::Last32,
+        &v6([0, 0, 0, 0, 0, 0, 0, 0], 96, Kind::EmbedsIpv4, "::/96", "RFC 4291 section 2.5.5.1"),
     ),
-    carrying(v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, Kind::EmbedsIpv4, "64:ff9b::/96", "RFC 6052"), Embedding::Last32),
     carrying(
-        v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, Kind::EmbedsIpv4, "64:ff9b:1::/48", "RFC 8215"),
         Embedding::Last32,
+        &v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, Kind::EmbedsIpv4, "64:ff9b::/96", "RFC 6052"),
+    ),
+    carrying(
+        Embedding::Last32,
+        &v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, Kind::EmbedsIpv4, "64:ff9b:1::/48", "RFC 8215"),
     ),
     v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, Kind::Discard, "100::/64", "RFC 6666"),
     v6([0x100, 0, 0, 1, 0, 0, 0, 0], 64, Kind::Discard, "100:0:0:1::/64", "RFC 9780"),
     carrying(
-        v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, Kind::EmbedsIpv4, "2001::/32", "RFC 4380"),
         Embedding::Last32Inverted,
+        &v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, Kind::EmbedsIpv4, "2001::/32", "RFC 4380"),
     ),
     v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, Kind::Benchmarking, "2001:2::/48", "RFC 5180"),
     v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28, Kind::Protocol, "2001:10::/28", "RFC 4843"),
@@ -120,7 +129,7 @@ pub(super) static V6: &[Row<u128>] = &[
     // With 2001:1::1 to ::3 (PCP, TURN, DNS-SD), 2001:3::/32 (AMT) and 2001:4:112::/48 (AS112).
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, Kind::Protocol, "2001::/23", "RFC 2928"),
     v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, Kind::Documentation, "2001:db8::/32", "RFC 3849"),
-    carrying(v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, Kind::EmbedsIpv4, "2002::/16", "RFC 3056"), Embedding::After16),
+    carrying(Embedding::After16, &v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, Kind::EmbedsIpv4, "2002::/16", "RFC 3056")),
     v6([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48, Kind::Protocol, "2620:4f:8000::/48", "RFC 7534"),
     v6([0x3ffe, 0, 0, 0, 0, 0, 0, 0], 16, Kind::Reserved, "3ffe::/16", "RFC 3701"),
     v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, Kind::Documentation, "3fff::/20", "RFC 9637"),

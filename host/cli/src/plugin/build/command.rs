@@ -1,0 +1,69 @@
+//! The command itself: words from the command line in, one line about the finished plugin out.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Choice, Options, build};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What to build and where to put it.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The plugin's directory, with `contract.toml` and `Cargo.toml`.
+    pub(crate) dir: PathBuf,
+
+    /// Where the component goes; by default `plugins/ID.wasm` in cargo's target directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Which compiler to use.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) toolchain: Choice,
+
+    /// Keep function names, for readable backtraces; about a quarter larger.
+    #[arg(long)]
+    pub(crate) names: bool,
+
+    /// Fail if `Cargo.lock` would change.
+    #[arg(long)]
+    pub(crate) locked: bool,
+
+    /// Use only what is already on this machine.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// Builds the plugin.
+pub(crate) fn run(args: &BuildArgs, out: &Output) -> Result<(), Failure> {
+    let options = Options {
+        out: args.out.clone(),
+        toolchain: args.toolchain,
+        offline: args.offline,
+        locked: args.locked,
+        names: args.names,
+    };
+    let mut shown = None;
+    let built = build(&args.dir, &options, &mut |step| {
+        // One line or spinner at a time: the last one ends before the next begins.
+        drop(shown.take());
+        shown = Some(out.progress(step));
+    })?;
+    drop(shown);
+    if !built.remarks.is_empty() {
+        out.note(&built.remarks);
+    }
+    let plugin = built.contract.plugin_ref().to_string();
+    let data = json!({
+        "plugin": plugin,
+        "path": built.path,
+        "digest": built.digest,
+        "bytes": built.bytes,
+        "toolchain": built.toolchain,
+    });
+    out.data(&data, |_| {
+        format!("{plugin}, {} KiB, {}\n{}", built.bytes.div_ceil(1024), built.digest, built.path.display())
+    })
+}
