@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use opsiq_contract::{Contract, Digest, KeyDecl, KeyUse, Limits, PluginKind, PluginRef};
+use opsiq_contract::component::may_import;
+use opsiq_contract::{Contract, Digest, Limits, PluginKind, PluginRef};
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
@@ -129,6 +130,7 @@ impl Sandbox {
             Found::Absent => None,
             Found::Refused(why) => {
                 tracing::warn!(%digest, why, "compiled code was ignored and is made anew");
+                self.note(format!("compiled code of {digest} was ignored and made anew: {why}"));
                 None
             }
         }
@@ -140,10 +142,11 @@ impl Sandbox {
         E: fmt::Display,
     {
         let (most, expected) = (self.config.component_bytes, *digest);
-        // The semaphore is never closed.
-        let _compiler = self.compilers.acquire().await.ok();
+        // Held by the thread itself, which goes on when nobody waits for it any more. The semaphore is never closed.
+        let compiler = Arc::clone(&self.compilers).acquire_owned().await.ok();
         let engine = lane.engine.clone();
         let work = tokio::task::spawn_blocking(move || {
+            let _compiler = compiler;
             let bytes = bytes().map_err(|error| LoadError::Bytes(error.to_string()))?;
             if bytes.len() > most {
                 return Err(LoadError::TooLarge { found: bytes.len(), most });
@@ -163,6 +166,7 @@ impl Sandbox {
             let saved = component.serialize().map_err(std::io::Error::other);
             if let Err(error) = saved.and_then(|code| cache.save(&lane.engine, digest, lane.fuel, &code)) {
                 tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
+                self.note(format!("compiled code of {digest} could not be kept: {error}"));
             }
         }
         Ok(component)
@@ -193,23 +197,9 @@ fn initial_fits(component: &Component, contract: &Contract) -> Result<(), LoadEr
 /// Every import is one the contract declares: asked again of what was compiled, whoever compiled it.
 fn imports_fit(lane: &Lane, component: &Component, contract: &Contract) -> Result<(), LoadError> {
     for (name, _) in component.component_type().imports(&lane.engine) {
-        if !declares(contract, name) {
+        if !may_import(contract, name) {
             return Err(LoadError::Link(format!("it imports `{name}`, which its contract does not declare")));
         }
     }
     Ok(())
-}
-
-/// Whether a contract declares what an import gives.
-fn declares(contract: &Contract, import: &str) -> bool {
-    let connector = contract.plugin.kind == PluginKind::Connector;
-    let opens = |key: &KeyDecl| key.uses.iter().any(|key_use| *key_use != KeyUse::Inject);
-    match import.strip_prefix("opsiq:plugin/").and_then(|rest| rest.strip_suffix("@0.1.0")) {
-        Some("types" | "context" | "log" | "clock" | "random") => true,
-        Some("keys") => contract.keys.iter().any(opens),
-        Some("audit") => !contract.audit.is_empty(),
-        Some("http") => connector && !contract.http.is_empty(),
-        Some("kv") => connector && contract.kv.is_some(),
-        _ => false,
-    }
 }

@@ -102,21 +102,25 @@ impl Sandbox {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
+        let since = self.stops.newest();
         let slot = match self.admission.enter(run.authorized.installation(), plugin.slots).await {
             Ok(slot) => slot,
             Err(fault) => return RunReport::refused(run.authorized, fault),
         };
+        if self.stops.selects(&run.authorized, &plugin.name, since) {
+            return RunReport::refused(run.authorized, stopped());
+        }
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut flight = InFlight { sandbox: self, finished: false };
         let running = plugin.lane.ticker.running();
-        let report = self.run_in_slot(plugin, run).await;
+        let report = self.run_in_slot(plugin, run, since).await;
         // The slot is given back only after the store is gone, or the pool could be found full.
         drop((running, slot));
         flight.finished = true;
         report
     }
 
-    async fn run_in_slot(&self, plugin: &Plugin, run: Run) -> RunReport {
+    async fn run_in_slot(&self, plugin: &Plugin, run: Run, since: u64) -> RunReport {
         let Run { authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
@@ -152,7 +156,6 @@ impl Sandbox {
             },
         );
         let armed = arm(&mut store, bounds, plugin.lane.fuel);
-        let since = self.stops.newest();
         let ended = {
             let call = async {
                 armed.map_err(|error| (error, During::Instantiation))?;
@@ -240,9 +243,13 @@ fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String
         Ended::Done(Ok(Err(failure))) => Err(RunError::Failure(failure.into())),
         Ended::Done(Err((error, during))) => Err(classify(&error, during, bounds).into()),
         Ended::Late => Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into()),
-        Ended::Stopped => Err(Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch").into()),
+        Ended::Stopped => Err(stopped().into()),
         Ended::Panicked => Err(Fault::new(FaultCode::HostPanic, "the host failed while it served an import").into()),
     }
+}
+
+fn stopped() -> Fault {
+    Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch")
 }
 
 fn meter(remains: &Remains, cpu_ns: u64, began: Instant, fuel: Option<u64>) -> Meter {

@@ -19,6 +19,8 @@ use crate::ticker::Ticker;
 
 /// Compilations at once: each may take hundreds of megabytes.
 const COMPILERS: usize = 1;
+/// Notes kept.
+const NOTED: usize = 64;
 
 /// One engine with all that is linked to it. A second one exists only where fuel is counted, because that changes
 /// every instruction's code.
@@ -66,7 +68,9 @@ pub struct Sandbox {
     fuelled: Mutex<Option<Arc<Lane>>>,
     plugins: RwLock<HashMap<Digest, Arc<Plugin>>>,
     loading: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
-    pub(crate) compilers: tokio::sync::Semaphore,
+    pub(crate) compilers: Arc<tokio::sync::Semaphore>,
+    /// What went wrong while plugins were loaded, without refusing them.
+    noted: Mutex<Vec<String>>,
     pub(crate) admission: Admission,
     pub(crate) stops: StopBoard,
     pub(crate) started: AtomicU64,
@@ -86,7 +90,8 @@ impl Sandbox {
             fuelled: Mutex::default(),
             plugins: RwLock::default(),
             loading: Mutex::default(),
-            compilers: tokio::sync::Semaphore::new(COMPILERS),
+            compilers: Arc::new(tokio::sync::Semaphore::new(COMPILERS)),
+            noted: Mutex::default(),
             admission: Admission::new(&config),
             stops: StopBoard::new(),
             started: AtomicU64::new(0),
@@ -96,9 +101,19 @@ impl Sandbox {
         })
     }
 
-    /// What an operator should know about this machine and pool, a sentence each; for `opsiq doctor`.
+    /// What an operator should know about this machine, the pool and the compiled code found so far, a sentence each;
+    /// for `opsiq doctor`.
     pub fn notes(&self) -> Vec<String> {
-        engine::notes(&self.config)
+        let mut notes = engine::notes(&self.config);
+        notes.extend(lock(&self.noted).iter().cloned());
+        notes
+    }
+
+    pub(crate) fn note(&self, sentence: String) {
+        let mut noted = lock(&self.noted);
+        if noted.len() < NOTED {
+            noted.push(sentence);
+        }
     }
 
     /// The settings of the engine, for measuring it bare.
@@ -157,7 +172,8 @@ impl Sandbox {
     }
 
     /// The kill switch: ends the running calls that `selector` selects, each with the fault `stopped`, at the latest
-    /// with the next tick of the guest or at once while the host waits for it. Calls begun later are not touched.
+    /// with the next tick of the guest or at once while the host waits for it. Calls still
+    /// waiting for a slot do not begin; calls made later are not touched.
     pub fn stop(&self, selector: Selector) {
         self.stops.stop(selector);
     }

@@ -67,12 +67,16 @@ impl StopBoard {
         self.orders.borrow().last().map_or(0, |order| order.number)
     }
 
+    /// Whether an order after `since` selects the call.
+    pub(crate) fn selects(&self, authorized: &Authorized, plugin: &PluginRef, since: u64) -> bool {
+        selected(&self.orders.borrow(), authorized, plugin, since)
+    }
+
     /// Ends when an order after `since` selects the call.
     pub(crate) async fn stopped(&self, authorized: &Authorized, plugin: &PluginRef, since: u64) {
         let mut orders = self.orders.subscribe();
         loop {
-            let selected = |order: &Order| order.number > since && order.selector.selects(authorized, plugin);
-            if orders.borrow_and_update().iter().any(selected) {
+            if selected(&orders.borrow_and_update(), authorized, plugin, since) {
                 return;
             }
             // The sender lives in the sandbox, which outlives its calls; were it gone, nobody could give orders.
@@ -81,4 +85,8 @@ impl StopBoard {
             }
         }
     }
+}
+
+fn selected(orders: &[Order], authorized: &Authorized, plugin: &PluginRef, since: u64) -> bool {
+    orders.iter().rev().take_while(|order| order.number > since).any(|order| order.selector.selects(authorized, plugin))
 }

@@ -124,6 +124,12 @@ pub struct Admitted {
     pub contract: Contract,
 }
 
+/// Whether a component with this contract may import the interface `name`: the rule [`admit`] applies, for whoever links.
+pub fn may_import(contract: &Contract, name: &str) -> bool {
+    let item = scan::Item { name: name.to_owned(), interface: true };
+    judge::import(&item, Some(contract)).judgement == Judgement::Accepted
+}
+
 /// Looks at any bytes, against the default size limit.
 pub fn inspect(bytes: &[u8]) -> Inspection {
     inspect_within(bytes, DEFAULT_COMPONENT_BYTES)

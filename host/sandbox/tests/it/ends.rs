@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opsiq_contract::CanonicalJson;
-use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, Selector};
+use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, SandboxConfig, Selector};
 
 use crate::guest::Guest;
 use crate::host::{INVOCATION, Installed, Memory, config, fault};
@@ -114,6 +114,20 @@ async fn the_kill_switch_ends_what_runs_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_stopped_call_that_waits_for_a_slot_does_not_begin() {
+    let one = SandboxConfig { slots: 1, queue_wait: Duration::from_secs(5), ..config() };
+    let waits = Installed::load(Arc::new(Sandbox::new(one).unwrap()), &asks_storage(), "").await.unwrap();
+    let waits = waits.with_kv(Broken { panics: false });
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        waits.sandbox.stop(Selector::All);
+    };
+    let (first, second, ()) = tokio::join!(waits.run(), waits.run(), stop);
+    assert_eq!((fault(&first), fault(&second)), (FaultCode::Stopped, FaultCode::Stopped));
+    assert_eq!(waits.sandbox.stats().started, 1);
+}
+
+#[tokio::test]
 async fn two_calls_share_no_memory_and_no_globals() {
     // Counts in memory and in a global, and answers the digit.
     let guest = Guest::new(
@@ -190,7 +204,7 @@ async fn a_permit_or_authority_for_something_else_is_refused() {
 
 #[tokio::test]
 async fn a_full_pool_answers_busy() {
-    let sandbox = Arc::new(Sandbox::new(opsiq_sandbox::SandboxConfig { slots: 1, ..config() }).unwrap());
+    let sandbox = Arc::new(Sandbox::new(SandboxConfig { slots: 1, ..config() }).unwrap());
     let waits = Installed::load(sandbox, &asks_storage(), "wall = \"600ms\"").await.unwrap();
     let waits = waits.with_kv(Broken { panics: false });
     let (first, second) = tokio::join!(waits.run(), waits.run());

@@ -17,6 +17,7 @@ pub(crate) struct Guest {
     pages: u32,
     data: String,
     invoke: String,
+    realloc: String,
 }
 
 impl Guest {
@@ -27,6 +28,7 @@ impl Guest {
             pages: 2,
             data: "{}".to_owned(),
             invoke: invoke.to_owned(),
+            realloc: String::new(),
         }
     }
 
@@ -46,6 +48,12 @@ impl Guest {
     /// More items of the module.
     pub(crate) fn item(mut self, item: &str) -> Self {
         self.items += item;
+        self
+    }
+
+    /// What its allocator does first, which runs while parameters are passed.
+    pub(crate) fn realloc(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.realloc);
         self
     }
 
@@ -72,6 +80,7 @@ impl Guest {
 (data (i32.const {DATA}) "{escaped}")
 (func $realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
   (local $at i32)
+  {realloc}
   (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
   (global.set $heap (i32.add (local.get $at) (local.get 3)))
   (local.get $at))
@@ -88,6 +97,7 @@ impl Guest {
             pages = self.pages,
             len = self.data.len(),
             items = self.items,
+            realloc = self.realloc,
             invoke = self.invoke,
         )
     }

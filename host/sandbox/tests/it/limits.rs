@@ -53,6 +53,20 @@ async fn a_start_function_is_within_the_limits() {
 }
 
 #[tokio::test]
+async fn no_corner_of_a_call_is_outside_the_cpu_time() {
+    let after = format!("(func (export \"cabi_post_opsiq:plugin/actions@0.1.0#invoke\") (param i32) {FOREVER})");
+    let fills = "(loop $again (memory.fill (i32.const 65536) (i32.const 1) (i32.const 60000000)) (br $again))";
+    for guest in
+        [Guest::then_ok("").realloc(FOREVER), Guest::then_ok("").item(&after), Guest::then_ok(fills).pages(1000)]
+    {
+        let installed = Installed::new(&guest, "cpu = \"50ms\"").await;
+        let report = installed.run().await;
+        assert_eq!(fault(&report), FaultCode::CpuExceeded);
+        assert!(report.meter.cpu_us < 150_000, "{:?}", report.meter);
+    }
+}
+
+#[tokio::test]
 async fn spinning_guests_let_others_run() {
     let sandbox = Arc::new(sandbox());
     let spin = Installed::load(Arc::clone(&sandbox), &Guest::then_ok(FOREVER), "cpu = \"400ms\"").await.unwrap();
