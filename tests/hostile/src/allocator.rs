@@ -15,7 +15,9 @@ struct MayStick;
 // SAFETY: every method does what `System` does with the same arguments, or does not return.
 unsafe impl GlobalAlloc for MayStick {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        while STUCK.load(Ordering::Relaxed) {}
+        while STUCK.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
         // SAFETY: passed on as it came.
         unsafe { System.alloc(layout) }
     }
@@ -26,12 +28,13 @@ unsafe impl GlobalAlloc for MayStick {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        while STUCK.load(Ordering::Relaxed) {}
+        while STUCK.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
         // SAFETY: passed on as it came.
         unsafe { System.realloc(at, layout, size) }
     }
 }
 
-#[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: MayStick = MayStick;

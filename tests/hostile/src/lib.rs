@@ -16,7 +16,9 @@ use opsiq_sdk::bindings::exports::opsiq::plugin::actions::Guest;
 use opsiq_sdk::serde_json::{self, Value};
 use opsiq_sdk::{Failure, json};
 
-struct Hostile;
+/// The plugin.
+#[derive(Debug)]
+pub struct Hostile;
 
 impl Guest for Hostile {
     fn invoke(action: String, params: String) -> Result<String, Failure> {
