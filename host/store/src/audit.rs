@@ -14,7 +14,7 @@ const WHAT: &str = "audit entry";
 const CHECKPOINT: &str = "audit checkpoint";
 
 /// Rows of one statement. Each size is one prepared statement, so there are few.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 /// Rows of one page of a stream.
 const PAGE: u32 = 512;
 /// Numbers of one look-up; shorter lists are filled by repeating the last.

@@ -9,7 +9,7 @@ use crate::{Store, StoreError, WriteTx};
 const WHAT: &str = "open intent";
 
 /// Rows of one statement, as for audit entries.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// An intent whose outcome is not written yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,28 @@ impl WriteTx<'_> {
                     values.push_bind(&row.log).push_bind(row.invocation.as_ref()).push_bind(number(row.seq));
                 });
                 self.run(WHAT, insert.build()).await?;
+                rest = more;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets open intents, when their outcomes are written in the same transaction: pairs of log and run. Those that are
+    /// not noted are passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_intents_remove(&mut self, list: &[(&str, &InvocationId)]) -> Result<(), StoreError> {
+        let mut rest = list;
+        for chunk in CHUNKS {
+            while let Some((part, more)) = rest.split_at_checked(chunk) {
+                let mut delete: QueryBuilder<Sqlite> =
+                    QueryBuilder::new("DELETE FROM open_intent WHERE (tenant, invocation) IN (");
+                delete.push_values(part, |mut values, (log, invocation)| {
+                    values.push_bind(*log).push_bind(invocation.as_ref());
+                });
+                delete.push(")");
+                self.run(WHAT, delete.build()).await?;
                 rest = more;
             }
         }

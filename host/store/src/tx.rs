@@ -37,7 +37,7 @@ impl Writer {
         if slot.connection.is_none() {
             slot.connection = Some(self.options.connect().await.map_err(|error| StoreError::of("database", &error))?);
         }
-        let mut tx = WriteTx { slot, troubled: false };
+        let mut tx = WriteTx { slot, troubled: false, unset: 0 };
         tx.slot.open = true;
         tx.run("transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
         Ok(tx)
@@ -74,6 +74,9 @@ impl Slot {
 pub struct WriteTx<'s> {
     slot: MutexGuard<'s, Slot>,
     troubled: bool,
+    /// Points asked for since the last write. They cost nothing until there is something to go back from: many changes
+    /// turn out to write nothing.
+    unset: u32,
 }
 
 impl WriteTx<'_> {
@@ -82,7 +85,9 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.run("savepoint", sqlx::query("SAVEPOINT op")).await.map(drop)
+        self.connection()?;
+        self.unset += 1;
+        Ok(())
     }
 
     /// Keeps what was done since the last point, and forgets the point.
@@ -90,6 +95,10 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn release(&mut self) -> Result<(), StoreError> {
+        if self.unset > 0 {
+            self.unset -= 1;
+            return Ok(());
+        }
         self.run("savepoint", sqlx::query("RELEASE SAVEPOINT op")).await.map(drop)
     }
 
@@ -98,6 +107,11 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], also when trouble has already undone the whole transaction.
     pub async fn rollback_to(&mut self) -> Result<(), StoreError> {
+        if self.unset > 0 {
+            self.connection()?;
+            self.unset -= 1;
+            return Ok(());
+        }
         self.run("savepoint", sqlx::query("ROLLBACK TO SAVEPOINT op")).await?;
         self.release().await
     }
@@ -142,6 +156,11 @@ impl WriteTx<'_> {
         what: &'static str,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<u64, StoreError> {
+        while self.unset > 0 {
+            let set = sqlx::query("SAVEPOINT op").execute(self.connection()?).await;
+            self.noting(set.map_err(|error| StoreError::of("savepoint", &error)))?;
+            self.unset -= 1;
+        }
         let result = query.execute(self.connection()?).await;
         self.noting(result.map(|done| done.rows_affected()).map_err(|error| StoreError::of(what, &error)))
     }

@@ -96,10 +96,13 @@ async fn checkpoints_and_open_intents() {
     assert!(tx.open_intent_remove("acme", &invocation(3)).await.unwrap());
     assert!(!tx.open_intent_remove("acme", &invocation(3)).await.unwrap());
     assert!(!tx.open_intent_remove("beta", &invocation(4)).await.unwrap());
+    let gone: Vec<_> = intents[70..].iter().map(|row| (row.log.as_str(), &row.invocation)).collect();
+    tx.open_intents_remove(&gone).await.unwrap();
+    tx.open_intents_remove(&[("acme", &invocation(3)), ("beta", &invocation(4))]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(store.checkpoint_last("acme").await.unwrap(), Some(head(9)));
     assert_eq!(store.checkpoint_last("").await.unwrap(), None);
     let left = store.open_intents().await.unwrap();
-    assert_eq!(left.len(), 74);
+    assert_eq!(left.len(), 69);
     assert_eq!(left[3], open(4));
 }
