@@ -195,6 +195,8 @@ impl Committer {
         }
         tx.audit_append(&stage.rows).await.map_err(AuditError::unavailable)?;
         tx.open_intents_insert(&stage.opened).await.map_err(AuditError::unavailable)?;
+        let ended: Vec<_> = batch.iter().filter_map(Request::ends).collect();
+        tx.open_intents_remove(&ended).await.map_err(AuditError::unavailable)?;
         for checkpoint in &stage.checkpoints {
             tx.checkpoint_put(checkpoint).await.map_err(AuditError::unavailable)?;
         }
@@ -216,11 +218,6 @@ impl Committer {
             return Ok(());
         }
         match &request.part {
-            Part::Outcome(open) => {
-                if let Some(call) = open.call().filter(|call| call.intent) {
-                    remove(tx, call).await?;
-                }
-            }
             // One that has an outcome by now was not interrupted.
             Part::Interruption(call) if call.intent => {
                 if !remove(tx, call).await? {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use opsiq_vault::{Place, Sealed, TenantVault};
 use serde::{Deserialize, Serialize};
 
@@ -10,27 +12,48 @@ use crate::entry::{Commitments, Record, Salt, commitment};
 use crate::error::AuditError;
 use crate::kind::Kind;
 
-/// The sealed document of an entry. Bound to the entry's random id, not to its number, so that it can be sealed before the
-/// number is known: sealing happens in the caller's task, in parallel, and the one committer only counts and writes.
+/// The sealed document of an entry, in few bytes: every row has one. Bound to the entry's random id, not to its number, so
+/// that it can be sealed before the number is known: sealing happens in the caller's task, in parallel, and the one
+/// committer only counts and writes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
-    pub(crate) fields: Vec<Field>,
+    /// Names and values, in order of names.
+    #[serde(rename = "f")]
+    fields: Vec<(Cow<'static, str>, String)>,
+    /// All salts, one after the other, in base64.
+    #[serde(rename = "s")]
+    salts: String,
+    /// Which fields lists show as sealed, by their place.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    hidden: Vec<usize>,
 }
 
-/// One field of the sealed document.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One opened field.
 pub(crate) struct Field {
-    #[serde(rename = "n")]
     pub(crate) name: Cow<'static, str>,
-    #[serde(rename = "s", with = "hex::serde")]
     pub(crate) salt: Salt,
-    #[serde(rename = "v")]
     pub(crate) value: String,
     /// Lists show this field as sealed.
-    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hidden: bool,
+}
+
+impl Content {
+    /// The fields; `None` when there is not one salt for each.
+    fn open(self) -> Option<Vec<Field>> {
+        let salts = STANDARD_NO_PAD.decode(self.salts).ok()?;
+        let (salts, rest) = salts.as_chunks::<16>();
+        if !rest.is_empty() || salts.len() != self.fields.len() {
+            return None;
+        }
+        let field = |(at, ((name, value), salt)): (usize, ((_, _), &Salt))| Field {
+            name,
+            salt: *salt,
+            value,
+            hidden: self.hidden.contains(&at),
+        };
+        Some(self.fields.into_iter().zip(salts).enumerate().map(field).collect())
+    }
 }
 
 /// An entry that lacks only its place and time.
@@ -56,20 +79,20 @@ pub(crate) fn prepare(draft: Draft, vault: &TenantVault) -> Result<Prepared, Aud
     let Draft { kind, invocation, fields } = draft;
     let mut random = vec![0_u8; 16 * (fields.len() + 1)];
     getrandom::fill(&mut random).map_err(|_| AuditError::Randomness)?;
-    let mut salts = random.as_chunks::<16>().0.iter().copied();
-    let mut salt = || salts.next().ok_or(AuditError::Randomness);
-    let id = salt()?;
+    let (id, salts) = random.split_first_chunk::<16>().ok_or(AuditError::Randomness)?;
     let mut commitments = Vec::with_capacity(fields.len());
-    let mut sealed = Vec::with_capacity(fields.len());
-    for (name, value) in fields {
-        let salt = salt()?;
-        commitments.push((Cow::Borrowed(name), commitment(name, &salt, &value.text)));
-        sealed.push(Field { name: Cow::Borrowed(name), salt, value: value.text, hidden: value.hidden });
+    let mut content =
+        Content { fields: Vec::with_capacity(fields.len()), salts: STANDARD_NO_PAD.encode(salts), hidden: Vec::new() };
+    for ((name, value), salt) in fields.into_iter().zip(salts.as_chunks::<16>().0) {
+        commitments.push((Cow::Borrowed(name), commitment(name, salt, &value.text)));
+        if value.hidden {
+            content.hidden.push(content.fields.len());
+        }
+        content.fields.push((Cow::Borrowed(name), value.text));
     }
     let commitments = Commitments::new(commitments).ok_or(AuditError::Draft)?;
-    let content = Content { fields: sealed };
-    let sealed = with_place(&id, |place| vault.seal(place, &content))?;
-    Ok(Prepared { kind, invocation, id, commitments, sealed })
+    let sealed = with_place(id, |place| vault.seal(place, &content))?;
+    Ok(Prepared { kind, invocation, id: *id, commitments, sealed })
 }
 
 /// Opens the content of a row and checks it against the row's commitments, so that what is shown is what was committed to.
@@ -82,12 +105,9 @@ pub(crate) fn open(
     sealed: &Sealed<Content>,
     vault: &TenantVault,
 ) -> Result<Vec<Field>, AuditError> {
+    let changed = || AuditError::tampered(seq, "its content is not what its commitments say");
     let content = with_place(&record.id, |place| vault.open(place, sealed))?;
-    let opened =
-        content.fields.iter().map(|field| (field.name.as_ref(), commitment(&field.name, &field.salt, &field.value)));
-    if opened.eq(record.commitments.iter().map(|(name, hash)| (name, *hash))) {
-        Ok(content.fields)
-    } else {
-        Err(AuditError::tampered(seq, "its content is not what its commitments say"))
-    }
+    let fields = content.open().ok_or_else(changed)?;
+    let opened = fields.iter().map(|field| (field.name.as_ref(), commitment(&field.name, &field.salt, &field.value)));
+    if opened.eq(record.commitments.iter().map(|(name, hash)| (name, *hash))) { Ok(fields) } else { Err(changed()) }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use opsiq_contract::InvocationId;
 use tokio::sync::oneshot;
 
 use crate::content::Prepared;
@@ -70,6 +71,13 @@ impl Request {
     /// Whether somebody asked and has been told meanwhile that it is unavailable.
     pub(crate) fn is_late(&self) -> bool {
         self.is_forsaken() && self.asked.elapsed() >= ANSWER_WITHIN
+    }
+
+    /// The intent whose outcome it is, unless it was refused: its log's column and its invocation.
+    pub(crate) fn ends(&self) -> Option<(&str, &InvocationId)> {
+        let Part::Outcome(open) = &self.part else { return None };
+        let call = open.call().filter(|call| call.intent && self.refused.is_none())?;
+        Some((call.log.column(), &call.invocation))
     }
 
     /// Answers, if somebody waits.
