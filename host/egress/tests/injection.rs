@@ -49,7 +49,7 @@ type = "object"
 type = "object"
 "#
     );
-    Contract::parse_toml(&contract).unwrap().http.remove(0).inject.unwrap()
+    Contract::parse_toml(&contract).unwrap().http.remove(0).inject.clone().unwrap()
 }
 
 fn world(server: &Server) -> World {
