@@ -46,15 +46,12 @@ struct Target {
 /// words where it fails.
 pub(super) fn inspect(dir: &Path, toolchain: &Toolchain) -> Result<Project, BuildError> {
     let manifest = dir.join("Cargo.toml");
-    let manifest = match manifest.canonicalize() {
-        Ok(manifest) => manifest,
-        Err(_) => {
-            return Err(BuildError::Project {
-                path: manifest,
-                why: "there is no such file",
-                fix: "name the directory of a plugin's crate",
-            });
-        }
+    let Ok(manifest) = manifest.canonicalize() else {
+        return Err(BuildError::Project {
+            path: manifest,
+            why: "there is no such file",
+            fix: "name the directory of a plugin's crate",
+        });
     };
     let output = toolchain
         .cargo_for_metadata(dir)
