@@ -86,3 +86,6 @@ impl Kv {
 fn write(key: &str, value: &impl Serialize, expected: Option<u64>) -> Result<u64> {
     Ok(host::kv_set(key, &serde_json::to_vec(value)?, expected)?)
 }
+
+#[cfg(test)]
+mod tests;

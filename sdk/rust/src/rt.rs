@@ -30,3 +30,6 @@ where
 pub fn unknown(what: &str, name: &str) -> Failure {
     Failure::internal(format!("the plugin was built without the {what} `{name}`"))
 }
+
+#[cfg(test)]
+mod tests;
