@@ -21,7 +21,7 @@ const CONFIRMATION_MOST_MS: u64 = 30 * 24 * 3600 * 1000;
 const MOST: u64 = 1 << 20;
 
 const DEFAULT: &str = r#"# What the operator decides for every tenant. Everything here is optional; what is not said keeps its default.
-# A change counts from the next start. Try it with: opsiq doctor
+# A change counts from the next start. Check it with: opsiq ceiling check
 
 # How long a risky write waits for a person before it expires: 1s to 30d.
 # [confirmation]
@@ -92,6 +92,14 @@ pub(crate) fn write_default(dir: &Dir) -> Result<(), Refusal> {
     }
 }
 
+/// The ceiling that an `opsiq.toml` with this text would set. Uses nothing and changes nothing.
+///
+/// # Errors
+/// Everything wrong with the text, by line.
+pub fn read_config(text: &str) -> Result<Ceiling, Refusal> {
+    parse(text).map(|(ceiling, _)| ceiling)
+}
+
 fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     let ceiling = Ceiling::parse_toml(text, &[CONFIRMATION]).map_err(|errors| {
         let faults = errors.0.iter().map(|error| Fault { path: FILE.to_owned(), message: error.to_string() });
@@ -114,7 +122,7 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
     let message = "the operator's configuration has mistakes";
-    Refusal::new(Class::Invalid, Stage::Admin, "config.file", message, "correct opsiq.toml in the data directory")
+    Refusal::new(Class::Invalid, Stage::Admin, "config.file", message, "correct the file; opsiq ceiling check reads it again")
         .with_faults(faults)
 }
 

@@ -49,6 +49,7 @@ pub use actor::Actor;
 pub use approve::Confirmations;
 pub use audit_log::AuditLog;
 pub use catalogue::{Catalogue, CatalogueEntry, Registered};
+pub use config::read_config;
 pub use confirmations::{ConfirmationState, ConfirmationView};
 pub use doctor::{Finding, FindingStatus};
 pub use explain::{ExplainStep, Explanation, StepVerdict};
