@@ -1,12 +1,20 @@
 //! The words `opsiq` understands: the options every command shares, and the list of commands.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::acting::Acting;
+use crate::action::ActionCommand;
+use crate::audit::AuditCommand;
+use crate::ceiling::CeilingCommand;
+use crate::confirm::ConfirmCommand;
+use crate::connector::ConnectorCommand;
+use crate::key::KeyCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::session::Place;
+use crate::tenant::TenantCommand;
+use crate::user::UserCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 internal error · 2 usage · 3 refused, with the rule and the fix · 4 waits for a confirmation · \
@@ -18,9 +26,11 @@ Exit codes: 0 done · 1 internal error · 2 usage · 3 refused, with the rule an
 #[command(name = "opsiq", version, after_help = EXIT_CODES, propagate_version = false)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// The data directory.
-    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = "opsiq-data")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    #[command(flatten)]
+    pub(crate) acting: Acting,
 
     /// How results are shown.
     #[arg(short, long, global = true, env = "OPSIQ_OUTPUT", value_enum, default_value_t = Format::Table)]
@@ -33,9 +43,47 @@ pub(crate) struct Cli {
 /// What `opsiq` can be asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new data directory.
+    Init,
+
+    /// Make and list tenants.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+
+    /// Add, list and disable the users of a tenant.
+    #[command(subcommand)]
+    User(UserCommand),
+
     /// Build and inspect plugins, and keep the catalogue.
     #[command(subcommand)]
     Plugin(PluginCommand),
+
+    /// Install plugins for a tenant, and say what each may do.
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
+
+    /// Set, rotate and retire the secrets of an installation.
+    #[command(subcommand)]
+    Key(KeyCommand),
+
+    /// List, call and explain actions.
+    #[command(subcommand)]
+    Action(ActionCommand),
+
+    /// Approve or deny what waits for a person.
+    #[command(subcommand)]
+    Confirm(ConfirmCommand),
+
+    /// Read, export and verify the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+
+    /// Show and check what the operator allows at most.
+    #[command(subcommand)]
+    Ceiling(CeilingCommand),
+
+    /// Find what is wrong with the data directory or the machine, and what was interrupted.
+    Doctor,
 
     /// Print a completion script for a shell.
     Completions {
@@ -44,6 +92,6 @@ pub(crate) enum Command {
         shell: Shell,
     },
 
-    /// Print the versions of the host, of the plugin interface and of the engine.
+    /// Print the versions of the host and of the plugin interface.
     Version,
 }

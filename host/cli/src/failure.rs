@@ -44,18 +44,29 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// The line to add or the command to run, and who may; empty when there is none.
     pub(crate) fix: String,
+    /// The refusal as the gate gave it: stage, faults by path, invocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal: Option<Box<Value>>,
     /// How the process ends.
     #[serde(skip)]
     pub(crate) exit: Exit,
     /// A result that is worth showing although the command failed, such as a refused component's imports.
     #[serde(skip)]
-    pub(crate) data: Option<Value>,
+    pub(crate) data: Option<Box<Value>>,
 }
 
 impl Failure {
     /// A failure without detail or fix yet.
     pub(crate) fn new(exit: Exit, code: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { code: code.into(), title: title.into(), detail: String::new(), fix: String::new(), exit, data: None }
+        Self {
+            code: code.into(),
+            title: title.into(),
+            detail: String::new(),
+            fix: String::new(),
+            refusal: None,
+            exit,
+            data: None,
+        }
     }
 
     /// Says what exactly went wrong.
@@ -72,7 +83,13 @@ impl Failure {
 
     /// Adds a result to show beside the failure with `-o json`.
     pub(crate) fn data(mut self, data: Value) -> Self {
-        self.data = Some(data);
+        self.data = Some(Box::new(data));
+        self
+    }
+
+    /// Adds the gate's own refusal.
+    pub(crate) fn refusal(mut self, refusal: Option<Value>) -> Self {
+        self.refusal = refusal.map(Box::new);
         self
     }
 

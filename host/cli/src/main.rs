@@ -6,18 +6,35 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod acting;
+mod action;
 mod args;
+mod audit;
+mod ceiling;
+mod confirm;
+mod connector;
+mod doctor;
 mod failure;
+mod init;
+mod key;
 mod output;
+mod params;
 mod plugin;
+mod refusal;
+mod secret;
+mod session;
 mod shell;
+mod table;
+mod tenant;
 mod text;
+mod user;
 
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::session::Session;
 
 fn main() -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
@@ -30,17 +47,35 @@ fn main() -> std::process::ExitCode {
         .build()
         .map_err(|error| Failure::internal("the async runtime did not start", &error))
         .and_then(|runtime| {
-            let ended = runtime.block_on(shell::until_interrupted(run(cli, &out)));
+            let ended = runtime.block_on(whole(cli, &out));
             runtime.shutdown_timeout(shell::GRACE);
             ended
         });
     out.end(ended)
 }
 
-async fn run(cli: Cli, out: &Output) -> Result<Exit, Failure> {
-    match cli.command {
-        Command::Plugin(command) => plugin::run(command, out).await,
-        Command::Completions { shell } => out.completions(shell),
-        Command::Version => out.version(),
+/// The command, and then letting go of the data directory, however it ended.
+async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
+    let session = Session::new(cli.place, cli.acting, out);
+    let ended = shell::until_interrupted(run(cli.command, &session)).await;
+    let closed = session.close().await;
+    ended.and_then(|exit| closed.map(|()| exit))
+}
+
+async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Init => init::run(session).await,
+        Command::Tenant(command) => tenant::run(command, session).await,
+        Command::User(command) => user::run(command, session).await,
+        Command::Plugin(command) => plugin::run(command, session).await,
+        Command::Connector(command) => connector::run(command, session).await,
+        Command::Key(command) => key::run(command, session).await,
+        Command::Action(command) => action::run(command, session).await,
+        Command::Confirm(command) => confirm::run(command, session).await,
+        Command::Audit(command) => audit::run(command, session).await,
+        Command::Ceiling(command) => ceiling::run(command, session),
+        Command::Doctor => doctor::run(session).await,
+        Command::Completions { shell } => session.out.completions(shell),
+        Command::Version => session.out.version(),
     }
 }

@@ -1,6 +1,7 @@
 //! Where results go: a table for a person or one JSON envelope for a program, failures in the same two forms, and
 //! progress for whoever watches a terminal.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,9 +53,17 @@ impl Output {
             let data = serde_json::to_value(data).map_err(|error| Failure::internal("cannot write JSON", &error))?;
             print(&json!({ "ok": true, "data": data }).to_string())
         } else {
-            let shown = text::block(&human(data));
-            if shown.is_empty() { Ok(()) } else { print(shown.trim_end_matches('\n')) }
+            self.table(|| human(data))
         }
+    }
+
+    /// Shows something on standard output for people only, such as a result whose command then fails.
+    pub(crate) fn table(&self, human: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.is_json() {
+            return Ok(());
+        }
+        let shown = text::block(&human());
+        if shown.is_empty() { Ok(()) } else { print(shown.trim_end_matches('\n')) }
     }
 
     /// Says something to the person watching; nothing with `-o json`.
@@ -92,7 +101,7 @@ impl Output {
             if self.is_json() {
                 let mut envelope = json!({ "ok": false, "error": failure });
                 if let (Some(data), Some(object)) = (&failure.data, envelope.as_object_mut()) {
-                    object.insert("data".to_owned(), data.clone());
+                    object.insert("data".to_owned(), Value::clone(data));
                 }
                 // A reader who has gone cannot be told anything more.
                 let _ = print(&envelope.to_string());
@@ -111,7 +120,7 @@ impl Output {
             shown.push_str(line);
         }
         for (at, line) in text::block(&failure.fix).lines().enumerate() {
-            shown.push_str(&if at == 0 { format!("\n{weak}fix{plain}: {line}") } else { format!("\n     {line}") });
+            let _ = if at == 0 { write!(shown, "\n{weak}fix{plain}: {line}") } else { write!(shown, "\n     {line}") };
         }
         shown
     }
@@ -134,7 +143,7 @@ impl Output {
     pub(crate) fn version(&self) -> Result<Exit, Failure> {
         let data = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "wit": "opsiq:plugin@0.1.0",
+            "wit": opsiq_contract::component::WIT_PACKAGE,
             "os": std::env::consts::OS,
             "arch": std::env::consts::ARCH,
         });

@@ -1,31 +1,52 @@
-//! Living among other processes: being interrupted, and reading what a user types or pipes in.
+//! Living among other processes: being interrupted, and asking a person.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::failure::{Exit, Failure};
+use crate::text;
 
 /// How long background work may still take once the command has ended.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs `work` until it ends or the user interrupts (SIGINT, SIGTERM). Work that is dropped half way is not undone here: the
-/// audit log finishes its entries as `interrupted`, and `opsiq doctor` lists them.
+/// Runs `work` until it ends or the user interrupts (SIGINT, SIGTERM). Work that is dropped half way is not undone here:
+/// the audit log ends its entries as `interrupted`, and `opsiq doctor` lists them.
 pub(crate) async fn until_interrupted(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
+    // Taken before the work begins, so that there is no moment in which a signal ends the process half way.
+    let listen = |kind| signal(kind).map_err(|error| Failure::internal("cannot listen for signals", &error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tokio::select! {
         ended = work => ended,
-        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted()),
-        () = terminate => Err(interrupted()),
+        _ = interrupt.recv() => Err(interrupted()),
+        _ = terminate.recv() => Err(interrupted()),
     }
 }
 
-fn interrupted() -> Failure {
+/// How a command ends that the user stopped.
+pub(crate) fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "cli.interrupted", "interrupted")
         .fix("opsiq doctor lists what had begun and did not end")
+}
+
+/// Whether there is a person to ask.
+pub(crate) fn someone_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a yes-or-no question on the terminal; anything but `y` or `yes` is no.
+pub(crate) async fn agrees(question: &str) -> Result<bool, Failure> {
+    let _ = write!(io::stderr().lock(), "{} [y/N] ", text::line(question));
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    // A thread of its own: it may wait for ever, and an interrupted command does not wait for it.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = answer.send(io::stdin().read_line(&mut line).map(|_| line));
+    });
+    match answered.await {
+        Ok(Ok(line)) => Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")),
+        Ok(Err(error)) => Err(Failure::internal("cannot read the answer", &error)),
+        Err(_) => Ok(false),
+    }
 }

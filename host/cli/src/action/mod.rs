@@ -1,0 +1,195 @@
+//! `opsiq action`: what installations can do, and doing it.
+
+mod explain;
+
+use clap::{Args, Subcommand};
+use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView};
+use serde_json::{Value, json};
+
+use crate::confirm;
+use crate::failure::{Exit, Failure};
+use crate::params::Params;
+use crate::session::Session;
+use crate::table::{Table, bytes};
+
+/// What can be done with actions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ActionCommand {
+    /// List what can be called.
+    List {
+        /// Only of this installation.
+        installation: Option<String>,
+    },
+    /// Call an action. A risky write waits for a person: the command then ends with exit code 4.
+    Call(CallArgs),
+    /// Say what a call would meet, stage by stage, without running it.
+    Explain(CallArgs),
+}
+
+/// A call.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// The installation's name.
+    installation: String,
+
+    /// The action's name.
+    action: String,
+
+    #[command(flatten)]
+    params: Params,
+
+    /// The same key with the same parameters is the same call: it has one effect and one answer.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
+    /// Show fields of the result that the contract marks secret or personal.
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: ActionCommand, session: &Session<'_>) -> Result<Exit, Failure> {
+    match command {
+        ActionCommand::List { installation } => list(installation.as_deref(), session).await,
+        ActionCommand::Call(args) => call(args, session).await,
+        ActionCommand::Explain(args) => explain::run(args, session).await,
+    }
+}
+
+async fn list(name: Option<&str>, session: &Session<'_>) -> Result<Exit, Failure> {
+    let (host, actor) = session.as_user().await?;
+    let installations = match name {
+        Some(name) => vec![host.installations().get(&actor, name).await?],
+        None => host.installations().list(&actor).await?,
+    };
+    let all: Vec<(&InstallationView, &ActionView)> =
+        installations.iter().flat_map(|one| one.actions.iter().map(move |action| (one, action))).collect();
+    let data: Vec<Value> =
+        all.iter().map(|(one, action)| json!({ "installation": one.name, "action": action })).collect();
+    session.out.data(&data, |_| {
+        let mut table = Table::new(["installation", "action", "effect", "allowed", "roles", "parameters", "title"]);
+        for (one, action) in &all {
+            let roles: Vec<_> = action.roles.iter().map(|role| role.as_str()).collect();
+            table.row([
+                one.name.clone(),
+                action.name.clone(),
+                action.effect.to_string(),
+                if action.allowed { "yes".to_owned() } else { "no".to_owned() },
+                roles.join(" "),
+                parameters(&action.params),
+                action.title.clone(),
+            ]);
+        }
+        table.or("Nothing installed yet: opsiq connector install PLUGIN")
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The names of an action's parameters; those that may be left out in brackets.
+fn parameters(schema: &Value) -> String {
+    let required = |name: &str| {
+        schema.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|one| one == name))
+    };
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return String::new();
+    };
+    let names: Vec<_> =
+        properties.keys().map(|name| if required(name) { name.clone() } else { format!("[{name}]") }).collect();
+    names.join(" ")
+}
+
+impl CallArgs {
+    /// The call as the gate takes it. The schema only types `--param`; if there is none, the gate says why.
+    async fn read(self, host: &Host, actor: &opsiq_gate::Actor) -> Result<Call, Failure> {
+        let schema = if self.params.need_schema() {
+            let known = host.installations().get(actor, &self.installation).await.ok();
+            known
+                .and_then(|one| one.actions.into_iter().find(|action| action.name == self.action))
+                .map(|one| one.params)
+        } else {
+            None
+        };
+        let params = self.params.text(schema.as_ref())?;
+        Ok(Call { installation: self.installation, action: self.action, params, idempotency_key: self.idempotency_key })
+    }
+}
+
+async fn call(args: CallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
+    let (host, actor) = session.as_user().await?;
+    let reveal = args.reveal;
+    let call = args.read(host, &actor).await?;
+    let progress = session.out.progress(&format!("{} {}", call.installation, call.action));
+    let answer = host.invoke(&actor, call).await;
+    drop(progress);
+    answered(&answer?, reveal, session)
+}
+
+/// Shows what became of a call: its result, or that it waits.
+pub(crate) fn answered(answer: &Answer, reveal: bool, session: &Session<'_>) -> Result<Exit, Failure> {
+    match answer {
+        Answer::Done(done) => {
+            finished(done, reveal, session)?;
+            Ok(Exit::Done)
+        }
+        Answer::Pending(confirmation) => {
+            let data = json!({ "status": "pending", "confirmation": confirmation });
+            session.out.data(&data, |_| confirm::card(confirmation))?;
+            session.out.note(&format!(
+                "Nothing has run. It waits for a person: opsiq confirm approve {0}, or opsiq confirm deny {0}",
+                confirmation.id
+            ));
+            Ok(Exit::Pending)
+        }
+    }
+}
+
+/// The result on standard output, what it used on standard error.
+fn finished(done: &Done, reveal: bool, session: &Session<'_>) -> Result<(), Failure> {
+    let whole: Value = serde_json::from_str(&done.result)
+        .map_err(|error| Failure::internal("the stored result is no JSON", &error))?;
+    let redacted = done.shown();
+    let hides = redacted != whole;
+    let result = if reveal { whole } else { redacted };
+    let data = json!({
+        "status": "done",
+        "invocation": done.invocation,
+        "effect": done.effect,
+        "replayed": done.replayed,
+        "result": result,
+        "redacted": hides && !reveal,
+        "meter": done.meter,
+    });
+    session.out.data(&data, |_| serde_json::to_string_pretty(&result).unwrap_or_default())?;
+    if hides && !reveal {
+        session.out.note("Fields that the contract marks secret or personal are not shown; --reveal shows them.");
+    }
+    let used = if done.replayed {
+        "the answer already given to this idempotency key".to_owned()
+    } else {
+        let meter = &done.meter;
+        format!(
+            "{}.{} ms of CPU, {} of memory, {} host calls, {} requests",
+            meter.cpu_us / 1000,
+            meter.cpu_us % 1000 / 100,
+            bytes(meter.peak_memory_bytes),
+            meter.host_calls,
+            meter.egress_requests
+        )
+    };
+    session.out.note(&format!("{} · invocation {} · {used}", done.effect, done.invocation));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::parameters;
+
+    #[test]
+    fn what_may_be_left_out_is_in_brackets() {
+        let schema = json!({ "properties": { "id": {}, "limit": {} }, "required": ["id"] });
+        assert_eq!(parameters(&schema), "id [limit]");
+        assert_eq!(parameters(&json!({})), "");
+    }
+}

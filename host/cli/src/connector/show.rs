@@ -1,0 +1,66 @@
+//! What an installation looks like.
+
+use opsiq_gate::InstallationView;
+use serde_json::json;
+
+use super::review;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::table::{Card, Table, time};
+
+/// Lists all installations of the tenant.
+pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
+    let (host, actor) = session.as_user().await?;
+    let installations = host.installations().list(&actor).await?;
+    session.out.data(&installations, |installations| {
+        let mut table = Table::new(["name", "plugin", "state", "withheld", "needs keys", "installed"]);
+        for one in installations {
+            table.row([
+                one.name.clone(),
+                one.plugin.to_string(),
+                one.state.to_string(),
+                one.withheld.join(" "),
+                one.needs_keys.join(" "),
+                time(one.created_ms),
+            ]);
+        }
+        table.or("Nothing installed yet: opsiq connector install PLUGIN")
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Shows one installation, and in plain words what it may and may not do.
+pub(crate) async fn one(name: &str, session: &Session<'_>) -> Result<Exit, Failure> {
+    let (host, actor) = session.as_user().await?;
+    let installation = host.installations().get(&actor, name).await?;
+    let plan = host.installations().plan_of(&actor, name).await?;
+    let mut data =
+        serde_json::to_value(&installation).map_err(|error| Failure::internal("cannot write JSON", &error))?;
+    if let Some(object) = data.as_object_mut() {
+        object.insert("plan".to_owned(), json!(plan));
+    }
+    session.out.data(&data, |_| format!("{}\n\n{}", shown(&installation), review::shown(&plan)))?;
+    Ok(Exit::Done)
+}
+
+/// Shows an installation that was just made or changed.
+pub(crate) fn card(installation: &InstallationView, session: &Session<'_>) -> Result<Exit, Failure> {
+    session.out.data(installation, shown)?;
+    Ok(Exit::Done)
+}
+
+fn shown(one: &InstallationView) -> String {
+    let mut card = Card::new();
+    card.line("name", &one.name);
+    card.line("plugin", format!("{} ({})", one.plugin, one.title));
+    card.line("digest", one.digest.to_string());
+    card.line("state", one.state.to_string());
+    card.line("allowed", one.allowed.join(" "));
+    card.line("withheld", one.withheld.join(" "));
+    card.line("raised to wait", one.confirm.join(" "));
+    card.line("needs keys", one.needs_keys.join(" "));
+    card.line("config", one.config.to_string());
+    card.line("revision", one.revision.to_string());
+    card.shown()
+}

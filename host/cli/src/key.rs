@@ -1,0 +1,102 @@
+//! `opsiq key`: secrets go in once and never come out.
+
+use clap::Subcommand;
+use opsiq_gate::{KeyState, KeyView};
+
+use crate::failure::{Exit, Failure};
+use crate::secret::SecretSource;
+use crate::session::Session;
+use crate::table::{Table, time};
+
+/// What can be done with keys. There is no way to read one.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Give a key its first value.
+    Set {
+        /// The installation's name.
+        installation: String,
+        /// The key's name in the contract.
+        key: String,
+        #[command(flatten)]
+        source: SecretSource,
+    },
+    /// Give a key a new value; the old one still verifies until it is retired.
+    Rotate {
+        /// The installation's name.
+        installation: String,
+        /// The key's name in the contract.
+        key: String,
+        #[command(flatten)]
+        source: SecretSource,
+    },
+    /// Destroy an old version of a key.
+    Retire {
+        /// The installation's name.
+        installation: String,
+        /// The key's name in the contract.
+        key: String,
+        /// Which version, as `key list` numbers them.
+        version: u64,
+    },
+    /// List an installation's keys, never their values.
+    List {
+        /// The installation's name.
+        installation: String,
+    },
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: KeyCommand, session: &Session<'_>) -> Result<Exit, Failure> {
+    match command {
+        KeyCommand::Set { installation, key, source } => {
+            session.acting.user()?;
+            let secret = source.read(&key, session.out)?;
+            let (host, actor) = session.as_user().await?;
+            one(&host.keys().set(&actor, &installation, &key, secret).await?, session)
+        }
+        KeyCommand::Rotate { installation, key, source } => {
+            session.acting.user()?;
+            let secret = source.read(&key, session.out)?;
+            let (host, actor) = session.as_user().await?;
+            one(&host.keys().rotate(&actor, &installation, &key, secret).await?, session)
+        }
+        KeyCommand::Retire { installation, key, version } => {
+            let (host, actor) = session.as_user().await?;
+            one(&host.keys().retire(&actor, &installation, &key, version).await?, session)
+        }
+        KeyCommand::List { installation } => {
+            let (host, actor) = session.as_user().await?;
+            let keys = host.keys().list(&actor, &installation).await?;
+            session.out.data(&keys, |keys| shown(keys))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn one(key: &KeyView, session: &Session<'_>) -> Result<Exit, Failure> {
+    session.out.data(key, |key| shown(std::slice::from_ref(key)))?;
+    Ok(Exit::Done)
+}
+
+fn shown(keys: &[KeyView]) -> String {
+    let mut table = Table::new(["key", "use", "version", "state", "fingerprint", "set", "purpose"]);
+    for key in keys {
+        let uses: Vec<_> = key.uses.iter().map(|one| one.as_str()).collect();
+        let row = |version: String, state: &str, fingerprint: String, set: String| {
+            [key.name.clone(), uses.join(" "), version, state.to_owned(), fingerprint, set, key.purpose.clone()]
+        };
+        if key.versions.is_empty() {
+            let state = if key.granted { "not set" } else { "not granted" };
+            table.row(row(String::new(), state, String::new(), String::new()));
+        }
+        for version in &key.versions {
+            let state = match version.state {
+                KeyState::Current => "current",
+                KeyState::Verifying => "verifies only",
+                KeyState::Retired => "retired",
+            };
+            table.row(row(version.version.to_string(), state, version.fingerprint.clone(), time(version.created_ms)));
+        }
+    }
+    table.or("This plugin asks for no keys.")
+}

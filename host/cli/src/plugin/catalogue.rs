@@ -1,0 +1,52 @@
+//! `opsiq plugin register` and `list`: which plugins tenants may install.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::table::{Card, Table, bytes, time};
+
+/// Registers a component for all tenants.
+pub(crate) async fn register(file: &Path, session: &Session<'_>) -> Result<Exit, Failure> {
+    let component = super::component(file)?;
+    let (host, actor) = session.as_anyone().await?;
+    let progress = session.out.progress("Checking and compiling");
+    let registered = host.catalogue().register(&actor, component).await;
+    drop(progress);
+    let registered = registered?;
+    let data = json!({ "plugin": registered.plugin, "digest": registered.digest, "new": registered.new });
+    session.out.data(&data, |_| {
+        let mut card = Card::new();
+        card.line("plugin", registered.plugin.to_string());
+        card.line("digest", registered.digest.to_string());
+        card.line("title", &registered.contract.plugin.title);
+        card.line("summary", &registered.contract.plugin.summary);
+        card.shown()
+    })?;
+    if !registered.new {
+        session.out.note("Exactly these bytes were registered before.");
+    }
+    Ok(Exit::Done)
+}
+
+/// Lists what is registered.
+pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
+    let entries = session.host().await?.catalogue().list().await?;
+    session.out.data(&entries, |entries| {
+        let mut table = Table::new(["plugin", "kind", "title", "size", "registered", "digest"]);
+        for entry in entries {
+            table.row([
+                entry.plugin.to_string(),
+                entry.kind.clone(),
+                entry.title.clone(),
+                bytes(entry.size),
+                time(entry.registered_ms),
+                entry.digest.to_string(),
+            ]);
+        }
+        table.or("No plugins yet: opsiq plugin register FILE")
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,67 @@
+//! `opsiq plugin inspect`: what a component, made by whatever toolchain, imports and exports, and whether the host would
+//! take it. Reads bytes and runs nothing.
+
+use std::path::Path;
+
+use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, inspect};
+use serde_json::json;
+
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::table::{Card, Table, bytes};
+
+/// Shows the verdict; ends with 6 when the host would not take it.
+pub(crate) fn run(file: &Path, out: &Output) -> Result<Exit, Failure> {
+    let seen = inspect(&super::component(file)?);
+    let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
+    let acceptable = seen.problems.is_empty();
+    let data = json!({ "acceptable": acceptable, "plugin": plugin, "inspection": seen });
+    if acceptable {
+        out.data(&data, |_| shown(&seen))?;
+        return Ok(Exit::Done);
+    }
+    out.table(|| shown(&seen))?;
+    let problems = seen.problems.iter().map(|problem| {
+        let subject = problem.subject.as_ref().map(|subject| format!("{subject}: ")).unwrap_or_default();
+        let fix = if problem.fix.is_empty() { String::new() } else { format!("\n  {}", problem.fix) };
+        format!("{subject}{} [{}]{fix}", problem.message, problem.code)
+    });
+    let problems: Vec<String> = problems.collect();
+    let title = format!("{} cannot be registered", file.display());
+    Err(Failure::new(Exit::Invalid, "plugin.not-acceptable", title).detail(problems.join("\n")).data(data))
+}
+
+fn shown(seen: &Inspection) -> String {
+    let mut card = Card::new();
+    card.line(
+        "kind",
+        match seen.kind {
+            Kind::Component => "component",
+            Kind::CoreModule => "core module, not a component",
+            Kind::Other => "not WebAssembly",
+        },
+    );
+    if let Some(contract) = &seen.contract {
+        card.line("plugin", format!("{} ({})", contract.plugin_ref(), contract.plugin.title));
+        let actions = contract.actions.iter().map(|action| format!("{} ({})", action.name, action.effect));
+        card.line("actions", actions.collect::<Vec<_>>().join(", "));
+    }
+    card.line("size", bytes(seen.size));
+    card.line("digest", seen.digest.to_string());
+    card.line("made by", seen.tools.join(", "));
+    let parts = [card.shown(), judged("import", &seen.imports), judged("export", &seen.exports)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+fn judged(what: &str, findings: &[Finding]) -> String {
+    let mut table = Table::new([what, "verdict", "why"]);
+    for finding in findings {
+        let verdict = match finding.judgement {
+            Judgement::Accepted => "accepted",
+            Judgement::NeedsContract => "depends",
+            Judgement::Refused => "refused",
+        };
+        table.row([finding.name.clone(), verdict.to_owned(), finding.why.clone()]);
+    }
+    table.or("")
+}

@@ -1,0 +1,91 @@
+//! What every command works with: the data directory, opened once and only when needed, who acts, and the output.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use opsiq_gate::{Actor, Host, HostOptions, RootSource};
+use opsiq_vault::Secret;
+use tokio::sync::OnceCell;
+
+use crate::acting::Acting;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// The environment variable that may hold the root key itself.
+const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
+
+/// Options that say where the host lives.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// The data directory.
+    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = "opsiq-data")]
+    pub(crate) data: PathBuf,
+
+    /// The root key's file, by default `root.key` in the data directory. The environment may hold the key itself instead,
+    /// in `OPSIQ_ROOT_KEY`.
+    #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_FILE", value_name = "FILE")]
+    root_key_file: Option<PathBuf>,
+}
+
+impl Place {
+    /// How to open it.
+    pub(crate) fn options(&self) -> Result<HostOptions, Failure> {
+        let mut options = HostOptions::new(&self.data);
+        if let Some(file) = &self.root_key_file {
+            options.root = RootSource::File(file.clone());
+        } else if let Some(text) = std::env::var_os(ROOT_KEY).filter(|text| !text.is_empty()) {
+            let secret = text
+                .to_str()
+                .and_then(|text| Secret::verbatim(text).ok())
+                .ok_or_else(|| Failure::new(Exit::Invalid, "vault.root", format!("{ROOT_KEY} holds no root key")))?;
+            options.root = RootSource::Text(Arc::new(secret));
+        }
+        Ok(options)
+    }
+}
+
+/// One command's surroundings.
+pub(crate) struct Session<'a> {
+    pub(crate) place: Place,
+    pub(crate) acting: Acting,
+    pub(crate) out: &'a Output,
+    host: OnceCell<Host>,
+}
+
+impl<'a> Session<'a> {
+    /// Nothing is opened yet.
+    pub(crate) fn new(place: Place, acting: Acting, out: &'a Output) -> Self {
+        Self { place, acting, out, host: OnceCell::new() }
+    }
+
+    /// The host, opened and locked by this process.
+    pub(crate) async fn host(&self) -> Result<&Host, Failure> {
+        self.host
+            .get_or_try_init(async || {
+                let host = Host::open(self.place.options()?).await?;
+                Ok(host)
+            })
+            .await
+    }
+
+    /// The host and the user that acts.
+    pub(crate) async fn as_user(&self) -> Result<(&Host, Actor), Failure> {
+        let actor = self.acting.user()?;
+        Ok((self.host().await?, actor))
+    }
+
+    /// The host and whoever acts: the user named, or the operator.
+    pub(crate) async fn as_anyone(&self) -> Result<(&Host, Actor), Failure> {
+        let actor = self.acting.anyone()?;
+        Ok((self.host().await?, actor))
+    }
+
+    /// Lets go of the data directory, if it was opened.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        match self.host.into_inner() {
+            Some(host) => Ok(host.close().await?),
+            None => Ok(()),
+        }
+    }
+}
