@@ -136,7 +136,11 @@ impl Core {
         let done = match person.must_be(roles, act) {
             Ok(()) => {
                 let _turn = person.tenant.acts.lock().await;
-                body.await
+                // The act before may have taken the role away.
+                match self.person(&person.actor).await.and_then(|now| now.must_be(roles, act)) {
+                    Ok(()) => body.await,
+                    Err(refusal) => Err(refusal),
+                }
             }
             Err(refusal) => Err(refusal),
         };

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use opsiq_contract::{Ceiling, parse_time, show_time};
+use opsiq_contract::{Ceiling, parse_time};
 use serde::Deserialize;
 
 use crate::refusal::{Class, Fault, Refusal, Stage};
@@ -23,9 +23,9 @@ const MOST: u64 = 1 << 20;
 const DEFAULT: &str = r#"# What the operator decides for every tenant. Everything here is optional; what is not said keeps its default.
 # A change counts from the next start. Check it with: opsiq ceiling check
 
-# How long a risky write waits for a person before it expires: 1s to 30d.
+# How long a risky write waits for a person before it expires: 1s to 43200min.
 # [confirmation]
-# expires-after = "24h"
+# expires-after = "1440min"
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]
@@ -113,8 +113,8 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
             .filter(|ms| (1000..=CONFIRMATION_MOST_MS).contains(ms))
             .and_then(|ms| i64::try_from(ms).ok())
             .ok_or_else(|| {
-                let most = show_time(CONFIRMATION_MOST_MS);
-                one(format!("[confirmation] expires-after: must be a time from 1s to {most}, such as \"24h\""))
+                let most = CONFIRMATION_MOST_MS / 60_000;
+                one(format!("[confirmation] expires-after: must be a time from 1s to {most}min, such as \"1440min\""))
             })?,
     };
     Ok((ceiling, Settings { confirmation_ms }))
@@ -158,7 +158,7 @@ mod tests {
             ("[ceilling]\n", "1:"),
             ("[ceiling]\ncpu = 1\n", "2:"),
             ("[confirmation]\nexpires = \"1h\"\n", "2"),
-            ("[confirmation]\nexpires-after = \"40d\"\n", "expires-after"),
+            ("[confirmation]\nexpires-after = \"43201min\"\n", "expires-after"),
             ("[confirmation]\nexpires-after = \"0s\"\n", "expires-after"),
         ] {
             let refusal = parse(text).unwrap_err();

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use opsiq_audit::export::Range;
 use opsiq_audit::{Filter, Format, Kind, Log, field};
-use opsiq_contract::show_size;
+use opsiq_contract::show_about;
 use serde::Serialize;
 
 use crate::core::{Core, now_ms};
@@ -130,9 +130,9 @@ impl Report {
         const FIX: &str = "free some space: without it nothing with an effect runs";
         let free = rustix::fs::statvfs(&core.data).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         match free {
-            Ok(free) if free < SPACE_FAIL => self.fail(CHECK, format!("{} free", show_size(free)), FIX),
-            Ok(free) if free < SPACE_WARN => self.warn(CHECK, format!("{} free", show_size(free)), FIX),
-            Ok(free) => self.ok(CHECK, format!("{} MiB free", free >> 20)),
+            Ok(free) if free < SPACE_FAIL => self.fail(CHECK, format!("{} free", show_about(free)), FIX),
+            Ok(free) if free < SPACE_WARN => self.warn(CHECK, format!("{} free", show_about(free)), FIX),
+            Ok(free) => self.ok(CHECK, format!("{} free", show_about(free))),
             Err(error) => self.warn(CHECK, format!("unknown: {error}"), "look at the file system"),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opsiq_audit::{CheckpointKey, Draft, Journal, Kind, Log, field};
 use opsiq_store::{Store, StoreError};
@@ -25,6 +25,8 @@ use crate::{config, recovery, root};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long closing waits for others to let go of the directory.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// Where the install root key comes from.
 #[derive(Clone)]
@@ -181,7 +183,23 @@ impl Host {
         if !self.core.running.drained(DRAIN).await {
             tracing::warn!("calls are still running; they will be reported as interrupted");
         }
-        self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error))
+        let closed = self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error));
+        let mut store = self.core.store.clone();
+        drop(self);
+        // The directory is free once nobody else holds the store: the journal's task, and other clones of this host.
+        let until = Instant::now() + LET_GO;
+        loop {
+            match Arc::try_unwrap(store) {
+                Ok(last) => {
+                    last.close().await;
+                    break;
+                }
+                Err(_) if Instant::now() >= until => break,
+                Err(held) => store = held,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        closed
     }
 
     /// The plugins registered for all tenants.
@@ -221,6 +239,13 @@ impl Host {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+}
+
+/// Names the directory.
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("data", &self.core.data).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::world::{World, acme, call, keyed, options};
 fn killed_during(begin: impl AsyncFnOnce(World) -> World + Send + 'static) -> tempfile::TempDir {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let World { dir, host } = runtime.block_on(async move { begin(World::new().await).await });
-    runtime.block_on(tokio::time::sleep(Duration::from_millis(80)));
+    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(80)).await });
     runtime.shutdown_timeout(Duration::from_secs(5));
     drop(host);
     dir
