@@ -66,7 +66,7 @@ pub(crate) async fn run(command: ConfirmCommand, session: &Session<'_>) -> Resul
         ConfirmCommand::Approve { id, reveal } => {
             let one = host.confirmations().show(&actor, &id).await?;
             session.out.note(&card(&one));
-            let progress = session.out.progress(&format!("{} {}", one.installation, one.action));
+            let progress = session.out.waiting(&format!("{} {}", one.installation, one.action));
             let answer = host.confirmations().approve(&actor, &id).await;
             drop(progress);
             return action::answered(&answer?, reveal, session);

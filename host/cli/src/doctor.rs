@@ -21,7 +21,7 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
                 FindingStatus::Warn => "warn",
                 FindingStatus::Fail => "FAIL",
             };
-            let mut line = format!("{mark}  {:<14}  {}", finding.check, text::line(&finding.detail));
+            let mut line = format!("{mark}  {:<18}  {}", finding.check, text::line(&finding.detail));
             for fix in finding.fix.lines() {
                 let _ = write!(line, "\n      fix: {}", text::line(fix));
             }

@@ -73,6 +73,11 @@ impl Output {
         }
     }
 
+    /// Work that is mostly short: a spinner on a terminal, nothing elsewhere.
+    pub(crate) fn waiting(&self, doing: &str) -> Progress {
+        if self.terminal { self.progress(doing) } else { Progress(None) }
+    }
+
     /// Work that takes a while: a spinner on a terminal, a plain line elsewhere, nothing with `-o json`.
     pub(crate) fn progress(&self, doing: &str) -> Progress {
         let doing = text::line(doing);

@@ -118,7 +118,7 @@ async fn call(args: CallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
     let (host, actor) = session.as_user().await?;
     let reveal = args.reveal;
     let call = args.read(host, &actor).await?;
-    let progress = session.out.progress(&format!("{} {}", call.installation, call.action));
+    let progress = session.out.waiting(&format!("{} {}", call.installation, call.action));
     let answer = host.invoke(&actor, call).await;
     drop(progress);
     answered(&answer?, reveal, session)

@@ -13,6 +13,12 @@ pub(crate) fn shown(plan: &InstallPlan) -> String {
         let _ = writeln!(list, "{}", text::line(&plan.summary));
     }
     let _ = writeln!(list, "{}", plan.digest);
+    list + &permissions(plan)
+}
+
+/// The permissions alone.
+pub(crate) fn permissions(plan: &InstallPlan) -> String {
+    let mut list = String::new();
     for group in &plan.groups {
         let _ = writeln!(list, "\n{}", text::line(&group.title));
         for ask in &group.asks {

@@ -40,7 +40,7 @@ pub(crate) async fn one(name: &str, session: &Session<'_>) -> Result<Exit, Failu
     if let Some(object) = data.as_object_mut() {
         object.insert("plan".to_owned(), json!(plan));
     }
-    session.out.data(&data, |_| format!("{}\n\n{}", shown(&installation), review::shown(&plan)))?;
+    session.out.data(&data, |_| format!("{}\n{}", shown(&installation), review::permissions(&plan)))?;
     Ok(Exit::Done)
 }
 
