@@ -289,8 +289,8 @@ impl Committer {
         }
         if let Some(log) = signed.last() {
             // So that all that are dirty have their turn within the period.
-            let (done, rest) = (signed.len(), self.state.dirty.len());
-            self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY.mul_f64(done as f64 / (done + rest) as f64);
+            let turns = 1 + self.state.dirty.len() / signed.len();
+            self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY / u32::try_from(turns).unwrap_or(u32::MAX);
             self.state.turn = Some(log.clone());
         }
         self.state.heads.accept(stage.heads);

@@ -74,7 +74,7 @@ impl Commitments {
     pub fn new(list: Vec<(Cow<'static, str>, Hash)>) -> Option<Self> {
         let names = list.iter().all(|(name, _)| is_field_name(name));
         let ascending = list.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        (names && ascending && list.len() <= usize::from(u16::MAX)).then_some(Self(list))
+        (names && ascending && u16::try_from(list.len()).is_ok()).then_some(Self(list))
     }
 
     /// Names and commitments in order.

@@ -127,15 +127,15 @@ impl Export {
                 self.state = State::Entries;
                 Ok(Some(bytes))
             }
-            State::Entries => match self.walk.next() {
-                Some(first) => self.page(first).await.map(Some),
-                None => {
-                    let mut bytes = Vec::new();
-                    self.render(&Line::Checkpoint(self.note.clone()), &mut bytes)?;
-                    self.state = State::Done;
-                    Ok(Some(bytes))
+            State::Entries => {
+                if let Some(first) = self.walk.next() {
+                    return self.page(first).await.map(Some);
                 }
-            },
+                let mut bytes = Vec::new();
+                self.render(&Line::Checkpoint(self.note.clone()), &mut bytes)?;
+                self.state = State::Done;
+                Ok(Some(bytes))
+            }
             State::Done => Ok(None),
         }
     }

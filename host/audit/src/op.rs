@@ -82,7 +82,7 @@ impl<T> Answer<T> {
 
 /// Runs a change inside a savepoint. The outer error ends the whole transaction; the inner one only this change.
 pub(crate) async fn run(change: Change, tx: &mut WriteTx<'_>) -> Result<Result<(), OpError>, AuditError> {
-    tx.savepoint().await.map_err(AuditError::unavailable)?;
+    tx.savepoint().map_err(AuditError::unavailable)?;
     // A panic in one caller's change must not end the log for all.
     let done = AssertUnwindSafe(async { change(tx).await }).catch_unwind();
     let done = tokio::time::timeout(CHANGE_WITHIN, done).await;

@@ -88,7 +88,7 @@ pub fn csv(reader: impl Read, key: &PublicKey) -> io::Result<Report> {
 /// # Errors
 /// Only when reading fails; what is wrong with the content is in the report.
 pub fn check(reader: impl Read, format: Format, key: &PublicKey, kept: Option<&str>) -> io::Result<Report> {
-    let mut lines = Lines { reader: BufReader::new(reader), format, line: 1, lines: 0 };
+    let mut lines = Lines { reader: BufReader::new(reader), format, line: 1, read: 0 };
     let mut report = Report::default();
     match pass(&mut lines, key, kept, &mut report) {
         Ok(()) => Ok(report),
@@ -272,15 +272,15 @@ struct Lines<R> {
     /// The number of the line last read, from 1.
     line: u64,
     /// How many lines of the file have been read.
-    lines: u64,
+    read: u64,
 }
 
 impl<R: BufRead> Lines<R> {
     /// The next line; in CSV the next record, which goes on over lines while a quote is open. `None` at the end.
     fn next(&mut self) -> Result<Option<Vec<u8>>, Stop> {
-        self.line = self.lines + 1;
+        self.line = self.read + 1;
         let mut bytes = Vec::new();
-        let mut quotes = 0;
+        let mut quoted = false;
         loop {
             let start = bytes.len();
             let room = (MAX_LINE - start) as u64 + 1;
@@ -290,9 +290,11 @@ impl<R: BufRead> Lines<R> {
             if bytes.len() > MAX_LINE {
                 return Err(bad(None, "the line is longer than any export writes"));
             }
-            self.lines += 1;
-            quotes += bytes[start..].iter().filter(|byte| **byte == b'"').count();
-            if self.format == Format::Jsonl || quotes.is_multiple_of(2) {
+            self.read += 1;
+            for byte in &bytes[start..] {
+                quoted ^= *byte == b'"';
+            }
+            if self.format == Format::Jsonl || !quoted {
                 return Ok(Some(bytes));
             }
         }

@@ -186,7 +186,7 @@ impl WriteTx<'_> {
         installation: &InstallationId,
         expected: u64,
     ) -> Result<(), StoreError> {
-        self.savepoint().await?;
+        self.savepoint()?;
         let removed = self.remove(tenant, installation, expected).await;
         match removed {
             Ok(()) => self.release().await,

@@ -84,7 +84,7 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn savepoint(&mut self) -> Result<(), StoreError> {
+    pub fn savepoint(&mut self) -> Result<(), StoreError> {
         self.connection()?;
         self.unset += 1;
         Ok(())

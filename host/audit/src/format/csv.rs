@@ -26,7 +26,7 @@ const HELD: &str = "held";
 struct Proof {
     fields: BTreeMap<String, (Option<String>, Hash)>,
     leaf: Hash,
-    proof: Vec<Hash>,
+    siblings: Vec<Hash>,
 }
 
 /// The line of column names.
@@ -80,7 +80,7 @@ fn entry_cells(entry: &Entry, cells: &mut [String]) -> Option<()> {
     if !other.is_empty() {
         cells[OTHER] = serde_json::to_string(&other).ok()?;
     }
-    cells[PROOF] = serde_json::to_string(&Proof { fields, leaf: entry.leaf, proof: entry.proof.clone() }).ok()?;
+    cells[PROOF] = serde_json::to_string(&Proof { fields, leaf: entry.leaf, siblings: entry.proof.clone() }).ok()?;
     Some(())
 }
 
@@ -131,7 +131,7 @@ fn parse_entry(cells: &[&str]) -> Option<Entry> {
         invocation: (!cells[5].is_empty()).then(|| cells[5].to_owned()),
         fields,
         leaf: proof.leaf,
-        proof: proof.proof,
+        proof: proof.siblings,
     })
 }
 

@@ -33,7 +33,7 @@ impl Sample {
     fn new(size: u64) -> Self {
         Self::of((0..size).map(|seq| {
             let mut fields = vec![("actor", "user:alice".to_owned()), ("detail", format!("=cmd {seq}\n\"é\""))];
-            if seq % 3 == 0 {
+            if seq.is_multiple_of(3) {
                 fields.push(("x-plugin", String::new()));
             }
             (1_700_000_000_000 + i64::try_from(seq).unwrap(), fields)
@@ -101,7 +101,7 @@ fn entry(seq: u64, time_ms: i64, values: &[(&'static str, String)]) -> Entry {
         time: time_text(time_ms).unwrap(),
         kind: Kind::Outcome,
         clock_held: seq % 5 == 4,
-        invocation: (seq % 2 == 0).then(|| "01890a5d-ac96-774b-bcce-b302099a8057".to_owned()),
+        invocation: seq.is_multiple_of(2).then(|| "01890a5d-ac96-774b-bcce-b302099a8057".to_owned()),
         fields,
         leaf: empty_root(),
         proof: Vec::new(),
@@ -235,10 +235,11 @@ fn lines_removed_doubled_or_moved_are_found_and_named() {
     }
 }
 
+type Change = fn(&mut Entry);
+
 #[test]
 fn a_changed_entry_is_named_even_when_its_hashes_were_made_to_fit() {
     let sample = Sample::new(9);
-    type Change = fn(&mut Entry);
     let changes: [Change; 7] = [
         |entry| entry.fields.get_mut("detail").unwrap().value = Some("innocent".to_owned()),
         |entry| entry.fields.get_mut("actor").unwrap().salt = Some([9; 16]),

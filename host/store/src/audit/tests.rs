@@ -72,7 +72,7 @@ async fn entries_are_found_by_number_invocation_and_time() {
 async fn a_number_is_taken_once() {
     let (_dir, store) = filled(3).await;
     let mut tx = store.begin().await.unwrap();
-    tx.savepoint().await.unwrap();
+    tx.savepoint().unwrap();
     let taken = tx.audit_append(&[row("acme", 3), row("acme", 2)]).await;
     assert!(matches!(taken, Err(StoreError::Conflict { what: "audit entry" })), "{taken:?}");
     tx.rollback_to().await.unwrap();

@@ -17,14 +17,14 @@ async fn a_savepoint_undoes_its_own_and_keeps_the_rest() {
     let (_dir, store) = store().await;
     let mut tx = store.begin().await.unwrap();
     tx.tenant_insert(&tenant("first")).await.unwrap();
-    tx.savepoint().await.unwrap();
+    tx.savepoint().unwrap();
     tx.tenant_insert(&tenant("undone")).await.unwrap();
     let conflict = tx.tenant_insert(&tenant("first")).await;
     assert!(matches!(conflict, Err(StoreError::Conflict { what: "tenant" })), "{conflict:?}");
     tx.rollback_to().await.unwrap();
-    tx.savepoint().await.unwrap();
+    tx.savepoint().unwrap();
     tx.tenant_insert(&tenant("outer")).await.unwrap();
-    tx.savepoint().await.unwrap();
+    tx.savepoint().unwrap();
     tx.tenant_insert(&tenant("inner-undone")).await.unwrap();
     tx.rollback_to().await.unwrap();
     tx.release().await.unwrap();
