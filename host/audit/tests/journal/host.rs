@@ -14,7 +14,7 @@ use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, Ceiling, Contract, Digest, Grant, InstallState, Installation, InvocationId,
     Principal, Role, authority,
 };
-use opsiq_store::{CheckpointRow, Store};
+use opsiq_store::{CheckpointRow, Store, StoreError};
 use opsiq_vault::{RootKey, TenantVault, Vault};
 use serde_json::json;
 
@@ -62,7 +62,7 @@ impl Host {
         Store::init(path).await.unwrap();
         let root = RootKey::generate();
         let (vault, check) = Vault::create(&root);
-        let store = Store::open(path).await.unwrap();
+        let store = reopen(path).await;
         store.root_check_insert(&check, 0).await.unwrap();
         for tenant in TENANTS {
             let tenant = tenant.parse().unwrap();
@@ -74,7 +74,7 @@ impl Host {
 
     /// The same host in another process, which is given the root key.
     pub(crate) async fn again(path: &Path, root: &str) -> Self {
-        let store = Store::open(path).await.unwrap();
+        let store = reopen(path).await;
         let check = store.root_check().await.unwrap().unwrap();
         let vault = Vault::open(&RootKey::parse(root).unwrap(), &check).unwrap();
         let mut keys = BTreeMap::from([(Log::Host, vault.host())]);
@@ -89,10 +89,22 @@ impl Host {
     }
 
     pub(crate) async fn open(&self, path: &Path) -> (Arc<Store>, Journal) {
-        let store = Arc::new(Store::open(path).await.unwrap());
+        let store = Arc::new(reopen(path).await);
         let journal = Journal::start(Arc::clone(&store), self.keys.clone(), self.key.clone()).await.unwrap();
         (store, journal)
     }
+}
+
+/// Opens the store as soon as its lock is free. Another test that starts a process shares the lock of this one with it for
+/// a moment, between fork and exec.
+pub(crate) async fn reopen(path: &Path) -> Store {
+    for _ in 0..250 {
+        match Store::open(path).await {
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the lock was never given back");
 }
 
 pub(crate) fn invocation(number: u64) -> InvocationId {

@@ -105,7 +105,7 @@ async fn a_log_that_is_not_what_was_signed_takes_no_entry_and_other_logs_go_on()
         let (host, journal) = eight_entries(dir.path()).await;
         journal.close().await.unwrap();
         drop(journal);
-        crate::host::until(async || opsiq_store::Store::open(dir.path()).await.is_ok()).await;
+        crate::host::reopen(dir.path()).await.close().await;
         change(dir.path(), sql).await;
         let (_store, journal) = host.open(dir.path()).await;
         assert_eq!(tampered(journal.record(&acme(), vec![admin("more")]).await), seq, "{sql}");
