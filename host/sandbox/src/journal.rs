@@ -103,7 +103,7 @@ impl log::Host for State {
 impl audit::Host for State {
     fn emit(&mut self, event: String, detail: String) -> wasmtime::Result<Result<(), ToldDenial>> {
         self.enter(event.len() + detail.len())?;
-        Ok(match self.event(event, detail) {
+        Ok(match self.event(event, &detail) {
             Ok(()) => Ok(()),
             Err(denial) => Err(self.deny(denial)),
         })
@@ -111,7 +111,7 @@ impl audit::Host for State {
 }
 
 impl State {
-    fn event(&mut self, event: String, detail: String) -> Result<(), Denial> {
+    fn event(&mut self, event: String, detail: &str) -> Result<(), Denial> {
         if !self.authorized.audit_events().contains(&event) {
             return Err(Denial::new(
                 "audit.not-declared",

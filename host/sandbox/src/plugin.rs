@@ -117,8 +117,8 @@ impl Sandbox {
             PluginKind::Action => &lane.action,
             PluginKind::Connector => &lane.connector,
         };
-        let linked = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
-        let pre = linked.map_err(|error| LoadError::Link(format!("{error:#}")))?;
+        let ready = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
+        let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
         let slots = needs.map_or(1, |needs| engine::slots_taken(needs.num_memories, needs.num_tables));
         Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })

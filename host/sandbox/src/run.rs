@@ -8,7 +8,7 @@ use opsiq_audit::Permit;
 use opsiq_contract::{Authorized, CanonicalJson, Denial};
 use opsiq_egress::{Egress, HttpRecord};
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::opsiq::plugin::types::Failure as WitFailure;
 use crate::fault::{Bounds, During, Failure, Fault, FaultCode, RunError, classify};
@@ -207,7 +207,7 @@ fn fits(plugin: &Plugin, run: &Run) -> Result<(), Fault> {
 fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime::Result<()> {
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(tick);
+    store.epoch_deadline_callback(|store| tick(store.data()));
     // For each crossing by itself, an answer among them; what all of them pass together is counted at the door.
     let crossing = bounds.hostcall_bytes.max(bounds.result_bytes);
     store.set_hostcall_fuel(usize::try_from(crossing).unwrap_or(usize::MAX));
@@ -221,8 +221,7 @@ fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime:
 }
 
 /// What a guest passes through at every tick: its CPU time is held against the limit, and others get their turn.
-fn tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let state = store.data();
+fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
     if state.clock.now() > state.cpu_limit_ns {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());

@@ -9,7 +9,7 @@ use opsiq_contract::{Authorized, Digest, InstallationId, PluginRef, TenantId};
 use tokio::sync::watch;
 
 /// How long an order is remembered; longer than any call may run.
-const KEPT: Duration = Duration::from_secs(3600);
+const KEPT: Duration = Duration::from_hours(1);
 
 /// Which running calls to end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -85,11 +85,7 @@ impl Drop for Running<'_> {
 fn tick(shared: &Shared, engine: &EngineWeak) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
-        if shared.running.load(Ordering::SeqCst) == 0 {
-            idle += 1
-        } else {
-            idle = 0
-        }
+        idle = if shared.running.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
         if idle >= IDLE_TICKS {
             shared.asleep.store(true, Ordering::SeqCst);
             while shared.running.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {

@@ -2,15 +2,13 @@
 
 use opsiq_vault::Secret;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, escaped};
 use crate::host::Installed;
 
 /// Text at 2048, 3072 and 4096, for imports that take some.
 fn texts(guest: Guest, texts: [&str; 3]) -> Guest {
-    let lines = texts.iter().zip([2048, 3072, 4096]).map(|(text, at)| {
-        let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-        format!("(data (i32.const {at}) \"{escaped}\")")
-    });
+    let lines =
+        texts.iter().zip([2048, 3072, 4096]).map(|(text, at)| format!("(data (i32.const {at}) \"{}\")", escaped(text)));
     guest.item(&lines.collect::<String>())
 }
 

@@ -1,5 +1,6 @@
 //! Components written by hand: a core module in text, wrapped as the toolchains wrap theirs.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -40,8 +41,8 @@ impl Guest {
     /// An import: interface, function and the core type of it, named `$name` with `_` for `-`.
     pub(crate) fn import(mut self, interface: &str, function: &str, signature: &str) -> Self {
         let name = function.rsplit(['.', ']']).next().unwrap().replace('-', "_");
-        self.imports +=
-            &format!("(import \"opsiq:plugin/{interface}@0.1.0\" \"{function}\" (func ${name} {signature}))\n");
+        let from = format!("\"opsiq:plugin/{interface}@0.1.0\" \"{function}\"");
+        writeln!(self.imports, "(import {from} (func ${name} {signature}))").unwrap();
         self
     }
 
@@ -70,7 +71,7 @@ impl Guest {
     }
 
     fn text(&self) -> String {
-        let escaped: String = self.data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let escaped = escaped(&self.data);
         format!(
             r#"(module
 {imports}
@@ -112,4 +113,12 @@ impl Guest {
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
     }
+}
+
+/// Text as the text form of a module spells any bytes.
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut spelt, byte| {
+        write!(spelt, "\\{byte:02x}").unwrap();
+        spelt
+    })
 }
