@@ -76,13 +76,7 @@ impl Confirmations {
         self.recorded(&person, "confirm deny", id, done).await
     }
 
-    async fn recorded<T>(
-        &self,
-        person: &Person,
-        act: &str,
-        id: &str,
-        done: Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+    async fn recorded<T>(&self, person: &Person, act: &str, id: &str, done: Result<T, Refusal>) -> Result<T, Refusal> {
         if let Err(refusal) = &done
             && refusal.stage < Stage::Intent
         {
@@ -126,7 +120,10 @@ impl Confirmations {
         let waiting = self.find(person, id).await?;
         is_pending(&waiting)?;
         if person.actor.scopes.is_some() || !matches!(person.actor.principal, Principal::User { .. }) {
-            return Err(not_approver("only a person can approve, never a program", "let a person of the tenant approve it"));
+            return Err(not_approver(
+                "only a person can approve, never a program",
+                "let a person of the tenant approve it",
+            ));
         }
         let role = person.user.role;
         if !matches!(role, Role::Owner | Role::Admin) {
@@ -178,7 +175,8 @@ impl Confirmations {
         };
         let admitted = self.core.admit(tenant, asked).await?;
         let same_text = admitted.params.as_str() == request.params;
-        if same_text && confirmation_hash(&admitted.authorized, &admitted.params, waiting.expires_ms()) == request.hash {
+        if same_text && confirmation_hash(&admitted.authorized, &admitted.params, waiting.expires_ms()) == request.hash
+        {
             return Ok(admitted);
         }
         Err(Refusal::new(

@@ -79,7 +79,7 @@ impl Catalogue {
         let admitted = component::admit(&bytes).map_err(|problems| inadmissible(&problems))?;
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
         let plugin = contract.plugin_ref();
-        let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(failed)?;
+        let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(|error| failed(&error))?;
         if known.iter().any(|row| row.digest == digest) {
             return Ok(Registered { plugin, digest, contract, new: false });
         }
@@ -94,7 +94,8 @@ impl Catalogue {
         }
         let (store, kept) = (core.store.clone(), bytes.clone());
         let put = tokio::task::spawn_blocking(move || store.blobs().put(&kept)).await;
-        put.map_err(|_| errors::internal(Stage::Admin, "keeping the component ended abnormally"))?.map_err(failed)?;
+        put.map_err(|_| errors::internal(Stage::Admin, "keeping the component ended abnormally"))?
+            .map_err(|error| failed(&error))?;
         let source = bytes.clone();
         let load = move || Ok::<_, std::convert::Infallible>(source.to_vec());
         core.engine().await?.sandbox.load(&digest, &contract, load).await.map_err(|error| not_loaded(&error))?;
@@ -120,7 +121,7 @@ impl Catalogue {
     /// # Errors
     /// A disk that does not serve.
     pub async fn list(&self) -> Result<Vec<CatalogueEntry>, Refusal> {
-        self.core.store.plugins().await.map_err(failed)?.iter().map(entry).collect()
+        self.core.store.plugins().await.map_err(|error| failed(&error))?.iter().map(entry).collect()
     }
 
     /// The plugin that `selector` names: `publisher/id@version`, `publisher/id` or `id` (the newest version, where only
@@ -129,7 +130,7 @@ impl Catalogue {
     /// # Errors
     /// No such plugin, naming the nearest; an id that several publishers have.
     pub async fn find(&self, selector: &str) -> Result<CatalogueEntry, Refusal> {
-        let rows = self.core.store.plugins().await.map_err(failed)?;
+        let rows = self.core.store.plugins().await.map_err(|error| failed(&error))?;
         entry(choose(&rows, selector)?)
     }
 
@@ -142,8 +143,8 @@ impl Catalogue {
     }
 }
 
-fn failed(error: StoreError) -> Refusal {
-    errors::store(Stage::Admin, &error)
+fn failed(error: &StoreError) -> Refusal {
+    errors::store(Stage::Admin, error)
 }
 
 fn inadmissible(problems: &[component::Problem]) -> Refusal {
@@ -201,9 +202,7 @@ fn entry(row: &PluginRow) -> Result<CatalogueEntry, Refusal> {
 
 /// The row that `selector` names among `rows`.
 fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Refusal> {
-    let exact = |row: &&PluginRow| {
-        selector == row.digest.to_string() || selector == row.plugin.to_string()
-    };
+    let exact = |row: &&PluginRow| selector == row.digest.to_string() || selector == row.plugin.to_string();
     if let Some(row) = rows.iter().find(exact) {
         return Ok(row);
     }

@@ -122,8 +122,14 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
     let message = "the operator's configuration has mistakes";
-    Refusal::new(Class::Invalid, Stage::Admin, "config.file", message, "correct the file; opsiq ceiling check reads it again")
-        .with_faults(faults)
+    Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "config.file",
+        message,
+        "correct the file; opsiq ceiling check reads it again",
+    )
+    .with_faults(faults)
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Refusal {

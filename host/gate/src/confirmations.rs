@@ -57,6 +57,7 @@ pub struct ConfirmationView {
     pub outcome: Option<String>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn as_word<S: Serializer>(state: &ConfirmationState, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(state.as_str())
 }
@@ -129,8 +130,9 @@ impl Waiting {
 
     /// What a person is shown.
     pub(crate) fn view(&self) -> ConfirmationView {
-        let Request { installation_name, plugin, connector, action, action_title, shown, requester, role, hash, .. } =
-            &self.doc.request;
+        let Request {
+            installation_name, plugin, connector, action, action_title, shown, requester, role, hash, ..
+        } = &self.doc.request;
         ConfirmationView {
             id: self.row.id.clone(),
             state: self.row.state,
@@ -158,7 +160,12 @@ impl Waiting {
     }
 
     /// The row moved on from one state to another.
-    pub(crate) fn moved(&self, tenant: &TenantState, from: ConfirmationState, to: ConfirmationState) -> Result<Settled, Refusal> {
+    pub(crate) fn moved(
+        &self,
+        tenant: &TenantState,
+        from: ConfirmationState,
+        to: ConfirmationState,
+    ) -> Result<Settled, Refusal> {
         let version = self.row.version + 1;
         let sealed = tenant.vault.seal(&ConfirmationDoc::place(&[&self.row.id], version), &self.doc);
         let doc = sealed.map_err(|error| errors::vault(Stage::Confirmation, &error))?;

@@ -7,7 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, Journal, Log, Vaults};
-use opsiq_contract::{Axis, Ceiling, Contract, Digest, InstallationId, InvocationId, LimitsCeiling, TenantId, component};
+use opsiq_contract::{
+    Axis, Ceiling, Contract, Digest, InstallationId, InvocationId, LimitsCeiling, TenantId, component,
+};
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};

@@ -96,7 +96,9 @@ impl Report {
     fn note(&mut self, check: &'static str, what: &str, found: Result<String, Refusal>) {
         match found {
             Ok(detail) => self.ok(check, format!("{what}: {detail}")),
-            Err(refusal) => self.fail(check, format!("{what}: {} ({})", refusal.message, refusal.code), "restore from a backup"),
+            Err(refusal) => {
+                self.fail(check, format!("{what}: {} ({})", refusal.message, refusal.code), "restore from a backup");
+            }
         }
     }
 
@@ -199,7 +201,9 @@ async fn rows_open(core: &Core, tenant: &TenantState) -> Result<String, Refusal>
     }
     let confirmations = core.confirmations(tenant, u32::MAX).await?.len();
     let installations = installed.len();
-    Ok(format!("{users} users, {installations} installations with their keys, {confirmations} confirmations, {kept} kv entries"))
+    Ok(format!(
+        "{users} users, {installations} installations with their keys, {confirmations} confirmations, {kept} kv entries"
+    ))
 }
 
 /// Reads a whole log as an owner's export would, which holds every entry against its leaf and the tree.

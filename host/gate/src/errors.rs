@@ -17,7 +17,9 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
         StoreError::Locked { .. } => (Class::Unavailable, "data.locked", "end that process, or wait for it"),
         StoreError::Exposed { .. } => (Class::Denied, "data.exposed", "take the permissions away and try again"),
         StoreError::NotInitialised(_) => (Class::NotFound, "data.not-initialised", "opsiq init"),
-        StoreError::AlreadyInitialised(_) => (Class::Conflict, "data.initialised", "use it, or choose another directory"),
+        StoreError::AlreadyInitialised(_) => {
+            (Class::Conflict, "data.initialised", "use it, or choose another directory")
+        }
         StoreError::Conflict { .. } => (Class::Conflict, "changed.meanwhile", "look again, then repeat the command"),
         StoreError::Damaged { .. } | StoreError::BlobChanged(_) => {
             (Class::Tampered, "store.damaged", "restore from a backup; see opsiq doctor")
@@ -33,7 +35,13 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
 pub(crate) fn vault(stage: Stage, error: &VaultError) -> Refusal {
     let message = error.to_string();
     if error.is_tampering() {
-        return Refusal::new(Class::Tampered, stage, "store.tampered", message, "restore from a backup; see opsiq doctor");
+        return Refusal::new(
+            Class::Tampered,
+            stage,
+            "store.tampered",
+            message,
+            "restore from a backup; see opsiq doctor",
+        );
     }
     Refusal::new(Class::Internal, stage, "vault.failed", message, "see opsiq doctor")
 }
@@ -47,8 +55,7 @@ pub(crate) fn audit(stage: Stage, error: &AuditError) -> Refusal {
             Some(refusal) => refusal.clone(),
             None => Refusal::new(Class::Internal, stage, "store.failed", message, "see opsiq doctor"),
         },
-        AuditError::Operation(OpError::Store(error)) => store(stage, error),
-        AuditError::Store(error) => store(stage, error),
+        AuditError::Operation(OpError::Store(error)) | AuditError::Store(error) => store(stage, error),
         AuditError::Vault(error) => vault(stage, error),
         AuditError::Tampered { .. } => {
             Refusal::new(Class::Tampered, stage, "audit.tampered", message, "restore from a backup; see opsiq doctor")

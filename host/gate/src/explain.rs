@@ -87,7 +87,11 @@ impl Told {
             params: &call.params,
             invocation: &invocation,
         };
-        self.pass("authenticate", "caller.known", format!("{} is {} of {}", caller.principal, caller.role, person.tenant.id));
+        self.pass(
+            "authenticate",
+            "caller.known",
+            format!("{} is {} of {}", caller.principal, caller.role, person.tenant.id),
+        );
         let installed = core.installed(&person.tenant, &call.installation).await?;
         let Installation { name, plugin, digest, .. } = &installed.installation;
         self.pass("resolve", "installation.known", format!("`{name}` is {plugin}, {digest}"));

@@ -10,9 +10,9 @@ use opsiq_store::{Store, StoreError};
 use opsiq_vault::{Secret, Vault, VaultError};
 
 use crate::actor::Actor;
+use crate::approve::Confirmations;
 use crate::audit_log::AuditLog;
 use crate::catalogue::Catalogue;
-use crate::approve::Confirmations;
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
 use crate::errors;
@@ -147,9 +147,9 @@ impl Host {
         let mut locked_out = Vec::new();
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
             let keys = store.tenant_keys(&row.id).await;
-            let opened = keys.map_err(|error| error.to_string()).and_then(|keys| {
-                vault.tenant(&row.id, &keys).map_err(|error| error.to_string())
-            });
+            let opened = keys
+                .map_err(|error| error.to_string())
+                .and_then(|keys| vault.tenant(&row.id, &keys).map_err(|error| error.to_string()));
             match opened {
                 Ok(opened) => drop(tenants.add(&row.id, opened)),
                 Err(why) => {

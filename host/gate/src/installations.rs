@@ -174,7 +174,7 @@ impl Installations {
                     config: request.config.clone(),
                     state,
                 };
-                let row = self.row(tenant, id, 1, now_ms(), doc)?;
+                let row = row(tenant, id, 1, now_ms(), &doc)?;
                 let change = Op::new(move |tx| Box::pin(async move { Ok(tx.installation_insert(&row).await?) }));
                 self.core.change(tenant, vec![draft], change).await?;
                 let installed = self.core.installed(tenant, &request.name).await?;
@@ -296,8 +296,9 @@ impl Installations {
                 let Installation { id, revision, .. } = installed.installation.clone();
                 let draft = about(&person, act, &installed.installation).field(field::OUTCOME, "ok");
                 let (whose, which) = (tenant.id.clone(), id.clone());
-                let change =
-                    Op::new(move |tx| Box::pin(async move { Ok(tx.installation_remove(&whose, &which, revision).await?) }));
+                let change = Op::new(move |tx| {
+                    Box::pin(async move { Ok(tx.installation_remove(&whose, &which, revision).await?) })
+                });
                 self.core.change(tenant, vec![draft], change).await?;
                 if let Some(engine) = self.core.engine_if_made() {
                     engine.sandbox.stop(Selector::Installation(tenant.id.clone(), id));
@@ -352,34 +353,13 @@ impl Installations {
                     .field(field::DETAIL, if detail.is_empty() { change.state.to_string() } else { detail.to_owned() });
                 let Change { grant, config, state } = change;
                 let doc = InstallationDoc { name, plugin, digest, grant, config, state };
-                let row = self.row(tenant, id.clone(), revision + 1, installed.created_ms, doc)?;
+                let row = row(tenant, id.clone(), revision + 1, installed.created_ms, &doc)?;
                 let change =
                     Op::new(move |tx| Box::pin(async move { Ok(tx.installation_update(&row, revision).await?) }));
                 self.core.change(tenant, vec![draft], change).await?;
                 Ok(view(&*self.core.installed(tenant, id.as_str()).await?))
             })
             .await
-    }
-
-    fn row(
-        &self,
-        tenant: &TenantState,
-        id: InstallationId,
-        revision: u64,
-        created_ms: i64,
-        doc: InstallationDoc,
-    ) -> Result<InstallationRow<InstallationDoc>, Refusal> {
-        let sealed = tenant.vault.seal(&InstallationDoc::place(&[id.as_str()], revision), &doc);
-        Ok(InstallationRow {
-            tenant: tenant.id.clone(),
-            name_index: name_index(&tenant.vault, &doc.name),
-            digest: doc.digest,
-            state: doc.state,
-            revision,
-            created_ms,
-            doc: sealed.map_err(|error| errors::vault(Stage::Admin, &error))?,
-            id,
-        })
     }
 
     /// The grant that `request` would make.
@@ -398,6 +378,27 @@ impl Installations {
         }
         Ok((contract, digest, grant))
     }
+}
+
+/// The row of an installation at a revision.
+fn row(
+    tenant: &TenantState,
+    id: InstallationId,
+    revision: u64,
+    created_ms: i64,
+    doc: &InstallationDoc,
+) -> Result<InstallationRow<InstallationDoc>, Refusal> {
+    let sealed = tenant.vault.seal(&InstallationDoc::place(&[id.as_str()], revision), doc);
+    Ok(InstallationRow {
+        tenant: tenant.id.clone(),
+        name_index: name_index(&tenant.vault, &doc.name),
+        digest: doc.digest,
+        state: doc.state,
+        revision,
+        created_ms,
+        doc: sealed.map_err(|error| errors::vault(Stage::Admin, &error))?,
+        id,
+    })
 }
 
 fn about(person: &Person, act: &str, installation: &Installation) -> Draft {

@@ -24,13 +24,7 @@ pub(crate) fn name_index(vault: &TenantVault, name: &str) -> [u8; 32] {
 
 /// What is stored says something else in one place than in another.
 fn tampered(message: &str) -> Refusal {
-    Refusal::new(
-        Class::Tampered,
-        Stage::Resolve,
-        "store.tampered",
-        message,
-        "restore from a backup; see opsiq doctor",
-    )
+    Refusal::new(Class::Tampered, Stage::Resolve, "store.tampered", message, "restore from a backup; see opsiq doctor")
 }
 
 impl Core {
@@ -41,15 +35,14 @@ impl Core {
         }
         let failed = |error| errors::store(Stage::Resolve, &error);
         let mark = tenant.mark();
-        let row = match asked.parse::<InstallationId>() {
-            Ok(id) => self.store.installation::<InstallationDoc>(&tenant.id, &id).await.map_err(failed)?,
-            Err(_) => {
-                let index = name_index(&tenant.vault, asked);
-                self.store.installation_by_name::<InstallationDoc>(&tenant.id, &index).await.map_err(failed)?
-            }
+        let row = if let Ok(id) = asked.parse::<InstallationId>() {
+            self.store.installation::<InstallationDoc>(&tenant.id, &id).await.map_err(failed)?
+        } else {
+            let index = name_index(&tenant.vault, asked);
+            self.store.installation_by_name::<InstallationDoc>(&tenant.id, &index).await.map_err(failed)?
         };
         let Some(row) = row else { return Err(self.unknown_installation(tenant, asked).await?) };
-        let installation = self.opened(tenant, &row)?;
+        let installation = opened(tenant, &row)?;
         if asked != installation.name && asked != installation.id.as_str() {
             return Err(tampered("an installation's row stands under another name"));
         }
@@ -63,7 +56,7 @@ impl Core {
         let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
         let mut all = Vec::new();
         for row in rows.map_err(|error| errors::store(Stage::Resolve, &error))? {
-            let installation = self.opened(tenant, &row)?;
+            let installation = opened(tenant, &row)?;
             all.push(Arc::new(self.complete(tenant, installation, row.created_ms).await?));
         }
         Ok(all)
@@ -97,25 +90,6 @@ impl Core {
         rows.into_iter().map(open).collect()
     }
 
-    fn opened(&self, tenant: &TenantState, row: &InstallationRow<InstallationDoc>) -> Result<Installation, Refusal> {
-        let doc = tenant.vault.open(&InstallationDoc::place(&[row.id.as_str()], row.revision), &row.doc);
-        let doc = doc.map_err(|error| errors::vault(Stage::Resolve, &error))?;
-        if row.state.as_str() != doc.state.as_str() || row.digest != doc.digest {
-            return Err(tampered("an installation's state or digest was changed outside the host"));
-        }
-        Ok(Installation {
-            tenant: tenant.id.clone(),
-            id: row.id.clone(),
-            name: doc.name,
-            plugin: doc.plugin,
-            digest: doc.digest,
-            state: doc.state,
-            revision: row.revision,
-            grant: doc.grant,
-            config: doc.config,
-        })
-    }
-
     async fn complete(
         &self,
         tenant: &TenantState,
@@ -132,12 +106,11 @@ impl Core {
             let secret = tenant.vault.open_secret(&key_place(&place, "secret", row.version), sealed);
             let secret = secret.map_err(|error| errors::vault(Stage::Resolve, &error))?;
             scan.add(&Arc::from(row.name.as_str()), &secret);
-            match live.last_mut().filter(|(name, _)| *name == row.name) {
-                Some((_, versions)) => versions.push(secret),
-                None => {
-                    set_keys.push(row.name.clone());
-                    live.push((row.name, vec![secret]));
-                }
+            if let Some((_, versions)) = live.last_mut().filter(|(name, _)| *name == row.name) {
+                versions.push(secret);
+            } else {
+                set_keys.push(row.name.clone());
+                live.push((row.name, vec![secret]));
             }
         }
         let keys = live.into_iter().fold(KeySet::new(), |set, (name, versions)| set.with(name, versions));
@@ -156,7 +129,7 @@ impl Core {
     async fn unknown_installation(&self, tenant: &TenantState, asked: &str) -> Result<Refusal, Refusal> {
         let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
         let rows = rows.map_err(|error| errors::store(Stage::Resolve, &error))?;
-        let names = rows.iter().map(|row| Ok(self.opened(tenant, row)?.name)).collect::<Result<Vec<_>, Refusal>>()?;
+        let names = rows.iter().map(|row| Ok(opened(tenant, row)?.name)).collect::<Result<Vec<_>, Refusal>>()?;
         let fix = match nearest(asked, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => "install one: opsiq connector install PLUGIN".to_owned(),
@@ -166,4 +139,24 @@ impl Core {
         let message = format!("there is no installation `{asked}`");
         Ok(Refusal::new(Class::NotFound, Stage::Resolve, "installation.unknown", message, fix))
     }
+}
+
+/// The installation of a row.
+fn opened(tenant: &TenantState, row: &InstallationRow<InstallationDoc>) -> Result<Installation, Refusal> {
+    let doc = tenant.vault.open(&InstallationDoc::place(&[row.id.as_str()], row.revision), &row.doc);
+    let doc = doc.map_err(|error| errors::vault(Stage::Resolve, &error))?;
+    if row.state.as_str() != doc.state.as_str() || row.digest != doc.digest {
+        return Err(tampered("an installation's state or digest was changed outside the host"));
+    }
+    Ok(Installation {
+        tenant: tenant.id.clone(),
+        id: row.id.clone(),
+        name: doc.name,
+        plugin: doc.plugin,
+        digest: doc.digest,
+        state: doc.state,
+        revision: row.revision,
+        grant: doc.grant,
+        config: doc.config,
+    })
 }

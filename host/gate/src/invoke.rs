@@ -93,7 +93,7 @@ impl Host {
         let core = self.core();
         let person = core.person(actor).await?;
         let invocation = new_invocation()?;
-        let answer = core.invoke(&person, &call, &invocation).await;
+        let answer = Box::pin(core.invoke(&person, &call, &invocation)).await;
         match answer {
             // What a later stage refused is on record as the outcome.
             Err(refusal) if refusal.stage < Stage::Intent => {
@@ -129,13 +129,10 @@ impl Core {
             invocation,
         };
         let admitted = self.admit(&person.tenant, asked).await?;
-        let replay = self.replay_of(person, call, &admitted)?;
+        let replay = replay_of(person, call, &admitted)?;
         if let Some(replay) = &replay {
-            let found = self.store.idempotency_find::<StoredEnd>(
-                replay.stored(&person.tenant.id),
-                replay.call(),
-                now_ms(),
-            );
+            let found =
+                self.store.idempotency_find::<StoredEnd>(replay.stored(&person.tenant.id), replay.call(), now_ms());
             let found = found.await.map_err(|error| errors::store(Stage::Replay, &error))?;
             if !matches!(found, Claim::New) {
                 let Admitted { installed, authorized, .. } = &admitted;
@@ -201,17 +198,6 @@ impl Core {
             Ok(Err(error)) => self.taken(person, &installed, &action, error, Stage::Intent, invocation).await,
             Err(_) => Err(abnormal(invocation)),
         }
-    }
-
-    /// The caller's idempotency key, when there is one.
-    fn replay_of(&self, person: &Person, call: &Call, admitted: &Admitted) -> Result<Option<Replay>, Refusal> {
-        let of = |key: &String| {
-            let Admitted { authorized, params, .. } = admitted;
-            let action = &authorized.action().name;
-            let vault = &person.tenant.vault;
-            Replay::new(vault, &person.actor.principal, key, authorized.installation(), action, params)
-        };
-        call.idempotency_key.as_ref().map(of).transpose()
     }
 
     /// What an error of a commit means for the caller: perhaps another call holds the idempotency key.
@@ -307,9 +293,21 @@ impl Core {
     }
 }
 
+/// The caller's idempotency key, when there is one.
+fn replay_of(person: &Person, call: &Call, admitted: &Admitted) -> Result<Option<Replay>, Refusal> {
+    let of = |key: &String| {
+        let Admitted { authorized, params, .. } = admitted;
+        let action = &authorized.action().name;
+        let vault = &person.tenant.vault;
+        Replay::new(vault, &person.actor.principal, key, authorized.installation(), action, params)
+    };
+    call.idempotency_key.as_ref().map(of).transpose()
+}
+
 /// The task of a call ended without an answer.
 pub(crate) fn abnormal(invocation: &InvocationId) -> Refusal {
-    let mut refusal = errors::internal(Stage::Run, "the call ended abnormally; its log says interrupted").of(invocation);
+    let mut refusal =
+        errors::internal(Stage::Run, "the call ended abnormally; its log says interrupted").of(invocation);
     refusal.effect_possible = true;
     refusal
 }

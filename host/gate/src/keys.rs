@@ -98,13 +98,7 @@ impl Keys {
     ///
     /// # Errors
     /// Not an owner or admin; no such installation, key or live version.
-    pub async fn retire(
-        &self,
-        actor: &Actor,
-        installation: &str,
-        key: &str,
-        version: u64,
-    ) -> Result<KeyView, Refusal> {
+    pub async fn retire(&self, actor: &Actor, installation: &str, key: &str, version: u64) -> Result<KeyView, Refusal> {
         let person = self.core.person(actor).await?;
         let act = "key retire";
         let about = format!("{}/{}", visible(installation, 64).text, visible(key, 64).text);
@@ -114,7 +108,8 @@ impl Keys {
                 declared(&installed, key)?;
                 let (tenant, id) = (person.tenant.id.clone(), installed.installation.id.clone());
                 let live = self.core.key_rows(&person.tenant, &id).await?;
-                if !live.iter().any(|(row, _)| row.name == key && row.version == version && row.state == RowState::Live) {
+                if !live.iter().any(|(row, _)| row.name == key && row.version == version && row.state == RowState::Live)
+                {
                     return Err(Refusal::new(
                         Class::NotFound,
                         Stage::Admin,
@@ -125,8 +120,9 @@ impl Keys {
                 }
                 let draft = done(&person, act, &installed, format!("key {key}, version {version}"));
                 let name = key.to_owned();
-                let change =
-                    Op::new(move |tx| Box::pin(async move { Ok(tx.key_version_retire(&tenant, &id, &name, version).await?) }));
+                let change = Op::new(move |tx| {
+                    Box::pin(async move { Ok(tx.key_version_retire(&tenant, &id, &name, version).await?) })
+                });
                 self.core.change(&person.tenant, vec![draft], change).await?;
                 self.view(&person, installation, key).await
             })
@@ -180,7 +176,8 @@ impl Keys {
         rotate: bool,
     ) -> Result<KeyVersionRow<KeyDoc>, Refusal> {
         let name = &installed.installation.name;
-        let refuse = |class, code, message: String, fix: String| Err(Refusal::new(class, Stage::Admin, code, message, fix));
+        let refuse =
+            |class, code, message: String, fix: String| Err(Refusal::new(class, Stage::Admin, code, message, fix));
         if secret.expose().len() < SECRET_MIN {
             return refuse(
                 Class::Invalid,

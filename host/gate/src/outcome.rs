@@ -104,7 +104,8 @@ fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<(String, Str
 /// The plugin said that it failed.
 fn failed(failure: Failure, denials: &[Denial], scan: &SecretScan) -> Refusal {
     let text = |text: &str| scan.clean(visible(text, MESSAGE_MOST).text);
-    let of = |code: &'static str, message: String, fix: &str| Refusal::new(Class::Plugin, Stage::Run, code, message, fix);
+    let of =
+        |code: &'static str, message: String, fix: &str| Refusal::new(Class::Plugin, Stage::Run, code, message, fix);
     match failure {
         Failure::Denied { rule, message, fix } => {
             // In the host's own words, if the host said so; a plugin may claim anything.
@@ -164,13 +165,19 @@ fn detail(meter: &Meter, http: &[HttpRecord], logs: &[LogLine], scan: &SecretSca
         return text;
     }
     // Line by line, so that what held no secret stays.
-    let clean: Vec<_> = logs.iter().map(|line| json!({ "at_ms": line.at_ms, "level": line.level, "message": scan.clean(line.message.clone()) })).collect();
+    let clean: Vec<_> = logs
+        .iter()
+        .map(|line| json!({ "at_ms": line.at_ms, "level": line.level, "message": scan.clean(line.message.clone()) }))
+        .collect();
     detail["logs"] = json!(clean);
     if !http.is_empty() {
-        detail["http"] = http.iter().map(|record| {
-            let text = json!(record).to_string();
-            if scan.find(&text).is_some() { json!(crate::scan::WITHHELD) } else { json!(record) }
-        }).collect();
+        detail["http"] = http
+            .iter()
+            .map(|record| {
+                let text = json!(record).to_string();
+                if scan.find(&text).is_some() { json!(crate::scan::WITHHELD) } else { json!(record) }
+            })
+            .collect();
     }
     scan.clean(detail.to_string())
 }

@@ -2,7 +2,8 @@
 //! grant. It is made from the contract alone, never from anything the plugin says at run time.
 
 use opsiq_contract::{
-    Ceiling, Contract, Digest, Effect, Grant, HttpRule, Limits, Permission, PluginCeiling, PluginRef, show_size, show_time, visible,
+    Ceiling, Contract, Digest, Effect, Grant, HttpRule, Limits, Permission, PluginCeiling, PluginRef, show_size,
+    show_time, visible,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -134,7 +135,12 @@ fn ask(
             };
             let roles = action.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
             let detail = format!("{}; for {roles}; scope {}", action.effect, action.scope);
-            (risk, shown(&action.title), detail, own.and_then(|own| own.actions.as_ref()).is_none_or(|some| some.contains(name)))
+            (
+                risk,
+                shown(&action.title),
+                detail,
+                own.and_then(|own| own.actions.as_ref()).is_none_or(|some| some.contains(name)),
+            )
         }
         Permission::Http(name) => {
             let rule = contract.rule(name)?;
@@ -148,9 +154,7 @@ fn ask(
             let allowed = own.and_then(|own| own.keys.as_ref()).is_none_or(|some| some.contains(name));
             (Risk::Secrets, format!("{name}: {}", shown(&key.purpose)), format!("for: {uses}"), allowed)
         }
-        Permission::Audit(event) => {
-            (Risk::Keeps, format!("Record `{event}` in your audit log"), String::new(), true)
-        }
+        Permission::Audit(event) => (Risk::Keeps, format!("Record `{event}` in your audit log"), String::new(), true),
         Permission::Kv => {
             let most = contract.kv?.max;
             (Risk::Keeps, format!("Keep up to {} of its own data, sealed", show_size(most)), String::new(), true)

@@ -142,7 +142,7 @@ pub struct Refusal {
     /// What would allow it: the command to run or the line to add, and who may. Empty when nothing would.
     pub fix: String,
     /// Where the input is off its schema; empty otherwise.
-    pub faults: Vec<Fault>,
+    pub faults: Box<[Fault]>,
     /// The invocation this ended, once it had begun: the id in the audit log.
     pub invocation: Option<InvocationId>,
     /// Whether an effect may have happened outside although there is no answer.
@@ -164,7 +164,7 @@ impl Refusal {
             class,
             message: message.into(),
             fix: fix.into(),
-            faults: Vec::new(),
+            faults: Box::default(),
             invocation: None,
             effect_possible: false,
         }
@@ -190,7 +190,7 @@ impl Refusal {
     }
 
     pub(crate) fn with_faults(mut self, faults: Vec<Fault>) -> Self {
-        self.faults = faults;
+        self.faults = faults.into();
         self
     }
 }

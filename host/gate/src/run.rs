@@ -64,7 +64,8 @@ impl Core {
     /// Runs a permitted call and answers how it ended, once that is durable.
     pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
         let engine = self.engine().await?;
-        let Ready { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation, address } = ready;
+        let Ready { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation, address } =
+            ready;
         let invocation = authorized.invocation().clone();
         let (effect, action) = (authorized.effect(), authorized.action().clone());
         let mut outcome = Draft::new(Kind::Outcome);

@@ -110,7 +110,8 @@ mod tests {
         let json = serde_json::to_string(&serde_json::json!({ "echo": CANARY })).unwrap();
         let mut forms = vec![CANARY.to_owned(), json, hex::encode(CANARY), hex::encode_upper(CANARY)];
         forms.push(percent_encoding::utf8_percent_encode(CANARY, percent_encoding::NON_ALPHANUMERIC).to_string());
-        forms.push(percent_encoding::utf8_percent_encode(CANARY, percent_encoding::CONTROLS).to_string().to_lowercase());
+        forms
+            .push(percent_encoding::utf8_percent_encode(CANARY, percent_encoding::CONTROLS).to_string().to_lowercase());
         for before in ["", "u", "u:", "us:"] {
             for after in ["", "x", "xy"] {
                 let text = format!("{before}{CANARY}{after}");

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use opsiq_contract::{
-    AuthorityRequest, Authorized, Caller, CanonicalJson, Decision, Denial, InvocationId, Limits, MAX_DEPTH, Schema,
-    authority, grant_command, Permission,
+    AuthorityRequest, Authorized, Caller, CanonicalJson, Decision, Denial, InvocationId, Limits, MAX_DEPTH, Permission,
+    Schema, authority, grant_command,
 };
 
 use crate::core::Core;

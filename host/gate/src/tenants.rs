@@ -145,9 +145,8 @@ impl Tenants {
                     .draft(Kind::Admin, act)
                     .field(field::OUTCOME, "ok")
                     .field(field::DETAIL, if required { "required" } else { "not required" });
-                let change = Op::new(move |tx| {
-                    Box::pin(async move { Ok(tx.tenant_update(&row, row.version - 1).await?) })
-                });
+                let change =
+                    Op::new(move |tx| Box::pin(async move { Ok(tx.tenant_update(&row, row.version - 1).await?) }));
                 self.core.change(&person.tenant, vec![draft], change).await?;
                 let record = self.core.record_of(&person.tenant).await?;
                 Ok(view(&person.tenant, &record))

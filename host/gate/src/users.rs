@@ -132,7 +132,8 @@ impl Users {
                 }
                 let draft = done(&person, act, format!("user {name}, role {}, enabled {}", doc.role, doc.enabled));
                 let row = row(&tenant.id, &tenant.vault, user.id.clone(), user.created_ms, user.version + 1, &doc)?;
-                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
+                let change =
+                    Op::new(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
                 self.core.change(tenant, vec![draft], change).await?;
                 self.view(tenant, name).await
             })

@@ -140,7 +140,11 @@ async fn a_key_goes_in_and_never_comes_out() {
         let bytes = std::fs::read(&path).unwrap();
         for canary in [SECRET, "the next value of the key", "canary-of-a-parameter"] {
             for form in [canary.to_owned(), hex::encode(canary)] {
-                assert!(!bytes.windows(form.len()).any(|window| window == form.as_bytes()), "{form} in {}", path.display());
+                assert!(
+                    !bytes.windows(form.len()).any(|window| window == form.as_bytes()),
+                    "{form} in {}",
+                    path.display()
+                );
             }
         }
     }

@@ -16,7 +16,13 @@ async fn a_read_answers_once_its_outcome_is_on_record() {
     assert_eq!(world.entries(Kind::Intent).await, 0, "a read needs no intent");
     let outcomes = world.fields(Kind::Outcome).await;
     assert_eq!(outcomes.len(), 1);
-    for part in ["actor=user:sam", "role=support", "outcome=ok", "params={\"id\":\"7\",\"note\":\"[pii]\"}", "installation=echo"] {
+    for part in [
+        "actor=user:sam",
+        "role=support",
+        "outcome=ok",
+        "params={\"id\":\"7\",\"note\":\"[pii]\"}",
+        "installation=echo",
+    ] {
         assert!(outcomes[0].contains(part), "{part} in {}", outcomes[0]);
     }
 }
@@ -57,7 +63,11 @@ async fn params_off_their_schema_run_nothing_and_are_told_by_path() {
         "{\"id\":\"7\"} x",
     ] {
         let refusal = world.refused("olga", call("change", params)).await;
-        assert_eq!((&*refusal.code, refusal.stage, refusal.exit_code()), ("params.invalid", Stage::Params, 6), "{params}");
+        assert_eq!(
+            (&*refusal.code, refusal.stage, refusal.exit_code()),
+            ("params.invalid", Stage::Params, 6),
+            "{params}"
+        );
         assert!(!refusal.faults.is_empty());
     }
     assert_eq!(world.entries(Kind::Intent).await, 0);

@@ -26,8 +26,13 @@ async fn it_waits_shows_exactly_what_will_run_and_runs_once() {
     assert_eq!(done.result, REFUND);
     assert_eq!(done.invocation.as_str(), id, "one id from the call to its outcome");
     let view = confirmations.show(&acme("adam"), &id).await.unwrap();
-    assert_eq!((view.state, view.decided_by.as_deref(), view.outcome.as_deref()), (ConfirmationState::Done, Some("user:olga"), Some("ok")));
-    for again in [confirmations.approve(&acme("olga"), &id).await.err(), confirmations.deny(&acme("olga"), &id).await.err()] {
+    assert_eq!(
+        (view.state, view.decided_by.as_deref(), view.outcome.as_deref()),
+        (ConfirmationState::Done, Some("user:olga"), Some("ok"))
+    );
+    for again in
+        [confirmations.approve(&acme("olga"), &id).await.err(), confirmations.deny(&acme("olga"), &id).await.err()]
+    {
         assert_eq!(&*again.unwrap().code, "confirmation.decided");
     }
     assert_eq!(world.entries(Kind::Intent).await, 1);

@@ -29,7 +29,10 @@ fn a_call_in_progress_is_reported_and_never_run_again() {
         let host = Host::open(options(&dir)).await.unwrap();
         assert_eq!(host.recovered().len(), 1);
         let lost = &host.recovered()[0];
-        assert_eq!((lost.actor.as_str(), lost.installation.as_str(), lost.action.as_str()), ("user:olga", "echo", "spin"));
+        assert_eq!(
+            (lost.actor.as_str(), lost.installation.as_str(), lost.action.as_str()),
+            ("user:olga", "echo", "spin")
+        );
         let world = World { dir, host };
         assert_eq!(world.entries(Kind::Interrupted).await, 1);
         let refusal = world.refused("olga", keyed("spin", "{}", "k")).await;
@@ -60,7 +63,10 @@ fn an_approved_call_in_progress_ends_its_confirmation_as_interrupted() {
         assert_eq!(host.recovered().len(), 1);
         let views = host.confirmations().list(&acme("olga")).await.unwrap();
         assert_eq!(views[0].state, ConfirmationState::Interrupted);
-        assert_eq!(&*host.confirmations().approve(&acme("olga"), &views[0].id).await.unwrap_err().code, "confirmation.decided");
+        assert_eq!(
+            &*host.confirmations().approve(&acme("olga"), &views[0].id).await.unwrap_err().code,
+            "confirmation.decided"
+        );
     });
 }
 

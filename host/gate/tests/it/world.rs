@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding};
 
 /// The value of the one key.
-pub const SECRET: &str = "c4n4ry/secret+value-of-the-key";
+pub(crate) const SECRET: &str = "c4n4ry/secret+value-of-the-key";
 
 /// The plugin: built from text once.
-pub static PLUGIN: LazyLock<Vec<u8>> = LazyLock::new(|| plugin(include_str!("contract.toml")));
+pub(crate) static PLUGIN: LazyLock<Vec<u8>> = LazyLock::new(|| plugin(include_str!("contract.toml")));
 
 /// The plugin under another contract.
-pub fn plugin(contract: &str) -> Vec<u8> {
+pub(crate) fn plugin(contract: &str) -> Vec<u8> {
     let mut module = wat::parse_str(include_str!("guest.wat")).unwrap();
     let mut resolve = wit_parser::Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/0.1.0");
@@ -29,32 +29,32 @@ pub fn plugin(contract: &str) -> Vec<u8> {
 }
 
 /// A host with the tenant `acme`: olga owns it, adam administers, sam supports. `echo` is installed, its key set.
-pub struct World {
-    pub dir: TempDir,
-    pub host: Host,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) host: Host,
 }
 
-pub fn options(dir: &TempDir) -> HostOptions {
+pub(crate) fn options(dir: &TempDir) -> HostOptions {
     HostOptions::new(data(dir))
 }
 
-pub fn data(dir: &TempDir) -> PathBuf {
+pub(crate) fn data(dir: &TempDir) -> PathBuf {
     dir.path().join("data")
 }
 
-pub fn acme(user: &str) -> Actor {
+pub(crate) fn acme(user: &str) -> Actor {
     Actor::user(tenant("acme"), user)
 }
 
-pub fn tenant(name: &str) -> TenantId {
+pub(crate) fn tenant(name: &str) -> TenantId {
     name.parse().unwrap()
 }
 
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::from(SECRET.as_bytes().to_vec())
 }
 
-pub fn request(name: &str) -> InstallRequest {
+pub(crate) fn request(name: &str) -> InstallRequest {
     InstallRequest {
         name: name.to_owned(),
         plugin: "opsiq/echo".to_owned(),
@@ -64,7 +64,7 @@ pub fn request(name: &str) -> InstallRequest {
     }
 }
 
-pub fn call(action: &str, params: &str) -> Call {
+pub(crate) fn call(action: &str, params: &str) -> Call {
     Call {
         installation: "echo".to_owned(),
         action: action.to_owned(),
@@ -73,18 +73,18 @@ pub fn call(action: &str, params: &str) -> Call {
     }
 }
 
-pub fn keyed(action: &str, params: &str, key: &str) -> Call {
+pub(crate) fn keyed(action: &str, params: &str, key: &str) -> Call {
     Call { idempotency_key: Some(key.to_owned()), ..call(action, params) }
 }
 
 impl World {
     /// With confirmations that wait a day.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with("").await
     }
 
     /// With this `opsiq.toml`.
-    pub async fn with(config: &str) -> Self {
+    pub(crate) async fn with(config: &str) -> Self {
         let dir = TempDir::new().unwrap();
         Host::init(options(&dir)).await.unwrap();
         if !config.is_empty() {
@@ -104,23 +104,23 @@ impl World {
         Self { dir, host }
     }
 
-    pub async fn invoke(&self, user: &str, call: Call) -> Result<Answer, Refusal> {
+    pub(crate) async fn invoke(&self, user: &str, call: Call) -> Result<Answer, Refusal> {
         self.host.invoke(&acme(user), call).await
     }
 
-    pub async fn done(&self, user: &str, call: Call) -> Done {
+    pub(crate) async fn done(&self, user: &str, call: Call) -> Done {
         match self.invoke(user, call).await.unwrap() {
             Answer::Done(done) => done,
             Answer::Pending(view) => panic!("it waits: {}", view.id),
         }
     }
 
-    pub async fn refused(&self, user: &str, call: Call) -> Refusal {
+    pub(crate) async fn refused(&self, user: &str, call: Call) -> Refusal {
         self.invoke(user, call).await.unwrap_err()
     }
 
     /// The id of the confirmation a call waits for.
-    pub async fn pending(&self, user: &str, call: Call) -> String {
+    pub(crate) async fn pending(&self, user: &str, call: Call) -> String {
         match self.invoke(user, call).await.unwrap() {
             Answer::Pending(view) => view.id,
             Answer::Done(done) => panic!("it ran: {done:?}"),
@@ -128,12 +128,12 @@ impl World {
     }
 
     /// How many entries of this kind the tenant's log holds.
-    pub async fn entries(&self, kind: Kind) -> usize {
+    pub(crate) async fn entries(&self, kind: Kind) -> usize {
         self.fields(kind).await.len()
     }
 
     /// Those entries, newest first, as `name=value` texts.
-    pub async fn fields(&self, kind: Kind) -> Vec<String> {
+    pub(crate) async fn fields(&self, kind: Kind) -> Vec<String> {
         let filter = Filter { kind: Some(kind), limit: 1000, ..Filter::default() };
         let page = self.host.audit().list(&acme("olga"), &filter).await.unwrap();
         let text = |entry: &opsiq_audit::View| {
