@@ -17,6 +17,7 @@ mod doctor;
 mod failure;
 mod init;
 mod key;
+mod log;
 mod output;
 mod params;
 mod plugin;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => return output::usage(&error),
     };
     let out = Output::new(cli.output);
+    log::start(&out);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -57,7 +59,7 @@ fn main() -> std::process::ExitCode {
 /// The command, and then letting go of the data directory, however it ended.
 async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
     let session = Session::new(cli.place, cli.acting, out);
-    let ended = shell::until_interrupted(run(cli.command, &session)).await;
+    let ended = shell::until_interrupted(Box::pin(run(cli.command, &session))).await;
     let closed = session.close().await;
     ended.and_then(|exit| closed.map(|()| exit))
 }
