@@ -1,4 +1,14 @@
 //! Whole-system tests in one binary: they drive the built `opsiq` over real sockets with real plugins.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod admission;
+mod canary;
+mod crash;
+mod disk;
+mod egress;
+mod limits;
+mod opsiq;
+mod orders;
 mod rooms;
+mod tamper;
+mod upstream;

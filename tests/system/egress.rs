@@ -1,0 +1,118 @@
+//! Where a plugin may not go, it does not get: no connection is opened, whatever the address is dressed up as.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use crate::opsiq::{World, guest};
+use crate::upstream::{Reply, Upstream};
+
+/// A listener that only counts who connects.
+struct Canary {
+    port: u16,
+    hits: Arc<AtomicUsize>,
+}
+
+impl Canary {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let (port, hits) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let count = hits.clone();
+        std::thread::spawn(move || {
+            for _ in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { port, hits }
+    }
+
+    fn hits(&self) -> usize {
+        self.hits.load(Ordering::SeqCst)
+    }
+}
+
+const FORBIDDEN: &[&str] = &[
+    "127.0.0.1",
+    "127.1",
+    "0x7f.1",
+    "0x7f000001",
+    "2130706433",
+    "017700000001",
+    "0177.0.0.1",
+    "0.0.0.0",
+    "0",
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "169.254.169.254",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::a9fe:a9fe]",
+    "10.0.0.1",
+    "192.168.0.1",
+    "172.16.0.1",
+    "100.64.0.1",
+];
+
+/// The plugin's base URL is the tenant's to choose and grant, so only the address rules stand in the way.
+#[test]
+fn no_form_of_a_forbidden_address_opens_a_connection() {
+    let canary = Canary::start();
+    let world = World::new();
+    for (i, host) in FORBIDDEN.iter().enumerate() {
+        for scheme in ["http", "https"] {
+            let base = format!("{scheme}://{host}:{}", canary.port);
+            let name = format!("evil-{i}-{scheme}");
+            world.install(&guest("hostile"), &name, &[("base-url", &base)], &[]);
+            let ran = world.call(&name, "fetch", &json!({ "url": format!("{base}/x"), "method": "GET" }));
+            assert!(!ran.stdout.contains("\"status\":200"), "{base}: {ran:?}");
+            assert_eq!(canary.hits(), 0, "{base} opened a connection");
+        }
+    }
+    // The twin: the same request, once the operator has listed exactly this address and port.
+    world.open_loopback(canary.port);
+    let base = format!("http://127.0.0.1:{}", canary.port);
+    world.install(&guest("hostile"), "listed", &[("base-url", &base)], &[]);
+    world.call("listed", "fetch", &json!({ "url": format!("{base}/x"), "method": "GET" }));
+    assert_eq!(canary.hits(), 1, "the canary counts nothing");
+}
+
+/// A redirect is an answer like another: nobody goes where it points.
+#[test]
+fn a_redirect_to_a_forbidden_address_is_not_followed() {
+    let canary = Canary::start();
+    let to = format!("http://127.0.0.1:{}/latest/meta-data", canary.port);
+    let server = Upstream::start(move |_| Reply::json(302, &json!({})).header("location", &to));
+    let world = World::new();
+    world.open_loopback(server.port);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[]);
+    let ran = world.call("evil", "fetch", &json!({ "url": format!("{}/x", server.url()), "method": "GET" }));
+    assert_eq!(ran.ok()["result"]["status"], 302);
+    assert_eq!((server.seen().len(), canary.hits()), (1, 0));
+}
+
+/// A URL that no rule covers is refused with the rule that came nearest and the line that would allow it.
+#[test]
+fn a_request_outside_the_rules_is_refused_by_rule() {
+    let server = Upstream::start(|_| Reply::json(200, &json!({})));
+    let world = World::new();
+    world.open_loopback(server.port);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[]);
+    for (method, url) in [
+        ("GET", format!("http://localhost:{}/x", server.port)),
+        ("GET", "https://example.com/".to_owned()),
+        ("DELETE", format!("{}/x", server.url())),
+    ] {
+        let ran = world.call("evil", "fetch", &json!({ "url": url, "method": method }));
+        assert!(ran.stdout.contains("http."), "{method} {url} names no rule: {ran:?}");
+    }
+    assert_eq!(server.seen().len(), 0);
+}
