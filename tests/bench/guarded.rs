@@ -1,0 +1,216 @@
+//! The same guest through our rooms: `sandbox::run` alone, and the whole gate with its durable audit log.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use opsiq_audit::{AuditError, CheckpointKey, Journal, Log, Vaults};
+use opsiq_contract::{
+    AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Grant, InstallState, Installation,
+    InvocationId, Principal, Role, authority, component,
+};
+use opsiq_egress::{Egress, EgressConfig};
+use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
+use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Plugin, Run, Sandbox, SandboxConfig};
+use opsiq_store::Store;
+use opsiq_vault::{RootKey, TenantVault, Vault};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+/// A guest, its action, and parameters for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Guest<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) action: &'a str,
+    pub(crate) params: &'a str,
+}
+
+struct OneVault(TenantVault);
+
+impl Vaults for OneVault {
+    fn vault<'a>(&'a self, _log: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+/// No bench call stores anything.
+struct NoStorage;
+
+#[async_trait::async_trait]
+impl Kv for NoStorage {
+    async fn get(&self, _: &str) -> Result<Option<KvEntry>, KvError> {
+        Err(KvError::Unavailable)
+    }
+    async fn set(&self, _: &str, _: Vec<u8>, _: Option<u64>, _: u64) -> Result<u64, KvError> {
+        Err(KvError::Unavailable)
+    }
+    async fn delete(&self, _: &str, _: Option<u64>) -> Result<(), KvError> {
+        Err(KvError::Unavailable)
+    }
+    async fn keys(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, KvError> {
+        Err(KvError::Unavailable)
+    }
+}
+
+/// The sandbox with what one call of the guest needs.
+pub(crate) struct Alone {
+    sandbox: Sandbox,
+    plugin: Arc<Plugin>,
+    contract: Contract,
+    installation: Installation,
+    ceiling: Ceiling,
+    caller: Caller,
+    invocation: InvocationId,
+    params: CanonicalJson,
+    keys: Arc<KeySet>,
+    kv: Arc<dyn Kv>,
+    egress: Arc<Egress>,
+    journal: Journal,
+}
+
+impl Alone {
+    /// Opens what it needs in `dir`, an empty directory.
+    pub(crate) async fn new(guest: Guest<'_>, dir: &Path) -> Self {
+        let admitted = component::admit(guest.bytes).expect("a component with a contract");
+        let (digest, contract) = (admitted.digest, admitted.contract);
+        let sandbox = Sandbox::new(SandboxConfig::default()).expect("an engine");
+        let bytes = guest.bytes.to_vec();
+        let plugin = sandbox.load(&digest, &contract, || Ok::<_, std::io::Error>(bytes)).await.expect("it compiles");
+        let installation = Installation {
+            tenant: "bench".parse().expect("a slug"),
+            id: "018f0000-0000-7000-8000-000000000001".parse().expect("a uuid"),
+            name: "bench".into(),
+            plugin: contract.plugin_ref(),
+            digest,
+            state: InstallState::Enabled,
+            revision: 1,
+            grant: Grant::all(&contract, digest, &json!({})).expect("all of it"),
+            config: json!({}),
+        };
+        let (vault, _) = Vault::create(&RootKey::generate());
+        Store::init(dir).await.expect("an empty directory");
+        let store = Arc::new(Store::open(dir).await.expect("what was just made"));
+        let key = CheckpointKey::derive(&vault).expect("a key");
+        let journal = Journal::start(store, Arc::new(OneVault(vault.host())), key).await.expect("a log");
+        let action = contract.action(guest.action).expect("an action of the contract");
+        let params = action.params.check(guest.params.as_bytes(), 64).expect("parameters of the contract");
+        Self {
+            params,
+            plugin,
+            installation,
+            ceiling: Ceiling::default(),
+            caller: Caller { principal: Principal::User { name: "ada".into() }, role: Role::Owner, scopes: None },
+            invocation: "018f0000-0000-7000-8000-000000000002".parse().expect("a uuid"),
+            keys: Arc::new(KeySet::new()),
+            kv: Arc::new(NoStorage),
+            egress: Arc::new(Egress::new(EgressConfig::system().expect("a resolver")).expect("roots")),
+            sandbox,
+            journal,
+            contract,
+        }
+    }
+
+    fn authorize(&self, action: &str) -> Authorized {
+        let request = AuthorityRequest {
+            installation: &self.installation,
+            contract: &self.contract,
+            ceiling: &self.ceiling,
+            caller: &self.caller,
+            action,
+            invocation: self.invocation.clone(),
+        };
+        authority(&request).outcome.expect("an owner may")
+    }
+
+    /// The decision alone.
+    pub(crate) fn authority(&self, action: &str) -> bool {
+        self.authorize(action).needs_intent()
+    }
+
+    /// One call under one decision and permit made for it. Making those is measured in rows of their own; here they
+    /// are cheap next to the call.
+    pub(crate) async fn run(&self, action: &str) -> usize {
+        let authorized = self.authorize(action);
+        let (permit, open) = self.journal.read_permit(&authorized).expect("a read");
+        // This row has no log: an `Open` that is dropped would write to it.
+        std::mem::forget(open);
+        let capabilities =
+            Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
+        let params = self.params.clone();
+        let run = Run { authorized, permit, params, idempotency_key: None, capabilities };
+        self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()
+    }
+
+    /// The parameters parsed, checked and made canonical.
+    pub(crate) fn schema(&self, guest: Guest<'_>) -> usize {
+        let action = self.contract.action(guest.action).expect("an action");
+        action.params.check(guest.params.as_bytes(), 64).expect("parameters of the contract").as_str().len()
+    }
+}
+
+/// A host with one tenant and the guest installed, audited on disk.
+pub(crate) struct Whole {
+    host: Host,
+    actor: Actor,
+}
+
+impl Whole {
+    /// Makes one in `dir`, which must not exist.
+    pub(crate) async fn new(bytes: &[u8], dir: &Path) -> Self {
+        Host::init(HostOptions::new(dir)).await.expect("a new data directory");
+        let host = Host::open(HostOptions::new(dir)).await.expect("what was just made");
+        let (operator, tenant) = (Actor::operator(), "bench".parse().expect("a slug"));
+        let new = NewTenant { id: tenant, title: "Bench".into(), owner: "ada".into() };
+        let tenant = host.tenants().create(&operator, new).await.expect("a tenant").id;
+        let registered = host.catalogue().register(&operator, bytes.to_vec()).await.expect("a plugin");
+        let actor = Actor::user(tenant, "ada");
+        let request = InstallRequest {
+            name: "bench".into(),
+            plugin: registered.digest.to_string(),
+            without: vec![],
+            confirm: vec![],
+            config: json!({}),
+        };
+        host.installations().install(&actor, &request).await.expect("an installation");
+        Self { host, actor }
+    }
+
+    /// `callers` tasks call one after the other until `time` is over; how many calls were answered.
+    pub(crate) fn drive(&self, runtime: &Runtime, guest: Guest<'_>, callers: usize, time: Duration) -> u64 {
+        let until = Instant::now() + time;
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..callers {
+                let (host, actor) = (self.host.clone(), self.actor.clone());
+                let (action, params) = (guest.action.to_owned(), guest.params.as_bytes().to_vec());
+                tasks.spawn(async move {
+                    let mut done = 0_u64;
+                    while Instant::now() < until {
+                        let call = Call {
+                            installation: "bench".into(),
+                            action: action.clone(),
+                            params: params.clone(),
+                            idempotency_key: None,
+                        };
+                        match host.invoke(&actor, call).await {
+                            Ok(Answer::Done(_)) => done += 1,
+                            other => panic!("no answer: {other:?}"),
+                        }
+                    }
+                    done
+                });
+            }
+            let mut done = 0;
+            while let Some(task) = tasks.join_next().await {
+                done += task.expect("a caller");
+            }
+            done
+        })
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn close(self) {
+        self.host.close().await.expect("a durable end");
+    }
+}
