@@ -14,8 +14,8 @@ use opsiq_egress::{Egress, EgressConfig};
 use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
 use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Plugin, Run, Sandbox, SandboxConfig};
 use opsiq_store::Store;
-use opsiq_vault::{RootKey, TenantVault, Vault};
-use serde_json::json;
+use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// A guest, its action, and parameters for it.
@@ -157,7 +157,7 @@ pub(crate) struct Whole {
 
 impl Whole {
     /// Makes one in `dir`, which must not exist.
-    pub(crate) async fn new(bytes: &[u8], dir: &Path) -> Self {
+    pub(crate) async fn new(bytes: &[u8], config: Value, dir: &Path) -> Self {
         Host::init(HostOptions::new(dir)).await.expect("a new data directory");
         let host = Host::open(HostOptions::new(dir)).await.expect("what was just made");
         let (operator, tenant) = (Actor::operator(), "bench".parse().expect("a slug"));
@@ -170,9 +170,13 @@ impl Whole {
             plugin: registered.digest.to_string(),
             without: vec![],
             confirm: vec![],
-            config: json!({}),
+            config,
         };
         host.installations().install(&actor, &request).await.expect("an installation");
+        for key in &registered.contract.keys {
+            let secret = Secret::from(vec![7; 32]);
+            host.keys().set(&actor, "bench", &key.name, secret).await.expect("a key");
+        }
         Self { host, actor }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use guarded::{Alone, Guest, Whole};
 use measure::{Row, Sample, rounds};
 use raw::{Raw, Setting};
+use serde_json::json;
 use tokio::runtime::Builder;
 
 /// The row the others are compared with.
@@ -76,8 +77,8 @@ fn one_thread(guest: Guest<'_>, turns: usize, time: Duration) {
 fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) {
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let reads = runtime.block_on(Whole::new(guest.bytes, &dir.path().join("reads")));
-    let writes = runtime.block_on(Whole::new(write.bytes, &dir.path().join("writes")));
+    let reads = runtime.block_on(Whole::new(guest.bytes, json!({}), &dir.path().join("reads")));
+    let writes = runtime.block_on(Whole::new(write.bytes, json!({ "base-url": "https://example.com" }), &dir.path().join("writes")));
     let tuned = Raw::new(guest.bytes, Setting::Pooled, false).unwrap();
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
     let mut rows = [

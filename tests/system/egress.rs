@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use crate::opsiq::{World, guest};
+use crate::orders::SECRET;
 use crate::upstream::{Reply, Upstream};
 
 /// A listener that only counts who connects.
@@ -71,7 +72,7 @@ fn no_form_of_a_forbidden_address_opens_a_connection() {
         for scheme in ["http", "https"] {
             let base = format!("{scheme}://{host}:{}", canary.port);
             let name = format!("evil-{i}-{scheme}");
-            world.install(&guest("hostile"), &name, &[("base-url", &base)], &[]);
+            world.install(&guest("hostile"), &name, &[("base-url", &base)], &[("signing-secret", SECRET)]);
             let ran = world.call(&name, "fetch", &json!({ "url": format!("{base}/x"), "method": "GET" }));
             assert!(!ran.stdout.contains("\"status\":200"), "{base}: {ran:?}");
             assert_eq!(canary.hits(), 0, "{base} opened a connection");
@@ -80,7 +81,7 @@ fn no_form_of_a_forbidden_address_opens_a_connection() {
     // The twin: the same request, once the operator has listed exactly this address and port.
     world.open_loopback(canary.port);
     let base = format!("http://127.0.0.1:{}", canary.port);
-    world.install(&guest("hostile"), "listed", &[("base-url", &base)], &[]);
+    world.install(&guest("hostile"), "listed", &[("base-url", &base)], &[("signing-secret", SECRET)]);
     world.call("listed", "fetch", &json!({ "url": format!("{base}/x"), "method": "GET" }));
     assert_eq!(canary.hits(), 1, "the canary counts nothing");
 }
@@ -93,7 +94,7 @@ fn a_redirect_to_a_forbidden_address_is_not_followed() {
     let server = Upstream::start(move |_| Reply::json(302, &json!({})).header("location", &to));
     let world = World::new();
     world.open_loopback(server.port);
-    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[]);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
     let ran = world.call("evil", "fetch", &json!({ "url": format!("{}/x", server.url()), "method": "GET" }));
     assert_eq!(ran.ok()["result"]["status"], 302);
     assert_eq!((server.seen().len(), canary.hits()), (1, 0));
@@ -105,7 +106,7 @@ fn a_request_outside_the_rules_is_refused_by_rule() {
     let server = Upstream::start(|_| Reply::json(200, &json!({})));
     let world = World::new();
     world.open_loopback(server.port);
-    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[]);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
     for (method, url) in [
         ("GET", format!("http://localhost:{}/x", server.port)),
         ("GET", "https://example.com/".to_owned()),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::opsiq::{World, guest};
+use crate::orders::SECRET;
 use crate::upstream::{Reply, Upstream};
 
 /// The hostile guest, installed as `evil`; its upstream never answers in time.
@@ -12,7 +13,7 @@ fn hostile() -> (World, Upstream) {
     let world = World::new();
     let server = Upstream::start(|_| Reply::json(200, &json!({})).after(Duration::from_secs(60)));
     world.open_loopback(server.port);
-    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[]);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
     (world, server)
 }
 

@@ -46,7 +46,7 @@ impl Guest for Hostile {
             "kv" => reach::kv(&params)?,
             "state" => state::count(),
             "panic" => panic!("on purpose"),
-            "echo" => json!({ "text": params["text"] }),
+            "echo" | "echo-write" => json!({ "text": params["text"] }),
             other => return Err(Failure::internal(format!("no attack is called {other}"))),
         };
         Ok(answer.to_string())
