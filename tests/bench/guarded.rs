@@ -135,8 +135,7 @@ impl Alone {
         let (permit, open) = self.journal.read_permit(&authorized).expect("a read");
         // This row has no log: an `Open` that is dropped would write to it.
         std::mem::forget(open);
-        let capabilities =
-            Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
+        let capabilities = Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
         let params = self.params.clone();
         let run = Run { authorized, permit, params, idempotency_key: None, capabilities };
         self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()

@@ -78,7 +78,11 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) 
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let reads = runtime.block_on(Whole::new(guest.bytes, json!({}), &dir.path().join("reads")));
-    let writes = runtime.block_on(Whole::new(write.bytes, json!({ "base-url": "https://example.com" }), &dir.path().join("writes")));
+    let writes = runtime.block_on(Whole::new(
+        write.bytes,
+        json!({ "base-url": "https://example.com" }),
+        &dir.path().join("writes"),
+    ));
     let tuned = Raw::new(guest.bytes, Setting::Pooled, false).unwrap();
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
     let mut rows = [

@@ -10,7 +10,7 @@ use crate::upstream::{Reply, Upstream};
 
 /// Approves the one pending confirmation in a process of its own.
 fn approve(world: &World, id: &str) -> std::process::Child {
-    world.start(&["--as", "acme/ada", "confirm", "approve", id, "--yes"])
+    world.start(&["--as", "acme/ada", "confirm", "approve", id])
 }
 
 /// Entries of the audit log, oldest first, as an owner exports them.
@@ -18,7 +18,7 @@ fn entries(world: &World) -> Vec<Value> {
     let file = world.file("audit.jsonl");
     let _ = std::fs::remove_file(&file);
     world.run(&["--as", "acme/ada", "audit", "export", "--format", "jsonl", "--out", file.to_str().unwrap()]).ok();
-    let key = world.run(&["audit", "key"]).ok();
+    let key = world.run(&["--as", "acme/ada", "audit", "key"]).ok();
     let key = key["key"].as_str().unwrap_or_else(|| panic!("{key}")).to_owned();
     world.run(&["audit", "verify", file.to_str().unwrap(), "--key", &key]).ok();
     let text = std::fs::read_to_string(file).unwrap();
@@ -52,7 +52,7 @@ fn a_call_cut_off_after_its_effect_is_reported_interrupted() {
     let (intents, interrupted) = (of_kind(&entries, "intent"), of_kind(&entries, "interrupted"));
     assert_eq!((intents.len(), interrupted.len()), (1, 1), "{entries:#?}");
     assert_eq!(intents[0]["invocation"], interrupted[0]["invocation"]);
-    let again = world.run(&["--as", "acme/ada", "confirm", "approve", &id, "--yes"]);
+    let again = world.run(&["--as", "acme/ada", "confirm", "approve", &id]);
     assert_ne!(again.code, 0, "{again:?}");
     assert_eq!(server.seen().len(), 1, "the refund was sent twice");
 }

@@ -54,7 +54,7 @@ fn a_full_disk_refuses_risky_calls_and_recovers() {
 
     let filler = disk.fill();
     for args in [
-        vec!["--as", "acme/ada", "confirm", "approve", &id, "--yes"],
+        vec!["--as", "acme/ada", "confirm", "approve", &id],
         vec![
             "--as",
             "acme/ada",
@@ -74,7 +74,7 @@ fn a_full_disk_refuses_risky_calls_and_recovers() {
     assert_eq!(server.seen().len(), 0, "an effect without a durable intent");
 
     fs::remove_file(filler).unwrap();
-    world.run(&["--as", "acme/ada", "confirm", "approve", &id, "--yes"]).ok();
+    world.run(&["--as", "acme/ada", "confirm", "approve", &id]).ok();
     assert_eq!(server.seen().len(), 1);
     world.run(&["doctor"]).ok();
 }

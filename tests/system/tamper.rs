@@ -125,7 +125,7 @@ fn a_rearranged_log_is_noticed() {
         let export =
             world.run(&["--as", "acme/ada", "audit", "export", "--format", "jsonl", "--out", file.to_str().unwrap()]);
         if export.code == 0 {
-            let key = world.run(&["audit", "key"]).ok()["key"].as_str().unwrap().to_owned();
+            let key = world.run(&["--as", "acme/ada", "audit", "key"]).ok()["key"].as_str().unwrap().to_owned();
             let verify = world.run(&["audit", "verify", file.to_str().unwrap(), "--key", &key]);
             let error = verify.refused(9);
             assert!(error.to_string().contains('3') || error.to_string().contains('2'), "{statement}: {error}");
