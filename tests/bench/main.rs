@@ -41,29 +41,24 @@ fn one_thread(guest: Guest<'_>, turns: usize, time: Duration) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let alone = runtime.block_on(Alone::new(guest, dir.path()));
-    let raw = |setting, concurrency| Raw::new(guest.bytes, setting, concurrency).unwrap();
-    let (tuned, defaults, on_demand) =
-        (raw(Setting::Pooled, false), raw(Setting::PoolDefaults, false), raw(Setting::OnDemand, false));
-    let concurrent = raw(Setting::PoolDefaults, true);
+    let raw = |setting| Raw::new(guest.bytes, setting).unwrap();
+    let (tuned, defaults, on_demand) = (raw(Setting::Pooled), raw(Setting::PoolDefaults), raw(Setting::OnDemand));
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
     let parts = parts::Parts::new();
     let mut rows = [
-        Row::repeat(FLOOR, 64, || drop(tuned.fresh(action, params).unwrap())),
+        Row::repeat(FLOOR, 64, || keep(tuned.fresh(action, params).unwrap())),
         Row::repeat("raw engine, tuned pool, async", 64, || {
             runtime.block_on(tuned.fresh_async(action, params)).unwrap();
         }),
-        Row::repeat("raw engine, pool defaults, sync", 64, || drop(defaults.fresh(action, params).unwrap())),
-        Row::repeat("raw engine, defaults, async, concurrency", 64, || {
-            runtime.block_on(concurrent.fresh_async(action, params)).unwrap();
-        }),
-        Row::repeat("raw engine, on demand, sync", 64, || drop(on_demand.fresh(action, params).unwrap())),
+        Row::repeat("raw engine, pool defaults, sync", 64, || keep(defaults.fresh(action, params).unwrap())),
+        Row::repeat("raw engine, on demand, sync", 64, || keep(on_demand.fresh(action, params).unwrap())),
         Row::repeat("sandbox::run, all limits, with authority", 64, || {
             runtime.block_on(alone.run(guest.action));
         }),
-        Row::repeat("authority alone", 64, || drop(alone.authority(guest.action))),
-        Row::repeat("schema check of the parameters", 64, || drop(alone.schema(guest))),
-        Row::repeat("HMAC-SHA256 over 1 KiB", 64, || drop(parts.hmac())),
-        Row::repeat("seal and open of 256 B", 64, || drop(parts.seal())),
+        Row::repeat("authority alone", 64, || keep(alone.authority(guest.action))),
+        Row::repeat("schema check of the parameters", 64, || keep(alone.schema(guest))),
+        Row::repeat("HMAC-SHA256 over 1 KiB", 64, || keep(parts.hmac())),
+        Row::repeat("seal and open of 256 B", 64, || keep(parts.seal())),
     ];
     println!("\none thread                                      CPU us    x floor        per s");
     let samples = rounds(&mut rows, turns, time);
@@ -83,10 +78,10 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) 
         json!({ "base-url": "https://example.com" }),
         &dir.path().join("writes"),
     ));
-    let tuned = Raw::new(guest.bytes, Setting::Pooled, false).unwrap();
+    let tuned = Raw::new(guest.bytes, Setting::Pooled).unwrap();
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
     let mut rows = [
-        Row::repeat(FLOOR, 64, || drop(tuned.fresh(action, params).unwrap())),
+        Row::repeat(FLOOR, 64, || keep(tuned.fresh(action, params).unwrap())),
         Row::driven("whole gate, reads, 64 callers", |time| reads.drive(&runtime, guest, 64, time)),
         Row::driven("whole gate, reads, 256 callers", |time| reads.drive(&runtime, guest, 256, time)),
         Row::driven("whole gate, writes, 64 callers", |time| writes.drive(&runtime, write, 64, time)),
@@ -103,6 +98,11 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) 
         reads.close().await;
         writes.close().await;
     });
+}
+
+/// Keeps a result from being optimised away.
+fn keep<T>(result: T) {
+    std::hint::black_box(result);
 }
 
 fn line(name: &str, sample: Sample, floor: f64) {

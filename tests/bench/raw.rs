@@ -19,9 +19,9 @@ pub(crate) enum Setting {
     Pooled,
 }
 
-fn config(setting: Setting, with_concurrency: bool) -> Config {
+fn config(setting: Setting) -> Config {
     let mut config = Config::new();
-    config.epoch_interruption(true).concurrency_support(with_concurrency);
+    config.epoch_interruption(true).concurrency_support(false);
     if setting != Setting::OnDemand {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(100).total_core_instances(400).total_memories(200).total_tables(400);
@@ -44,8 +44,8 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn new(guest: &[u8], setting: Setting, with_concurrency: bool) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(setting, with_concurrency))?;
+    pub(crate) fn new(guest: &[u8], setting: Setting) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(setting))?;
         let component = Component::new(&engine, guest)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;

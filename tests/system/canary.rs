@@ -16,8 +16,10 @@ const RESPONSE: &str = "kanarienvogel-response-88";
 /// `text` as it might hide: plain, hex, URL-encoded, and base64 at each of the three alignments.
 fn disguises(text: &str) -> Vec<Vec<u8>> {
     let bytes = text.as_bytes();
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let url: String = bytes.iter().map(|b| format!("%{b:02X}")).collect();
+    let hex: String =
+        bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| char::from(b"0123456789abcdef"[usize::from(d)])).collect();
+    let url: String =
+        hex.to_uppercase().as_bytes().chunks(2).flat_map(|pair| [b'%', pair[0], pair[1]]).map(char::from).collect();
     let mut forms = vec![bytes.to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into_bytes(), url.into_bytes()];
     for shift in 0..3 {
         let padded = [&vec![0_u8; shift][..], bytes].concat();
@@ -94,8 +96,10 @@ fn canaries_are_found_nowhere_they_should_not_be() {
             assert!(!find(seen.as_bytes(), form), "the secret is shown by {ran:?}");
         }
     }
-    // The answer goes to the caller; a parameter that a refusal is about is not repeated back.
-    assert!(shown[2].stdout.contains(RESPONSE), "{:?}", shown[2]);
+    let revealed =
+        ["--as", "acme/ada", "action", "call", "shop", "get-order", "--params", r#"{"id":"A-1"}"#, "--reveal"];
+    // The answer goes to the caller who asks for all of it; a parameter that a refusal is about is not repeated back.
+    assert!(!shown[2].stdout.contains(RESPONSE) && world.run(&revealed).stdout.contains(RESPONSE));
     assert!(!find(shown[3].stdout.as_bytes(), PARAM) && !find(shown[4].stdout.as_bytes(), PARAM));
 
     let everything = files(world.data());

@@ -11,7 +11,7 @@ use crate::upstream::{Reply, Upstream};
 /// The hostile guest, installed as `evil`; its upstream never answers in time.
 fn hostile() -> (World, Upstream) {
     let world = World::new();
-    let server = Upstream::start(|_| Reply::json(200, &json!({})).after(Duration::from_secs(60)));
+    let server = Upstream::start(|_| Reply::json(200, &json!({})).after(Duration::from_mins(1)));
     world.open_loopback(server.port);
     world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
     (world, server)

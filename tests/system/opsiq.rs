@@ -134,12 +134,16 @@ impl World {
         self.command(args).spawn().unwrap()
     }
 
-    /// Appends to the operator's config: the ceiling the demo shows, for one loopback port.
-    pub(crate) fn open_loopback(&self, port: u16) {
+    /// The operator writes on in their config.
+    pub(crate) fn configure(&self, more: &str) {
         let path = self.data.join("opsiq.toml");
-        let mut text = fs::read_to_string(&path).unwrap();
-        text.push_str(&format!("\n[[ceiling.private-target]]\ncidr = \"127.0.0.1/32\"\nport = {port}\ntls = false\n"));
-        fs::write(path, text).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}\n{more}")).unwrap();
+    }
+
+    /// Opens one loopback port by the ceiling, as the demo shows it.
+    pub(crate) fn open_loopback(&self, port: u16) {
+        self.configure(&format!("[[ceiling.private-target]]\ncidr = \"127.0.0.1/32\"\nport = {port}\ntls = false\n"));
     }
 
     /// A tenant `acme` with the owner `ada`, a plugin registered, installed in full, and its keys set.

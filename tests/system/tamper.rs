@@ -115,11 +115,14 @@ fn another_tenants_key_encryption_key_opens_nothing() {
 #[test]
 fn a_rearranged_log_is_noticed() {
     for statement in [
-        "DELETE FROM audit_entry WHERE tenant = 'acme' AND seq = 3",
-        "UPDATE audit_entry SET sealed = (SELECT sealed FROM audit_entry WHERE tenant = 'acme' AND seq = 1) WHERE tenant = 'acme' AND seq = 3",
-        "UPDATE audit_entry SET time_ms = time_ms + 1 WHERE tenant = 'acme' AND seq = 3",
+        "DELETE FROM audit_entry WHERE tenant = 'acme' AND seq = 2",
+        "UPDATE audit_entry SET sealed = (SELECT sealed FROM audit_entry WHERE tenant = 'acme' AND seq = 1) WHERE tenant = 'acme' AND seq = 2",
+        "UPDATE audit_entry SET time_ms = time_ms + 1 WHERE tenant = 'acme' AND seq = 2",
     ] {
         let (world, _server) = two_tenants();
+        for _ in 0..3 {
+            reads(&world, "acme/ada").ok();
+        }
         sql(&world.data().join("data.db"), &[statement]);
         let file = world.file("audit.jsonl");
         let export =
@@ -128,7 +131,7 @@ fn a_rearranged_log_is_noticed() {
             let key = world.run(&["--as", "acme/ada", "audit", "key"]).ok()["key"].as_str().unwrap().to_owned();
             let verify = world.run(&["audit", "verify", file.to_str().unwrap(), "--key", &key]);
             let error = verify.refused(9);
-            assert!(error.to_string().contains('3') || error.to_string().contains('2'), "{statement}: {error}");
+            assert!(error.to_string().contains('2'), "{statement}: {error}");
         } else {
             export.refused(9);
         }

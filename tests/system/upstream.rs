@@ -10,9 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
 }
 
 impl Request {
@@ -87,8 +85,7 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let method = line.split_whitespace().next().unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -100,14 +97,14 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<
         headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let request = Request { method, target, headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let request = Request { method, headers };
     log.lock().unwrap().push(request.clone());
     let reply = answer(&request);
     thread::sleep(reply.after);
     let mut head =
         format!("HTTP/1.1 {} x\r\nconnection: close\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     let mut stream = stream;
     stream.write_all(format!("{head}\r\n{}", reply.body).as_bytes())?;

@@ -38,6 +38,7 @@ impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         let (exit, code) = match error {
             AuditError::Tampered { .. } => (Exit::Tampered, "audit.tampered"),
+            AuditError::Vault(ref error) if error.is_tampering() => (Exit::Tampered, "audit.tampered"),
             _ => (Exit::Unavailable, "audit.unavailable"),
         };
         Self::new(exit, code, "the export was broken off").detail(chain(&error)).fix("see opsiq doctor")

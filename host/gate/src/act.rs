@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
-use opsiq_contract::{Caller, Principal, Role};
+use opsiq_contract::{Caller, Principal, Role, TenantId};
 
 use crate::actor::Actor;
 use crate::core::Core;
@@ -95,13 +95,7 @@ impl Core {
             None => None,
         };
         let Some((state, user)) = found else {
-            let refusal = Refusal::new(
-                Class::NotFound,
-                Stage::Authenticate,
-                "caller.unknown",
-                "there is no such user",
-                "name an existing user with --as TENANT/USER; an owner of the tenant adds users",
-            );
+            let refusal = self.unknown_caller(tenant);
             let draft = with_address(actor, Draft::new(Kind::Refused))
                 .field(field::ACTOR, actor.principal.to_string())
                 .field(field::DETAIL, format!("tenant {tenant}"));
@@ -121,6 +115,26 @@ impl Core {
             return Err(refusal);
         }
         Ok(person)
+    }
+
+    /// Why nobody of `tenant` is found: its keys were changed outside the host, or there is no such user.
+    fn unknown_caller(&self, tenant: &TenantId) -> Refusal {
+        if self.locked_out.iter().any(|(locked, _)| locked == tenant) {
+            return Refusal::new(
+                Class::Tampered,
+                Stage::Authenticate,
+                "tenant.tampered",
+                "the keys of this tenant were tampered with, so nothing of it opens",
+                "restore keys.db from a backup; see opsiq doctor",
+            );
+        }
+        Refusal::new(
+            Class::NotFound,
+            Stage::Authenticate,
+            "caller.unknown",
+            "there is no such user",
+            "name an existing user with --as TENANT/USER; an owner of the tenant adds users",
+        )
     }
 
     /// Runs the body of an administrative act of `person`, for which one of `roles` is needed, and puts a refusal on
