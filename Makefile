@@ -40,7 +40,7 @@ lint:
 bench:
 	@.ci/setup
 	@$(MAKE) --no-print-directory guests
-	@cargo run --release --locked --quiet -p opsiq-tests --bin bench -- $(BENCH_ARGS)
+	@$(CARGO_TARGET_DIR)/release/bench $(BENCH_ARGS)
 
 build:
 	cargo build --release --locked --workspace --bins
