@@ -43,6 +43,7 @@ pub(crate) struct Raw {
     async_exports: asynchronous::exports::opsiq::plugin::actions::GuestIndices,
 }
 
+#[allow(clippy::ptr_arg, reason = "what the generated call takes")]
 impl Raw {
     pub(crate) fn new(guest: &[u8], setting: Setting) -> wasmtime::Result<Self> {
         let engine = Engine::new(&config(setting))?;
