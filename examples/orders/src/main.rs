@@ -65,16 +65,18 @@ async fn serve(args: Args) -> Result<(), String> {
     let listener =
         TcpListener::bind(args.listen).await.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell the address: {error}"))?;
+    // Before anyone can know that it serves: a signal sent right then must already end it in order.
+    let listen_to = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
+    let (mut terminate, mut interrupt) = (listen_to(SignalKind::terminate())?, listen_to(SignalKind::interrupt())?);
     let mut stdout = std::io::stdout();
     // A reader that went away after starting the server is no reason to stop serving.
     let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("no signals: {error}"))?;
     axum::serve(listener, routes::router(Book::seeded(ledger), signatures))
         .with_graceful_shutdown(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
             }
         })
         .await
