@@ -107,7 +107,7 @@ fn wat(text: &str) -> Vec<u8> {
 }
 
 /// The component with its embedded contract changed, as an attacker would rewrite it.
-fn with_contract(component: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+pub(crate) fn with_contract(component: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
     const NAME: &str = "opsiq:contract";
     let mut kept = Vec::new();
     let mut contract = None;

@@ -11,4 +11,5 @@ mod opsiq;
 mod orders;
 mod rooms;
 mod tamper;
+mod upgrade;
 mod upstream;

@@ -1,7 +1,7 @@
 //! `opsiq key`: secrets go in once and never come out.
 
 use clap::Subcommand;
-use opsiq_gate::{KeyState, KeyView};
+use opsiq_gate::{Declared, KeyState, KeyView};
 
 use crate::failure::{Exit, Failure};
 use crate::secret::SecretSource;
@@ -86,11 +86,17 @@ fn shown(keys: &[KeyView]) -> String {
             [key.name.clone(), uses.join(" "), version, state.to_owned(), fingerprint, set, key.purpose.clone()]
         };
         if key.versions.is_empty() {
-            let state = if key.granted { "not set" } else { "not granted" };
+            let state = match key.declared {
+                Declared::Held => "not set, for the held upgrade",
+                _ if key.granted => "not set",
+                _ => "not granted",
+            };
             table.row(row(String::new(), state, String::new(), String::new()));
         }
         for version in &key.versions {
             let state = match version.state {
+                KeyState::Current if key.declared == Declared::Held => "set, for the held upgrade",
+                KeyState::Current if key.declared == Declared::Nowhere => "of no use any more",
                 KeyState::Current => "current",
                 KeyState::Verifying => "verifies only",
                 KeyState::Retired => "retired",

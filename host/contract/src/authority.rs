@@ -207,7 +207,7 @@ impl<'a> Court<'a> {
                 "grant.other-digest",
                 format!("the grant of `{name}` was given to other bytes of {asked}"),
                 format!(
-                    "opsiq connector grant {name} --accept {}, by an owner or admin of the tenant",
+                    "opsiq connector upgrade {name} --to {}, by an owner or admin of the tenant, shows what it asks for",
                     installation.digest
                 ),
             )

@@ -201,7 +201,7 @@ fn entry(row: &PluginRow) -> Result<CatalogueEntry, Refusal> {
 }
 
 /// The row that `selector` names among `rows`.
-fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Refusal> {
+pub(crate) fn choose<'a>(rows: &'a [PluginRow], selector: &str) -> Result<&'a PluginRow, Refusal> {
     let exact = |row: &&PluginRow| selector == row.digest.to_string() || selector == row.plugin.to_string();
     if let Some(row) = rows.iter().find(exact) {
         return Ok(row);

@@ -50,6 +50,24 @@ pub(crate) struct InstallationDoc {
     pub(crate) config: Value,
     /// Repeats the column, so that a paused installation cannot be resumed by editing the database.
     pub(crate) state: InstallState,
+    /// How many changes of the row changed nothing of what runs. Confirmations are bound to the others alone, so that an
+    /// upgrade that is only held voids none.
+    #[serde(default)]
+    pub(crate) notes: u64,
+    /// A version that asks for more, until an owner or admin accepts or rejects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<Held>,
+}
+
+/// An upgrade that waits to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) plugin: PluginRef,
+    pub(crate) digest: Digest,
+    /// What was shown last, and of what: see [`crate::difference`].
+    pub(crate) difference: Digest,
+    pub(crate) asked_by: Principal,
+    pub(crate) asked_ms: i64,
 }
 
 impl InstallationDoc {

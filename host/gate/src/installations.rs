@@ -22,6 +22,7 @@ use crate::installed::name_index;
 use crate::plan::{self, InstallPlan};
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::{Installed, TenantState};
+use crate::upgrades::HeldUpgrade;
 use crate::{errors, names};
 
 /// What to install, and how much of what it asks to allow.
@@ -89,6 +90,8 @@ pub struct InstallationView {
     pub withheld: Vec<String>,
     /// Writes the tenant raised to wait for a person.
     pub confirm: Vec<String>,
+    /// A version that asks for more and waits to be accepted.
+    pub held: Option<HeldUpgrade>,
     /// Its actions.
     pub actions: Vec<ActionView>,
     /// When installed, in milliseconds since 1970.
@@ -102,16 +105,9 @@ pub struct Installations {
 }
 
 /// Those who install, grant and pause.
-const MAY: &[Role] = &[Role::Owner, Role::Admin];
+pub(crate) const MAY: &[Role] = &[Role::Owner, Role::Admin];
 /// Those who look.
-const SEE: &[Role] = &[Role::Owner, Role::Admin, Role::Support];
-
-/// A change of an installation: its new grant, config and state.
-struct Change {
-    grant: Grant,
-    config: Value,
-    state: InstallState,
-}
+pub(crate) const SEE: &[Role] = &[Role::Owner, Role::Admin, Role::Support];
 
 impl Installations {
     /// What installing so would allow, in plain words. Changes nothing.
@@ -173,6 +169,8 @@ impl Installations {
                     grant,
                     config: request.config.clone(),
                     state,
+                    notes: 0,
+                    held: None,
                 };
                 let row = row(tenant, id, 1, now_ms(), &doc)?;
                 let change = Op::new(move |tx| Box::pin(async move { Ok(tx.installation_insert(&row).await?) }));
@@ -293,7 +291,7 @@ impl Installations {
             .act(&person, MAY, act, &visible(name, 64).text, async {
                 let tenant = &person.tenant;
                 let installed = self.core.installed(tenant, name).await?;
-                let Installation { id, revision, .. } = installed.installation.clone();
+                let (id, revision) = (installed.installation.id.clone(), installed.row_revision());
                 let draft = about(&person, act, &installed.installation).field(field::OUTCOME, "ok");
                 let (whose, which) = (tenant.id.clone(), id.clone());
                 let change = Op::new(move |tx| {
@@ -337,29 +335,36 @@ impl Installations {
         act: &'static str,
         name: &str,
         detail: &str,
-        alter: impl FnOnce(&Contract, &mut Change) -> Result<(), Refusal>,
+        alter: impl FnOnce(&Contract, &mut InstallationDoc) -> Result<(), Refusal>,
     ) -> Result<InstallationView, Refusal> {
         let person = self.core.person(actor).await?;
         self.core
             .act(&person, MAY, act, &visible(name, 64).text, async {
                 let tenant = &person.tenant;
                 let installed = self.core.installed(tenant, name).await?;
-                let Installation { id, name, plugin, digest, state, revision, grant, config, .. } =
-                    installed.installation.clone();
-                let mut change = Change { grant, config, state };
-                alter(&installed.contract, &mut change)?;
+                let mut doc = installed.doc();
+                alter(&installed.contract, &mut doc)?;
                 let draft = about(&person, act, &installed.installation)
                     .field(field::OUTCOME, "ok")
-                    .field(field::DETAIL, if detail.is_empty() { change.state.to_string() } else { detail.to_owned() });
-                let Change { grant, config, state } = change;
-                let doc = InstallationDoc { name, plugin, digest, grant, config, state };
-                let row = row(tenant, id.clone(), revision + 1, installed.created_ms, &doc)?;
-                let change =
-                    Op::new(move |tx| Box::pin(async move { Ok(tx.installation_update(&row, revision).await?) }));
-                self.core.change(tenant, vec![draft], change).await?;
-                Ok(view(&*self.core.installed(tenant, id.as_str()).await?))
+                    .field(field::DETAIL, if detail.is_empty() { doc.state.to_string() } else { detail.to_owned() });
+                Ok(view(&*self.put(&person, &installed, &doc, draft).await?))
             })
             .await
+    }
+
+    /// Stores an installation changed, together with the entry about it; answers it as it is then.
+    pub(crate) async fn put(
+        &self,
+        person: &Person,
+        installed: &Installed,
+        doc: &InstallationDoc,
+        draft: Draft,
+    ) -> Result<Arc<Installed>, Refusal> {
+        let (tenant, id, revision) = (&person.tenant, &installed.installation.id, installed.row_revision());
+        let row = row(tenant, id.clone(), revision + 1, installed.created_ms, doc)?;
+        let change = Op::new(move |tx| Box::pin(async move { Ok(tx.installation_update(&row, revision).await?) }));
+        self.core.change(tenant, vec![draft], change).await?;
+        self.core.installed(tenant, id.as_str()).await
     }
 
     /// The grant that `request` would make.
@@ -401,7 +406,7 @@ fn row(
     })
 }
 
-fn about(person: &Person, act: &str, installation: &Installation) -> Draft {
+pub(crate) fn about(person: &Person, act: &str, installation: &Installation) -> Draft {
     person
         .draft(Kind::Admin, act)
         .field(field::INSTALLATION, installation.name.clone())
@@ -409,7 +414,7 @@ fn about(person: &Person, act: &str, installation: &Installation) -> Draft {
 }
 
 /// What a grant has and has not, for its audit entry.
-fn granted(contract: &Contract, grant: &Grant) -> String {
+pub(crate) fn granted(contract: &Contract, grant: &Grant) -> String {
     let items = |wanted: bool| {
         let of = grant.permissions(contract).into_iter().filter(move |(_, has)| *has == wanted);
         of.map(|(permission, _)| permission.to_string()).collect::<Vec<_>>().join(" ")
@@ -417,7 +422,7 @@ fn granted(contract: &Contract, grant: &Grant) -> String {
     format!("granted [{}], withheld [{}], digest {}", items(true), items(false), grant.digest)
 }
 
-fn not_granted(error: &GrantError) -> Refusal {
+pub(crate) fn not_granted(error: &GrantError) -> Refusal {
     let (code, fix) = match error {
         GrantError::NotAsked { .. } => ("grant.not-asked", "see what it asks for: opsiq connector show"),
         GrantError::NotAWrite { .. } => ("grant.not-a-write", "name a write action"),
@@ -427,7 +432,7 @@ fn not_granted(error: &GrantError) -> Refusal {
 }
 
 /// The config, when it is what the contract's `[config]` takes.
-fn checked_config(contract: &Contract, config: &Value) -> Result<Value, Refusal> {
+pub(crate) fn checked_config(contract: &Contract, config: &Value) -> Result<Value, Refusal> {
     let invalid = |message: &str, fix: &str| Refusal::new(Class::Invalid, Stage::Admin, "config.invalid", message, fix);
     let Some(schema) = &contract.config else {
         return match config {
@@ -443,7 +448,7 @@ fn checked_config(contract: &Contract, config: &Value) -> Result<Value, Refusal>
     }
 }
 
-fn view(installed: &Installed) -> InstallationView {
+pub(crate) fn view(installed: &Installed) -> InstallationView {
     let Installed { installation, contract, .. } = installed;
     let grant = &installation.grant;
     let items = |wanted: bool| {
@@ -480,6 +485,7 @@ fn view(installed: &Installed) -> InstallationView {
         allowed: items(true),
         withheld: items(false),
         confirm: grant.confirm.iter().cloned().collect(),
+        held: installed.held.as_ref().map(HeldUpgrade::of),
         actions: contract.actions.iter().map(action).collect(),
         created_ms: installed.created_ms,
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use opsiq_contract::{Installation, InstallationId, nearest, visible};
+use opsiq_contract::{Contract, Digest, Installation, InstallationId, nearest, visible};
 use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_store::{InstallationRow, KeyState, KeyVersionRow};
 use opsiq_vault::{Secret, TenantVault};
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::catalogue::not_loaded;
 use crate::core::Core;
-use crate::docs::{InstallationDoc, KeyDoc, key_place};
+use crate::docs::{Held, InstallationDoc, KeyDoc, key_place};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::scan::SecretScan;
@@ -42,11 +42,11 @@ impl Core {
             self.store.installation_by_name::<InstallationDoc>(&tenant.id, &index).await.map_err(failed)?
         };
         let Some(row) = row else { return Err(self.unknown_installation(tenant, asked).await?) };
-        let installation = opened(tenant, &row)?;
+        let (installation, notes, held) = opened(tenant, &row)?;
         if asked != installation.name && asked != installation.id.as_str() {
             return Err(tampered("an installation's row stands under another name"));
         }
-        let installed = Arc::new(self.complete(tenant, installation, row.created_ms).await?);
+        let installed = Arc::new(self.complete(tenant, installation, notes, held, row.created_ms).await?);
         tenant.keep_installed(mark, &installed);
         Ok(installed)
     }
@@ -56,21 +56,24 @@ impl Core {
         let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
         let mut all = Vec::new();
         for row in rows.map_err(|error| errors::store(Stage::Resolve, &error))? {
-            let installation = opened(tenant, &row)?;
-            all.push(Arc::new(self.complete(tenant, installation, row.created_ms).await?));
+            let (installation, notes, held) = opened(tenant, &row)?;
+            all.push(Arc::new(self.complete(tenant, installation, notes, held, row.created_ms).await?));
         }
         Ok(all)
     }
 
     /// The loaded plugin of an installation.
     pub(crate) async fn plugin_of(&self, installed: &Installed) -> Result<Arc<Plugin>, Refusal> {
-        let load = || async {
-            let (store, digest) = (self.store.clone(), installed.installation.digest);
-            let bytes = move || store.blobs().get(&digest);
-            let loaded = self.engine().await?.sandbox.load(&digest, &installed.contract, bytes).await;
-            loaded.map_err(|error| not_loaded(&error))
-        };
+        let load = || self.loaded(installed.installation.digest, &installed.contract);
         installed.plugin.get_or_try_init(load).await.cloned()
+    }
+
+    /// A registered plugin, loaded.
+    pub(crate) async fn loaded(&self, digest: Digest, contract: &Contract) -> Result<Arc<Plugin>, Refusal> {
+        let store = self.store.clone();
+        let bytes = move || store.blobs().get(&digest);
+        let loaded = self.engine().await?.sandbox.load(&digest, contract, bytes).await;
+        loaded.map_err(|error| not_loaded(&error))
     }
 
     /// The versions of an installation's keys, each with its document opened, by name, newest first.
@@ -94,6 +97,8 @@ impl Core {
         &self,
         tenant: &TenantState,
         installation: Installation,
+        notes: u64,
+        held: Option<Held>,
         created_ms: i64,
     ) -> Result<Installed, Refusal> {
         let contract = self.contract(&installation.digest).await?;
@@ -118,6 +123,8 @@ impl Core {
             installation,
             contract,
             created_ms,
+            notes,
+            held,
             keys: Arc::new(keys),
             scan: Arc::new(scan),
             set_keys,
@@ -129,7 +136,7 @@ impl Core {
     async fn unknown_installation(&self, tenant: &TenantState, asked: &str) -> Result<Refusal, Refusal> {
         let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
         let rows = rows.map_err(|error| errors::store(Stage::Resolve, &error))?;
-        let names = rows.iter().map(|row| Ok(opened(tenant, row)?.name)).collect::<Result<Vec<_>, Refusal>>()?;
+        let names = rows.iter().map(|row| Ok(opened(tenant, row)?.0.name)).collect::<Result<Vec<_>, Refusal>>()?;
         let fix = match nearest(asked, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => "install one: opsiq connector install PLUGIN".to_owned(),
@@ -141,22 +148,28 @@ impl Core {
     }
 }
 
-/// The installation of a row.
-fn opened(tenant: &TenantState, row: &InstallationRow<InstallationDoc>) -> Result<Installation, Refusal> {
+/// The installation of a row, the changes its revision does not count, and the upgrade that waits.
+fn opened(
+    tenant: &TenantState,
+    row: &InstallationRow<InstallationDoc>,
+) -> Result<(Installation, u64, Option<Held>), Refusal> {
     let doc = tenant.vault.open(&InstallationDoc::place(&[row.id.as_str()], row.revision), &row.doc);
     let doc = doc.map_err(|error| errors::vault(Stage::Resolve, &error))?;
     if row.state.as_str() != doc.state.as_str() || row.digest != doc.digest {
         return Err(tampered("an installation's state or digest was changed outside the host"));
     }
-    Ok(Installation {
+    let revision = row.revision.checked_sub(doc.notes);
+    let revision = revision.ok_or_else(|| tampered("an installation counts more changes than it had"))?;
+    let installation = Installation {
         tenant: tenant.id.clone(),
         id: row.id.clone(),
         name: doc.name,
         plugin: doc.plugin,
         digest: doc.digest,
         state: doc.state,
-        revision: row.revision,
+        revision,
         grant: doc.grant,
         config: doc.config,
-    })
+    };
+    Ok((installation, doc.notes, doc.held))
 }

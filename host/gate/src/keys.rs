@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, field};
-use opsiq_contract::{KeyDecl, KeyUse, Role, nearest, visible};
+use opsiq_contract::{Contract, KeyDecl, KeyUse, Role, nearest, visible};
 use opsiq_store::{KeyState as RowState, KeyVersionRow};
 use opsiq_vault::Secret;
 use serde::Serialize;
@@ -43,6 +43,18 @@ pub struct KeyVersionView {
     pub created_ms: i64,
 }
 
+/// Which contract declares a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Declared {
+    /// That of the version that runs.
+    Installed,
+    /// Only that of the upgrade that waits to be accepted, for which it can be set already.
+    Held,
+    /// None any more. Nothing can use it; it can be retired.
+    Nowhere,
+}
+
 /// A key of an installation, never its value.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyView {
@@ -54,6 +66,8 @@ pub struct KeyView {
     pub uses: Vec<KeyUse>,
     /// Whether the grant includes it.
     pub granted: bool,
+    /// Which contract declares it.
+    pub declared: Declared,
     /// Its versions, newest first; empty while it is not set.
     pub versions: Vec<KeyVersionView>,
 }
@@ -105,9 +119,11 @@ impl Keys {
         self.core
             .act(&person, MAY, act, &about, async {
                 let installed = self.core.installed(&person.tenant, installation).await?;
-                declared(&installed, key)?;
                 let (tenant, id) = (person.tenant.id.clone(), installed.installation.id.clone());
                 let live = self.core.key_rows(&person.tenant, &id).await?;
+                if !live.iter().any(|(row, _)| row.name == key) {
+                    self.declared(&installed, key).await?;
+                }
                 if !live.iter().any(|(row, _)| row.name == key && row.version == version && row.state == RowState::Live)
                 {
                     return Err(Refusal::new(
@@ -156,7 +172,7 @@ impl Keys {
         self.core
             .act(&person, MAY, act, &about, async {
                 let installed = self.core.installed(&person.tenant, installation).await?;
-                declared(&installed, key)?;
+                self.declared(&installed, key).await?;
                 let row = self.next(&person, &installed, key, &secret, act == "key rotate").await?;
                 let draft = done(&person, act, &installed, format!("key {key}, version {}", row.version));
                 let change = Op::new(move |tx| Box::pin(async move { Ok(tx.key_version_insert(&row).await?) }));
@@ -251,9 +267,9 @@ impl Keys {
 
     async fn views(&self, person: &Person, installed: &Installed) -> Result<Vec<KeyView>, Refusal> {
         let rows = self.core.key_rows(&person.tenant, &installed.installation.id).await?;
-        let view = |key: &KeyDecl| {
+        let versions = |name: &str| {
             let mut newest = true;
-            let versions = rows.iter().filter(|(row, _)| row.name == key.name).map(|(row, doc)| KeyVersionView {
+            let versions = rows.iter().filter(|(row, _)| row.name == name).map(|(row, doc)| KeyVersionView {
                 version: row.version,
                 state: match row.state {
                     RowState::Retired => KeyState::Retired,
@@ -263,15 +279,59 @@ impl Keys {
                 fingerprint: doc.fingerprint.clone(),
                 created_ms: row.created_ms,
             });
-            KeyView {
-                versions: versions.collect(),
-                name: key.name.clone(),
-                purpose: visible(&key.purpose, 500).text,
-                uses: key.uses.iter().copied().collect(),
-                granted: installed.installation.grant.keys.contains(&key.name),
-            }
+            versions.collect::<Vec<_>>()
         };
-        Ok(installed.contract.keys.iter().map(view).collect())
+        let view = |key: &KeyDecl, declared: Declared| KeyView {
+            versions: versions(&key.name),
+            name: key.name.clone(),
+            purpose: visible(&key.purpose, 500).text,
+            uses: key.uses.iter().copied().collect(),
+            granted: declared == Declared::Installed && installed.installation.grant.keys.contains(&key.name),
+            declared,
+        };
+        let mut views: Vec<_> = installed.contract.keys.iter().map(|key| view(key, Declared::Installed)).collect();
+        if let Some(held) = self.held_contract(installed).await? {
+            let new = held.keys.iter().filter(|key| installed.contract.key(&key.name).is_none());
+            views.extend(new.map(|key| view(key, Declared::Held)));
+        }
+        for (row, _) in &rows {
+            if !views.iter().any(|view| view.name == row.name) {
+                views.push(KeyView {
+                    versions: versions(&row.name),
+                    name: row.name.clone(),
+                    purpose: String::new(),
+                    uses: Vec::new(),
+                    granted: false,
+                    declared: Declared::Nowhere,
+                });
+            }
+        }
+        Ok(views)
+    }
+
+    /// The contract of the upgrade that is held, if one is.
+    async fn held_contract(&self, installed: &Installed) -> Result<Option<Arc<Contract>>, Refusal> {
+        match &installed.held {
+            Some(held) => self.core.contract(&held.digest).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses a key that neither the contract nor the held upgrade's declares.
+    async fn declared(&self, installed: &Installed, key: &str) -> Result<(), Refusal> {
+        let held = self.held_contract(installed).await?;
+        let known = installed.contract.keys.iter().chain(held.iter().flat_map(|held| &held.keys));
+        let names: Vec<&str> = known.map(|key| key.name.as_str()).collect();
+        if names.contains(&key) {
+            return Ok(());
+        }
+        let fix = match nearest(key, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "the contract declares no keys".to_owned(),
+            None => format!("it declares {}", names.join(", ")),
+        };
+        let message = format!("{} declares no key `{}`", installed.installation.plugin, visible(key, 64).text);
+        Err(Refusal::new(Class::NotFound, Stage::Admin, "key.unknown", message, fix))
     }
 }
 
@@ -282,19 +342,4 @@ fn done(person: &Person, act: &str, installed: &Installed, detail: String) -> Dr
         .field(field::PLUGIN, installed.installation.plugin.to_string())
         .field(field::OUTCOME, "ok")
         .field(field::DETAIL, detail)
-}
-
-/// Refuses a key the contract does not declare.
-fn declared(installed: &Installed, key: &str) -> Result<(), Refusal> {
-    if installed.contract.key(key).is_some() {
-        return Ok(());
-    }
-    let names: Vec<&str> = installed.contract.keys.iter().map(|key| key.name.as_str()).collect();
-    let fix = match nearest(key, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => "the contract declares no keys".to_owned(),
-        None => format!("it declares {}", names.join(", ")),
-    };
-    let message = format!("{} declares no key `{}`", installed.installation.plugin, visible(key, 64).text);
-    Err(Refusal::new(Class::NotFound, Stage::Admin, "key.unknown", message, fix))
 }

@@ -124,7 +124,7 @@ fn ask(
     permission: &Permission,
     granted: bool,
 ) -> Option<(Risk, Ask)> {
-    let (risk, text, mut detail, allowed) = match permission {
+    let (risk, text, mut detail) = match permission {
         Permission::Action(name) => {
             let action = contract.action(name)?;
             let raised = action.effect == Effect::Write && grant.confirm.contains(name);
@@ -135,37 +135,42 @@ fn ask(
             };
             let roles = action.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
             let detail = format!("{}; for {roles}; scope {}", action.effect, action.scope);
-            (
-                risk,
-                shown(&action.title),
-                detail,
-                own.and_then(|own| own.actions.as_ref()).is_none_or(|some| some.contains(name)),
-            )
+            (risk, shown(&action.title), detail)
         }
         Permission::Http(name) => {
             let rule = contract.rule(name)?;
             let detail = rule_detail(rule, grant);
-            let allowed = own.and_then(|own| own.http.as_ref()).is_none_or(|some| some.contains(name));
-            (Risk::Network, format!("{} {}", rule.methods.join(", "), rule.url), detail, allowed)
+            (Risk::Network, format!("{} {}", rule.methods.join(", "), rule.url), detail)
         }
         Permission::Key(name) => {
             let key = contract.key(name)?;
             let uses = key.uses.iter().map(|used| used.as_str()).collect::<Vec<_>>().join(", ");
-            let allowed = own.and_then(|own| own.keys.as_ref()).is_none_or(|some| some.contains(name));
-            (Risk::Secrets, format!("{name}: {}", shown(&key.purpose)), format!("for: {uses}"), allowed)
+            (Risk::Secrets, format!("{name}: {}", shown(&key.purpose)), format!("for: {uses}"))
         }
-        Permission::Audit(event) => (Risk::Keeps, format!("Record `{event}` in your audit log"), String::new(), true),
+        Permission::Audit(event) => (Risk::Keeps, format!("Record `{event}` in your audit log"), String::new()),
         Permission::Kv => {
             let most = contract.kv?.max;
-            (Risk::Keeps, format!("Keep up to {} of its own data, sealed", show_size(most)), String::new(), true)
+            (Risk::Keeps, format!("Keep up to {} of its own data, sealed", show_size(most)), String::new())
         }
         Permission::Confirm(_) => return None,
     };
-    if own.is_some_and(|own| own.denied) || !allowed {
+    if !allowed(own, permission) {
         detail.push_str(if detail.is_empty() { "" } else { "; " });
         detail.push_str("not allowed by the operator");
     }
     Some((risk, Ask { item: permission.to_string(), text, detail, granted }))
+}
+
+/// Whether the operator lets this plugin have `permission` at all.
+pub(crate) fn allowed(own: Option<&PluginCeiling>, permission: &Permission) -> bool {
+    let Some(own) = own else { return true };
+    let (only, name) = match permission {
+        Permission::Action(name) => (&own.actions, name),
+        Permission::Http(name) => (&own.http, name),
+        Permission::Key(name) => (&own.keys, name),
+        Permission::Audit(_) | Permission::Kv | Permission::Confirm(_) => return !own.denied,
+    };
+    !own.denied && only.as_ref().is_none_or(|only| only.contains(name))
 }
 
 fn rule_detail(rule: &HttpRule, grant: &Grant) -> String {
@@ -206,6 +211,6 @@ fn told(limits: &Limits) -> Vec<(String, String)> {
     told
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     visible(text, 500).text
 }

@@ -12,7 +12,7 @@ use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_vault::TenantVault;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::docs::TenantDoc;
+use crate::docs::{Held, InstallationDoc, TenantDoc};
 use crate::scan::SecretScan;
 
 /// A user as last read.
@@ -39,6 +39,10 @@ pub(crate) struct Installed {
     pub(crate) installation: Installation,
     pub(crate) contract: Arc<Contract>,
     pub(crate) created_ms: i64,
+    /// Changes of its row that its revision does not count.
+    pub(crate) notes: u64,
+    /// A version that waits to be accepted.
+    pub(crate) held: Option<Held>,
     /// Live versions of its keys.
     pub(crate) keys: Arc<KeySet>,
     /// Finds those in what leaves a run.
@@ -55,6 +59,17 @@ impl Installed {
         let granted = |name: &&String| self.installation.grant.keys.contains(*name);
         let names = self.contract.keys.iter().map(|key| &key.name);
         names.filter(granted).filter(|name| !self.set_keys.contains(name)).cloned().collect()
+    }
+
+    /// The revision of its row, which counts every change.
+    pub(crate) fn row_revision(&self) -> u64 {
+        self.installation.revision + self.notes
+    }
+
+    /// What is stored of it, to be changed and stored anew.
+    pub(crate) fn doc(&self) -> InstallationDoc {
+        let Installation { name, plugin, digest, grant, config, state, .. } = self.installation.clone();
+        InstallationDoc { name, plugin, digest, grant, config, state, notes: self.notes, held: self.held.clone() }
     }
 }
 

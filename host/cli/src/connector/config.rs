@@ -29,6 +29,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Whether anything was given.
+    pub(crate) fn given(&self) -> bool {
+        !self.named.is_empty() || self.json.is_some() || self.file.is_some()
+    }
+
     /// The object given, if any was.
     pub(crate) fn read(&self, schema: Option<&Value>) -> Result<Option<Value>, Failure> {
         let text = match (&self.json, &self.file) {

@@ -5,6 +5,7 @@ mod grant;
 mod install;
 mod review;
 mod show;
+mod upgrade;
 
 use clap::Subcommand;
 
@@ -26,6 +27,9 @@ pub(crate) enum ConnectorCommand {
     },
     /// Allow an installation more or less of what its contract asks for.
     Grant(grant::GrantArgs),
+    /// Upgrade an installation to another version, which takes over at once if it asks for no more, and waits to be
+    /// accepted otherwise.
+    Upgrade(upgrade::UpgradeArgs),
     /// Replace an installation's config.
     Config(config::ConfigArgs),
     /// Let no action of an installation run until it is resumed.
@@ -55,6 +59,7 @@ pub(crate) async fn run(command: ConnectorCommand, session: &Session<'_>) -> Res
         ConnectorCommand::List => show::list(session).await,
         ConnectorCommand::Show { name } => show::one(&name, session).await,
         ConnectorCommand::Grant(args) => grant::run(args, session).await,
+        ConnectorCommand::Upgrade(args) => Box::pin(upgrade::run(args, session)).await,
         ConnectorCommand::Config(args) => config::run(args, session).await,
         ConnectorCommand::Pause { name } => {
             let (host, actor) = session.as_user().await?;

@@ -3,7 +3,7 @@
 use opsiq_gate::InstallationView;
 use serde_json::json;
 
-use super::review;
+use super::{review, upgrade};
 
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -14,12 +14,13 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
     let (host, actor) = session.as_user().await?;
     let installations = host.installations().list(&actor).await?;
     session.out.data(&installations, |installations| {
-        let mut table = Table::new(["name", "plugin", "state", "withheld", "needs keys", "installed"]);
+        let mut table = Table::new(["name", "plugin", "state", "held upgrade", "withheld", "needs keys", "installed"]);
         for one in installations {
             table.row([
                 one.name.clone(),
                 one.plugin.to_string(),
                 one.state.to_string(),
+                one.held.as_ref().map(|held| held.plugin.version.to_string()).unwrap_or_default(),
                 one.withheld.join(" "),
                 one.needs_keys.join(" "),
                 time(one.created_ms),
@@ -35,12 +36,18 @@ pub(crate) async fn one(name: &str, session: &Session<'_>) -> Result<Exit, Failu
     let (host, actor) = session.as_user().await?;
     let installation = host.installations().get(&actor, name).await?;
     let plan = host.installations().plan_of(&actor, name).await?;
+    let held = host.installations().held_upgrade(&actor, name).await?;
     let mut data =
         serde_json::to_value(&installation).map_err(|error| Failure::internal("cannot write JSON", &error))?;
     if let Some(object) = data.as_object_mut() {
         object.insert("plan".to_owned(), json!(plan));
+        object.insert("held_plan".to_owned(), json!(held));
     }
     session.out.data(&data, |_| format!("{}\n{}", shown(&installation), review::permissions(&plan)))?;
+    if let Some(held) = held {
+        session.out.note(&format!("\nAn upgrade waits to be accepted.\n{}", upgrade::shown(&held, name)));
+        session.out.note(&upgrade::how(&held, name));
+    }
     Ok(Exit::Done)
 }
 
@@ -56,6 +63,7 @@ fn shown(one: &InstallationView) -> String {
     card.line("plugin", format!("{} ({})", one.plugin, one.title));
     card.line("digest", one.digest.to_string());
     card.line("state", one.state.to_string());
+    card.line("held upgrade", one.held.as_ref().map(|held| held.plugin.to_string()).unwrap_or_default());
     card.line("allowed", one.allowed.join(" "));
     card.line("withheld", one.withheld.join(" "));
     card.line("raised to wait", one.confirm.join(" "));

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 pub use asks::{Ask, asks};
 
+use crate::caller::Effect;
 use crate::limits::AXES;
 use crate::model::{Action, Contract, HttpRule, KeyDecl};
 
@@ -183,9 +184,15 @@ impl Changes {
         self.set(about, Risk::Ordinary, "its rules", &set(&old.http), &set(&new.http));
         self.set(about, Risk::Ordinary, "its keys", &set(&old.keys), &set(&new.keys));
         self.params(about, old, new);
+        // What a human reads before approving: the preview, or the title where there is none.
+        let (read, title) = if new.effect == Effect::Read {
+            (Risk::Notice, Risk::Notice)
+        } else {
+            (Risk::Ordinary, if new.preview.is_none() { Risk::Ordinary } else { Risk::Notice })
+        };
         let text = |action: &Action| action.preview.as_ref().map_or_else(String::new, ToString::to_string);
-        self.differs(about, Risk::Notice, "the preview", &text(old), &text(new));
-        self.differs(about, Risk::Notice, "the title", &old.title, &new.title);
+        self.differs(about, read, "the preview", &text(old), &text(new));
+        self.differs(about, title, "the title", &old.title, &new.title);
     }
 
     fn params(&mut self, about: &str, old: &Action, new: &Action) {

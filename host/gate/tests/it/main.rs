@@ -5,4 +5,5 @@ mod admin;
 mod calls;
 mod confirmations;
 mod crash;
+mod upgrades;
 mod world;
