@@ -1,28 +1,10 @@
 //! Someone with the whole database rearranges it: nothing moved from tenant to tenant, row to row or column to column
 //! opens, and the host says so instead of answering.
 
-use std::path::Path;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
-
 use crate::opsiq::World;
 use crate::orders;
+use crate::sql::sql;
 use crate::upstream::{Reply, Upstream};
-
-/// Runs statements on a database as its thief would: without the host.
-fn sql(database: &Path, statements: &[&'static str]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let options = SqliteConnectOptions::new().filename(database).foreign_keys(false);
-        let mut connection: SqliteConnection = options.connect().await.unwrap();
-        for statement in statements {
-            let done = connection.execute(*statement).await.unwrap();
-            assert!(done.rows_affected() > 0, "changed nothing: {statement}");
-        }
-        connection.close().await.unwrap();
-    });
-}
 
 /// Two tenants, each with the same connector and a key, and a pending refund of the first.
 fn two_tenants() -> (World, Upstream) {

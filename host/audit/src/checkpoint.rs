@@ -1,7 +1,11 @@
-//! Signed heads: a C2SP tlog-checkpoint (origin, size, root) inside a C2SP signed note.
+//! Signed heads: a C2SP tlog-checkpoint (origin, size, root) inside a C2SP signed note. One that the host keeps for itself
+//! has an extension line, `rows COUNT DIGEST`: the head of the owner's rows, so that an older row put back is as visible as a
+//! cut log.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use opsiq_contract::Digest;
+use opsiq_store::RowHead;
 
 use crate::key::{CheckpointKey, PublicKey, is_name};
 use crate::log::Log;
@@ -11,6 +15,8 @@ use crate::tree::Hash;
 const MAX_NOTE: usize = 64 * 1024;
 /// Most signature lines read; the signed-note text asks for at least 16.
 const MAX_SIGNATURES: usize = 64;
+/// What begins the extension line.
+const ROWS: &str = "rows ";
 /// What stands between the text and the first signature.
 const MARK: &str = "\u{2014} ";
 
@@ -23,6 +29,8 @@ pub struct Checkpoint {
     pub size: u64,
     /// The root of their tree.
     pub root: Hash,
+    /// The head of the rows of the log's owner, when it has any.
+    pub rows: Option<RowHead>,
 }
 
 /// Why a text is not a checkpoint of a log.
@@ -44,9 +52,9 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     /// Signs the head of a log; the note's text.
-    pub fn sign(key: &CheckpointKey, log: &Log, size: u64, root: Hash) -> String {
+    pub fn sign(key: &CheckpointKey, log: &Log, size: u64, root: Hash, rows: Option<RowHead>) -> String {
         let public = key.public(log);
-        let text = Self { origin: public.name().to_owned(), size, root }.text();
+        let text = Self { origin: public.name().to_owned(), size, root, rows }.text();
         let mut signature = public.id().to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
         format!("{text}\n{MARK}{} {}\n", public.name(), STANDARD.encode(signature))
@@ -83,19 +91,32 @@ impl Checkpoint {
 
     /// The text that is signed.
     fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.0))
+        let rows =
+            self.rows.map(|rows| format!("{ROWS}{} {}\n", rows.changes, STANDARD.encode(rows.digest.as_bytes())));
+        format!("{}\n{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root.0), rows.unwrap_or_default())
     }
 
-    /// Reads the signed text. Extension lines, which nothing audits, are refused.
+    /// Reads the signed text. Other extension lines, which nothing audits, are refused.
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let checkpoint = Self {
             origin: lines.next()?.to_owned(),
             size: lines.next()?.parse().ok()?,
             root: Hash::from_slice(&STANDARD.decode(lines.next()?).ok()?)?,
+            rows: match lines.next() {
+                Some(line) => Some(rows(line)?),
+                None => None,
+            },
         };
         (lines.next().is_none() && checkpoint.text() == text).then_some(checkpoint)
     }
+}
+
+/// The head of rows in an extension line.
+fn rows(line: &str) -> Option<RowHead> {
+    let (changes, digest) = line.strip_prefix(ROWS)?.split_once(' ')?;
+    let digest: [u8; 32] = STANDARD.decode(digest).ok()?.try_into().ok()?;
+    Some(RowHead { changes: changes.parse().ok()?, digest: Digest::from_bytes(digest) })
 }
 
 /// The name and the bytes of a signature line.

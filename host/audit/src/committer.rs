@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opsiq_store::{Store, WriteTx};
+use opsiq_store::{CheckpointRow, Store, WriteTx};
+use opsiq_vault::TenantVault;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ use crate::key::CheckpointKey;
 use crate::kind::Kind;
 use crate::log::Log;
 use crate::op;
+use crate::outside::CheckpointFile;
 use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
 use crate::request::{Done, Part, Request};
 use crate::stage::Stage;
@@ -46,6 +48,10 @@ pub(crate) struct Committer {
     pub(crate) vaults: Arc<dyn Vaults>,
     pub(crate) interruptions: Arc<dyn Interruptions>,
     pub(crate) key: CheckpointKey,
+    /// Marks rows.
+    pub(crate) host: TenantVault,
+    /// Where checkpoints are kept outside the database.
+    pub(crate) outside: Option<CheckpointFile>,
     pub(crate) requests: Receiver<Request>,
     pub(crate) abandoned: UnboundedReceiver<Abandoned>,
     pub(crate) abandonments: Abandonments,
@@ -146,8 +152,41 @@ impl Committer {
         let mut committing = false;
         let due = self.due(last);
         match self.attempt(&mut batch, &mut stage, &mut committing, due.clone(), last).await {
-            Ok(()) => self.finish(batch, stage, &due),
+            Ok(()) => {
+                let signed = std::mem::take(&mut stage.checkpoints);
+                // Whoever closes waits for it; nobody else needs to.
+                if last {
+                    self.keep_outside(&signed).await;
+                    self.finish(batch, stage, &due);
+                } else {
+                    self.finish(batch, stage, &due);
+                    self.keep_outside(&signed).await;
+                }
+            }
             Err(error) => self.fail(batch, &stage, committing, &error),
+        }
+    }
+
+    /// Keeps checkpoints outside the database. What cannot be written now is written with the next.
+    async fn keep_outside(&mut self, signed: &[CheckpointRow]) {
+        let Some(mut file) = self.outside.take() else { return };
+        for row in signed {
+            if let Some(log) = Log::from_column(&row.log) {
+                file.add(log, row.note.clone());
+            }
+        }
+        let kept = tokio::task::spawn_blocking(move || {
+            let written = file.write();
+            (file, written)
+        });
+        match kept.await {
+            Ok((file, written)) => {
+                if let Err(error) = written {
+                    tracing::error!(%error, "checkpoints cannot be kept outside the database");
+                }
+                self.outside = Some(file);
+            }
+            Err(error) => tracing::error!(%error, "checkpoints are not kept outside the database any more"),
         }
     }
 
@@ -175,6 +214,11 @@ impl Committer {
         let mut tx = store.begin().await.map_err(AuditError::unavailable)?;
         for request in batch.iter_mut().filter(|request| request.refused.is_none()) {
             self.take(request, &mut tx, stage).await?;
+        }
+        for (owner, rows) in tx.mark_rows(&self.host).await.map_err(AuditError::unavailable)? {
+            let log = Log::from_column(&owner).ok_or_else(|| AuditError::unavailable("rows of no tenant changed"))?;
+            let known = self.state.heads.get(&self.store, &self.key, &log).await.map_err(AuditError::unavailable)?;
+            stage.rows_changed(&log, known, rows);
         }
         if last {
             due.extend(stage.heads.keys().cloned());

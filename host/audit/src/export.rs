@@ -81,7 +81,7 @@ impl Journal {
         let nodes = rows::fetch(&shared.store, log, &wanted).await?;
         let damaged = || AuditError::tampered(to, "tree nodes are missing");
         let root = if to == 0 { empty_root() } else { range_hash(&(0..to), &nodes).ok_or_else(damaged)? };
-        let note = Checkpoint::sign(&shared.key, log, to, root);
+        let note = Checkpoint::sign(&shared.key, log, to, root, None);
         let left: Vec<Hash> =
             left.iter().map(|range| range_hash(range, &nodes)).collect::<Option<_>>().ok_or_else(damaged)?;
         let key = shared.key.public(log);

@@ -17,6 +17,7 @@ use crate::key::{CheckpointKey, PublicKey};
 use crate::kind::Kind;
 use crate::log::Log;
 use crate::op::{Change, Op};
+use crate::outside::CheckpointFile;
 use crate::permit::{Abandonments, Call, Open, Permit};
 use crate::request::{ANSWER_WITHIN, Done, Part, Request};
 
@@ -78,19 +79,21 @@ impl Journal {
     /// # Errors
     /// [`AuditError::Store`] when the open intents cannot be read.
     pub async fn start(store: Arc<Store>, vaults: Arc<dyn Vaults>, key: CheckpointKey) -> Result<Self, AuditError> {
-        Self::start_with(store, vaults, key, Arc::new(())).await
+        Self::start_with(store, vaults, key, Arc::new(()), None).await
     }
 
-    /// Starts the committer, with somebody to tell of interruptions.
+    /// Starts the committer, with somebody to tell of interruptions, and a file to keep checkpoints in.
     ///
     /// # Errors
-    /// [`AuditError::Store`] when the open intents cannot be read.
+    /// [`AuditError::Store`] when the open intents cannot be read; as [`Vaults::vault`] when the host has no vault.
     pub async fn start_with(
         store: Arc<Store>,
         vaults: Arc<dyn Vaults>,
         key: CheckpointKey,
         interruptions: Arc<dyn Interruptions>,
+        outside: Option<CheckpointFile>,
     ) -> Result<Self, AuditError> {
+        let host = vaults.vault(&Log::Host).await?;
         let previous = store.open_intents().await?;
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (sender, abandoned) = mpsc::unbounded_channel();
@@ -100,6 +103,8 @@ impl Journal {
             vaults: Arc::clone(&vaults),
             interruptions,
             key: key.clone(),
+            host,
+            outside,
             requests: receiver,
             abandoned,
             abandonments: abandonments.clone(),

@@ -9,6 +9,8 @@
 //!   and salts are sealed.
 //! - The [`Journal`] appends, many callers to one `fsync`, and signs heads as C2SP checkpoints ([`checkpoint`], [`key`]).
 //! - An [`export`] carries what a stranger with the public key needs to [`verify`] it offline, down to the first bad entry.
+//! - Checkpoints also stand in a [`CheckpointFile`] outside the database, so that an older database put back is noticed
+//!   ([`examine`]).
 //!
 //! Fails closed: if the log cannot be written, nothing is permitted and nothing is answered, within 2 s; if it is not what was signed,
 //! nothing is appended to it, and no export of it verifies.
@@ -29,6 +31,7 @@ mod kind;
 mod list;
 mod log;
 mod op;
+mod outside;
 mod permit;
 mod recover;
 mod request;
@@ -48,5 +51,6 @@ pub use kind::{Kind, NotAKind};
 pub use list::{Filter, Page, Shown, View};
 pub use log::{Log, NotALog};
 pub use op::Op;
+pub use outside::{CheckpointFile, CheckpointFileError, examine};
 pub use permit::{Open, Permit};
 pub use recover::InterruptedIntent;

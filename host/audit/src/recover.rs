@@ -43,14 +43,21 @@ impl Journal {
     /// not touched. After an error it can be called again.
     ///
     /// # Errors
-    /// [`AuditError::Unavailable`]; [`AuditError::Vault`] when a tenant has no vault.
+    /// [`AuditError::Unavailable`].
     pub async fn recover(&self) -> Result<Vec<InterruptedIntent>, AuditError> {
-        let mut previous = self.shared().previous.lock().await;
+        let mut rows = self.shared().previous.lock().await;
+        // A tenant that is not served is not written to either: its intents stay open, and are recovered once it is.
+        let (mut previous, mut left) = (Vec::new(), Vec::new());
+        for row in rows.iter() {
+            let log = Log::from_column(&row.log).ok_or_else(|| AuditError::tampered(row.seq, "its log is none"))?;
+            let served = self.shared().vaults.vault(&log).await.is_ok();
+            if served { previous.push(row.clone()) } else { left.push(row.clone()) }
+        }
         let mut found = Vec::with_capacity(previous.len());
         for chunk in previous.chunks(CHUNK) {
             found.extend(try_join_all(chunk.iter().map(|row| self.recover_one(row))).await?);
         }
-        previous.clear();
+        *rows = left;
         Ok(found)
     }
 

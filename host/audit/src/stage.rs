@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use opsiq_store::{AuditRow, CheckpointRow, OpenIntentRow};
+use opsiq_store::{AuditRow, CheckpointRow, OpenIntentRow, RowHead};
 
 use crate::content::{Content, Prepared};
 use crate::entry::{Header, Record};
@@ -63,6 +63,11 @@ impl Stage {
             sealed: entry.sealed.clone(),
         });
         header.seq
+    }
+
+    /// Notes that rows of the log's owner changed.
+    pub(crate) fn rows_changed(&mut self, log: &Log, known: &Head, rows: RowHead) {
+        self.head(log, known).rows = Some(rows);
     }
 
     /// Signs a log's end as it is within the batch.

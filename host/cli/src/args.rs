@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::accept::AcceptRestore;
 use crate::acting::Acting;
 use crate::action::ActionCommand;
 use crate::audit::AuditCommand;
@@ -84,6 +85,9 @@ pub(crate) enum Command {
 
     /// Find what is wrong with the data directory or the machine, and what was interrupted.
     Doctor,
+
+    /// Say that an older database was put back on purpose, so that it is served again. Goes on record.
+    AcceptRestore(AcceptRestore),
 
     /// Print a completion script for a shell.
     Completions {

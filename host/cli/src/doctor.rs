@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use opsiq_gate::FindingStatus;
+use opsiq_gate::{FindingStatus, Rollback};
 
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -10,7 +10,7 @@ use crate::text;
 
 /// Checks the data directory and the machine. Ends with 8 when something is broken.
 pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
-    let host = session.host().await?;
+    let host = session.host_with(Rollback::Examine).await?;
     let progress = session.out.progress("Checking everything");
     let findings = host.doctor().await;
     drop(progress);

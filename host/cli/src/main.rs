@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accept;
 mod acting;
 mod action;
 mod args;
@@ -77,6 +78,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Audit(command) => audit::run(command, session).await,
         Command::Ceiling(command) => ceiling::run(command, session),
         Command::Doctor => doctor::run(session).await,
+        Command::AcceptRestore(accept) => accept::run(accept, session).await,
         Command::Completions { shell } => session.out.completions(shell),
         Command::Version => session.out.version(),
     }

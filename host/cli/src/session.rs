@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use opsiq_gate::{Actor, Host, HostOptions, RootSource};
+use opsiq_gate::{Actor, Host, HostOptions, Rollback, RootSource};
 use opsiq_vault::Secret;
 use tokio::sync::OnceCell;
 
@@ -61,12 +61,13 @@ impl<'a> Session<'a> {
 
     /// The host, opened and locked by this process.
     pub(crate) async fn host(&self) -> Result<&Host, Failure> {
-        self.host
-            .get_or_try_init(async || {
-                let host = Host::open(self.place.options()?).await?;
-                Ok(host)
-            })
-            .await
+        self.host_with(Rollback::Refuse).await
+    }
+
+    /// The host, opened in another way than usual; nothing may have opened it before.
+    pub(crate) async fn host_with(&self, rollback: Rollback) -> Result<&Host, Failure> {
+        let options = HostOptions { rollback, ..self.place.options()? };
+        self.host.get_or_try_init(async || Ok(Host::open(options).await?)).await
     }
 
     /// The host and the user that acts.

@@ -12,6 +12,7 @@ use crate::actor::Actor;
 use crate::core::Core;
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::rollback::rolled_back;
 use crate::state::{TenantState, User};
 
 /// A user of a tenant, as they stand at this act.
@@ -117,8 +118,12 @@ impl Core {
         Ok(person)
     }
 
-    /// Why nobody of `tenant` is found: its keys were changed outside the host, or there is no such user.
+    /// Why nobody of `tenant` is found: its rows, log or keys were changed outside the host, or there is no such user.
     fn unknown_caller(&self, tenant: &TenantId) -> Refusal {
+        let log = Log::Tenant(tenant.clone());
+        if let Some(told) = self.rolled_back.get(&log) {
+            return rolled_back(&format!("records of {log}"), told);
+        }
         if self.locked_out.iter().any(|(locked, _)| locked == tenant) {
             return Refusal::new(
                 Class::Tampered,

@@ -2,6 +2,7 @@
 //! stops the start, with its line, because a misspelt ceiling would be no ceiling.
 
 use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use opsiq_contract::{Ceiling, parse_time};
@@ -11,8 +12,8 @@ use crate::refusal::{Class, Fault, Refusal, Stage};
 
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
-/// The section read here; the rest is the ceiling's.
-const CONFIRMATION: &str = "confirmation";
+/// The sections read here; the rest is the ceiling's.
+const OWN: [&str; 2] = ["audit", "confirmation"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -26,6 +27,11 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # How long a risky write waits for a person before it expires: 1s to 43200min.
 # [confirmation]
 # expires-after = "1440min"
+
+# Where signed checkpoints are kept, outside the database; by default beside the data directory. On another volume, a
+# volume that is put back as a whole is noticed as well.
+# [audit]
+# checkpoints = "/var/lib/opsiq/checkpoints"
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]
@@ -52,12 +58,22 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 pub(crate) struct Settings {
     /// How long a confirmation waits, in milliseconds.
     pub(crate) confirmation_ms: i64,
+    /// Where checkpoints are kept, if not beside the data directory.
+    pub(crate) checkpoints: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
+    audit: Audit,
+    #[serde(default)]
     confirmation: Confirmation,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Audit {
+    checkpoints: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -101,7 +117,7 @@ pub fn read_config(text: &str) -> Result<Ceiling, Refusal> {
 }
 
 fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
-    let ceiling = Ceiling::parse_toml(text, &[CONFIRMATION]).map_err(|errors| {
+    let ceiling = Ceiling::parse_toml(text, &OWN).map_err(|errors| {
         let faults = errors.0.iter().map(|error| Fault { path: FILE.to_owned(), message: error.to_string() });
         invalid(faults.collect())
     })?;
@@ -117,7 +133,11 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
                 one(format!("[confirmation] expires-after: must be a time from 1s to {most}min, such as \"1440min\""))
             })?,
     };
-    Ok((ceiling, Settings { confirmation_ms }))
+    let checkpoints = file.audit.checkpoints;
+    if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
+    }
+    Ok((ceiling, Settings { confirmation_ms, checkpoints }))
 }
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
@@ -145,7 +165,7 @@ mod tests {
     fn the_default_says_the_defaults() {
         let (ceiling, settings) = parse(DEFAULT).unwrap();
         assert_eq!(ceiling, Ceiling::default());
-        assert_eq!(settings, Settings { confirmation_ms: CONFIRMATION_MS });
+        assert_eq!(settings, Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None });
     }
 
     #[test]
@@ -166,6 +186,8 @@ mod tests {
             ("[confirmation]\nexpires = \"1h\"\n", "2"),
             ("[confirmation]\nexpires-after = \"43201min\"\n", "expires-after"),
             ("[confirmation]\nexpires-after = \"0s\"\n", "expires-after"),
+            ("[audit]\ncheckpoints = \"elsewhere\"\n", "absolute"),
+            ("[audit]\nkept = \"/elsewhere\"\n", "2"),
         ] {
             let refusal = parse(text).unwrap_err();
             assert_eq!(refusal.code, "config.file");

@@ -21,6 +21,7 @@ use crate::drain::Running;
 use crate::errors;
 use crate::host::Interrupted;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::rollback::Faults;
 use crate::state::TenantState;
 
 /// The tenants of this host, each with its open vault.
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) data: PathBuf,
     /// The root key's file, when it came from one.
     pub(crate) root_file: Option<PathBuf>,
+    /// The file that keeps signed checkpoints.
+    pub(crate) checkpoints: PathBuf,
     pub(crate) store: Arc<Store>,
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
@@ -87,6 +90,8 @@ pub(crate) struct Core {
     pub(crate) recovered: Vec<Interrupted>,
     /// Tenants whose keys do not open, and why: nothing of theirs is served.
     pub(crate) locked_out: Vec<(TenantId, String)>,
+    /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
+    pub(crate) rolled_back: Faults,
     pub(crate) running: Running,
 }
 
@@ -94,6 +99,8 @@ pub(crate) struct Core {
 pub(crate) struct Parts {
     pub(crate) data: PathBuf,
     pub(crate) root_file: Option<PathBuf>,
+    /// The file that keeps signed checkpoints.
+    pub(crate) checkpoints: PathBuf,
     pub(crate) store: Arc<Store>,
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
@@ -103,15 +110,31 @@ pub(crate) struct Parts {
     pub(crate) recovered: Vec<Interrupted>,
     /// Tenants whose keys do not open, and why: nothing of theirs is served.
     pub(crate) locked_out: Vec<(TenantId, String)>,
+    /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
+    pub(crate) rolled_back: Faults,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered, locked_out } = parts;
+        let Parts {
+            data,
+            root_file,
+            checkpoints,
+            store,
+            vault,
+            journal,
+            ceiling,
+            settings,
+            tenants,
+            recovered,
+            locked_out,
+            rolled_back,
+        } = parts;
         let replay = vault.derive("upstream idempotency keys");
         Self {
             data,
             root_file,
+            checkpoints,
             store,
             vault,
             journal,
@@ -123,6 +146,7 @@ impl Core {
             replay,
             recovered,
             locked_out,
+            rolled_back,
             running: Running::default(),
         }
     }

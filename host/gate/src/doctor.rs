@@ -54,6 +54,7 @@ impl Host {
         let core = self.core();
         let mut report = Report::default();
         report.root_key(core);
+        report.checkpoints(core);
         report.space(core);
         report.engine(core).await;
         report.plugins(core).await;
@@ -124,6 +125,28 @@ impl Report {
                 format!("{} cannot be looked at: {}", file.display(), error.kind()),
                 "the next start needs it: put it back",
             ),
+        }
+    }
+
+    fn checkpoints(&mut self, core: &Core) {
+        const ROWS: &str = "last signed";
+        const FILE: &str = "checkpoint file";
+        for (log, told) in &core.rolled_back {
+            for why in told {
+                let fix = "restore the newest database; if an older one was put back on purpose: \
+                           opsiq accept-restore --reason TEXT";
+                self.fail(ROWS, format!("{log}: {why}"), fix);
+            }
+        }
+        if core.rolled_back.is_empty() {
+            self.ok(ROWS, "rows and logs are those last signed".to_owned());
+        }
+        let file = core.checkpoints.display();
+        if core.checkpoints.starts_with(core.data.canonicalize().as_deref().unwrap_or(&core.data)) {
+            let told = format!("{file} lies in the data directory, so a copy of it that is put back brings its own");
+            self.warn(FILE, told, "name another place in opsiq.toml: [audit] checkpoints");
+        } else {
+            self.ok(FILE, format!("{file}"));
         }
     }
 

@@ -13,15 +13,17 @@ use crate::actor::Actor;
 use crate::approve::Confirmations;
 use crate::audit_log::AuditLog;
 use crate::catalogue::Catalogue;
+use crate::config::{self, Settings};
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::rollback::{self, Examined, Rollback};
 use crate::tenants::Tenants;
 use crate::users::Users;
-use crate::{config, recovery, root};
+use crate::{recovery, root};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -53,13 +55,15 @@ pub struct HostOptions {
     pub data: PathBuf,
     /// The root key.
     pub root: RootSource,
+    /// What to do about rows or logs that are not those last signed.
+    pub rollback: Rollback,
 }
 
 impl HostOptions {
     /// `data`, with its root key in `data/root.key`.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
-        Self { root: RootSource::File(data.join("root.key")), data }
+        Self { root: RootSource::File(data.join("root.key")), data, rollback: Rollback::Refuse }
     }
 }
 
@@ -74,6 +78,8 @@ pub struct Initialised {
     pub root_id: String,
     /// The operator's commented configuration.
     pub config: PathBuf,
+    /// The file that keeps signed checkpoints, outside the database.
+    pub checkpoints: PathBuf,
 }
 
 /// A call that began and whose end is unknown, because the host stopped while it ran.
@@ -97,6 +103,7 @@ pub struct Interrupted {
 #[derive(Clone)]
 pub struct Host {
     core: Arc<Core>,
+    accepted: Arc<[String]>,
 }
 
 impl Host {
@@ -110,6 +117,8 @@ impl Host {
         let (root, root_file) = root::load_or_make(&options.root)?;
         let store = open_store(&options).await?;
         config::write_default(store.dir())?;
+        let checkpoints = checkpoint_file(&options, &config::load(store.dir())?.1);
+        rollback::make_file(&checkpoints)?;
         let (_, check) = Vault::create(&root);
         store.root_check_insert(&check, now_ms()).await.map_err(|error| errors::store(Stage::Admin, &error))?;
         store.close().await;
@@ -126,6 +135,7 @@ impl Host {
             data: options.data,
             root_file,
             root_id: root.id().to_string(),
+            checkpoints,
         })
     }
 
@@ -143,9 +153,17 @@ impl Host {
         let check = check.ok_or_else(|| failed(StoreError::NotInitialised(options.data.clone())))?;
         let vault = Vault::open(&root, &check).map_err(|error| wrong_root(&error))?;
         let (ceiling, settings) = config::load(store.dir())?;
+        let key = CheckpointKey::derive(&vault);
+        let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
+        let checkpoints = checkpoint_file(&options, &settings);
+        let Examined { outside, faults: rolled_back, accepted } =
+            rollback::examine(&checkpoints, &options.rollback, &store, &key, &vault.host()).await?;
         let tenants = Arc::new(TenantMap::new(vault.host()));
         let mut locked_out = Vec::new();
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
+            if rolled_back.contains_key(&Log::Tenant(row.id.clone())) {
+                continue;
+            }
             let keys = store.tenant_keys(&row.id).await;
             let opened = keys
                 .map_err(|error| error.to_string())
@@ -158,20 +176,42 @@ impl Host {
                 }
             }
         }
-        let key = CheckpointKey::derive(&vault);
-        let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
         let closing = Arc::new(recovery::Closing);
-        let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing).await;
+        let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing, outside).await;
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
-        let data = options.data;
-        let parts = Parts { data, root_file, store, vault, journal, ceiling, settings, tenants, recovered, locked_out };
-        Ok(Self { core: Arc::new(Core::new(parts)) })
+        let data = options.data.clone();
+        let parts = Parts {
+            data,
+            root_file,
+            checkpoints,
+            store,
+            vault,
+            journal,
+            ceiling,
+            settings,
+            tenants,
+            recovered,
+            locked_out,
+            rolled_back,
+        };
+        let core = Core::new(parts);
+        if let Rollback::Accept { reason, .. } = &options.rollback {
+            core.accept_rollback(&accepted, reason).await?;
+        }
+        let accepted =
+            accepted.into_iter().flat_map(|(log, told)| told.into_iter().map(move |why| format!("{log}: {why}")));
+        Ok(Self { core: Arc::new(core), accepted: accepted.collect() })
     }
 
     /// Calls found without an end when this host was opened; their logs now say `interrupted`.
     pub fn recovered(&self) -> &[Interrupted] {
         &self.core.recovered
+    }
+
+    /// What was not as last signed and was taken so by [`Rollback::Accept`].
+    pub fn accepted(&self) -> &[String] {
+        &self.accepted
     }
 
     /// Waits for calls in progress (30 s at most), signs a checkpoint of every log that grew, and lets go of the
@@ -247,6 +287,11 @@ impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("data", &self.core.data).finish_non_exhaustive()
     }
+}
+
+/// Where this host keeps its checkpoints.
+fn checkpoint_file(options: &HostOptions, settings: &Settings) -> PathBuf {
+    settings.checkpoints.clone().unwrap_or_else(|| rollback::default_file(&options.data))
 }
 
 async fn open_store(options: &HostOptions) -> Result<Store, Refusal> {

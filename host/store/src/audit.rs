@@ -269,14 +269,14 @@ impl WriteTx<'_> {
         self.run(WHAT, insert.build()).await.map(drop)
     }
 
-    /// Keeps a checkpoint. The same again is harmless.
+    /// Keeps a checkpoint, in the place of an earlier one of the same size.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn checkpoint_put(&mut self, row: &CheckpointRow) -> Result<(), StoreError> {
         let query = sqlx::query(
             "INSERT INTO audit_checkpoint (tenant, size, created_ms, note) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (tenant, size) DO NOTHING",
+             ON CONFLICT (tenant, size) DO UPDATE SET created_ms = excluded.created_ms, note = excluded.note",
         )
         .bind(&row.log)
         .bind(number(row.size))

@@ -8,6 +8,8 @@
 //! - Wrapped keys are in a database of their own (`keys.db`), so that they can be backed up, and destroyed, apart.
 //! - The statements keep to what `SQLite` and `PostgreSQL` share, and types here name no engine, so another
 //!   engine can stand behind them without a change for callers.
+//! - An older row put back is noticed: every change of a guarded row changes the head of its owner's rows, which signed
+//!   checkpoints repeat.
 //!
 //! Fails closed: a failed write leaves the transaction unusable until it is rolled back, a full or broken disk is
 //! [`StoreError::Unavailable`] and nothing was written, a second process is refused by the lock, a directory others can
@@ -28,6 +30,7 @@ mod intents;
 mod keys;
 mod kv;
 mod plugins;
+mod rows;
 mod store;
 mod tenant_keys;
 mod tenants;
@@ -44,6 +47,7 @@ pub use intents::OpenIntentRow;
 pub use keys::{KeyState, KeyVersionRow};
 pub use kv::{KvEntryRow, KvKeyRow};
 pub use plugins::{PluginRow, PluginState};
+pub use rows::{RowFault, RowFaultKind, RowHead};
 pub use store::Store;
 pub use tenants::TenantRow;
 pub use tx::WriteTx;

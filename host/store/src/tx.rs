@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::StoreError;
 use crate::error::Trouble;
+use crate::rows::TRIGGERS;
 
 /// The writer's connection and whether a transaction may be open on it.
 pub(crate) struct Writer {
@@ -35,12 +36,20 @@ impl Writer {
         let mut slot = self.slot.lock().await;
         slot.settle().await;
         if slot.connection.is_none() {
-            slot.connection = Some(self.options.connect().await.map_err(|error| StoreError::of("database", &error))?);
+            slot.connection = Some(self.connect().await.map_err(|error| StoreError::of("database", &error))?);
         }
-        let mut tx = WriteTx { slot, troubled: false, unset: 0 };
+        let mut tx = WriteTx { slot, troubled: false, unset: 0, written: false };
         tx.slot.open = true;
         tx.run("transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
+        tx.written = false;
         Ok(tx)
+    }
+
+    /// A connection that notices which guarded rows it changes.
+    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        sqlx::raw_sql(*TRIGGERS).execute(&mut connection).await?;
+        Ok(connection)
     }
 
     /// Ends the connection, rolling back what was not committed.
@@ -77,6 +86,8 @@ pub struct WriteTx<'s> {
     /// Points asked for since the last write. They cost nothing until there is something to go back from: many changes
     /// turn out to write nothing.
     unset: u32,
+    /// Whether a statement ran.
+    written: bool,
 }
 
 impl WriteTx<'_> {
@@ -131,6 +142,11 @@ impl WriteTx<'_> {
         self.slot.settle().await;
     }
 
+    /// Whether anything may have changed.
+    pub(crate) fn has_written(&self) -> bool {
+        self.written
+    }
+
     /// The connection, for reading within the transaction. Results go through [`WriteTx::noting`].
     pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if self.troubled {
@@ -161,6 +177,7 @@ impl WriteTx<'_> {
             self.noting(set.map_err(|error| StoreError::of("savepoint", &error)))?;
             self.unset -= 1;
         }
+        self.written = true;
         let result = query.execute(self.connection()?).await;
         self.noting(result.map(|done| done.rows_affected()).map_err(|error| StoreError::of(what, &error)))
     }

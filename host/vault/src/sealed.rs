@@ -29,6 +29,11 @@ impl<T> Sealed<T> {
         &self.bytes
     }
 
+    /// Of stored bytes, the part that stays the same when keys rotate: ciphertext and tag.
+    pub fn lasting(stored: &[u8]) -> &[u8] {
+        stored.get(PREFIX..).unwrap_or(stored)
+    }
+
     /// The bytes to store.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -12,7 +12,7 @@ fn log() -> Log {
 
 #[test]
 fn a_reference_reader_opens_our_notes_with_our_verifier_key() {
-    let note = Checkpoint::sign(&key(), &log(), 3, Hash([9; 32]));
+    let note = Checkpoint::sign(&key(), &log(), 3, Hash([9; 32]), None);
     let verifier = StandardVerifier::new(&key().public(&log()).to_string()).unwrap();
     let parsed = Note::from_bytes(note.as_bytes()).unwrap();
     let (good, unknown) = parsed.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
@@ -28,20 +28,20 @@ fn a_reference_signer_makes_what_we_open() {
     seed.extend_from_slice(&[7; 32]);
     let private = format!("PRIVATE+KEY+{}+{}+{}", public.name(), hex::encode(public.id()), STANDARD.encode(seed));
     let signer = StandardSigner::new(&private).unwrap();
-    let head = Checkpoint { origin: public.name().to_owned(), size: 0, root: crate::tree::empty_root() };
+    let head = Checkpoint { origin: public.name().to_owned(), size: 0, root: crate::tree::empty_root(), rows: None };
     let mut note = Note::new(head.text().as_bytes(), &[]).unwrap();
     note.add_sigs(&[&signer]).unwrap();
     let text = String::from_utf8(note.to_bytes()).unwrap();
     assert_eq!(Checkpoint::open(&text, &public), Ok(head));
-    assert_eq!(text, Checkpoint::sign(&key(), &log(), 0, crate::tree::empty_root()));
+    assert_eq!(text, Checkpoint::sign(&key(), &log(), 0, crate::tree::empty_root(), None));
 }
 
 #[test]
 fn other_signatures_are_ignored_and_the_logs_own_is_required() {
-    let note = Checkpoint::sign(&key(), &log(), 3, Hash([9; 32]));
+    let note = Checkpoint::sign(&key(), &log(), 3, Hash([9; 32]), None);
     let public = key().public(&log());
     let other = CheckpointKey::from_seed(&[8; 32]);
-    let witness = Checkpoint::sign(&other, &log(), 3, Hash([9; 32]));
+    let witness = Checkpoint::sign(&other, &log(), 3, Hash([9; 32]), None);
     let cosigned = format!("{note}{}", witness.split("\n\n").nth(1).unwrap());
     assert_eq!(Checkpoint::open(&cosigned, &public).unwrap().size, 3);
     assert_eq!(Checkpoint::open(&witness, &public), Err(CheckpointError::Unsigned));
@@ -52,7 +52,7 @@ fn other_signatures_are_ignored_and_the_logs_own_is_required() {
 
 #[test]
 fn every_changed_byte_of_a_note_is_refused() {
-    let note = Checkpoint::sign(&key(), &log(), 1234, Hash([9; 32])).into_bytes();
+    let note = Checkpoint::sign(&key(), &log(), 1234, Hash([9; 32]), None).into_bytes();
     let public = key().public(&log());
     for at in 0..note.len() {
         for bit in 0..8 {

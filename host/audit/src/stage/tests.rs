@@ -13,7 +13,7 @@ fn entry() -> Prepared {
 }
 
 fn head(time_ms: i64) -> Head {
-    Head { frontier: Frontier::default(), time_ms, signed: None }
+    Head { frontier: Frontier::default(), time_ms, rows: None, signed: None }
 }
 
 #[test]

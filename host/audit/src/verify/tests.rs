@@ -63,7 +63,7 @@ impl Sample {
     }
 
     fn note(&self, size: u64) -> String {
-        Checkpoint::sign(&key(), &log(), size, self.root(size))
+        Checkpoint::sign(&key(), &log(), size, self.root(size), None)
     }
 
     fn lines(&self, from: u64, to: u64) -> Vec<Line> {

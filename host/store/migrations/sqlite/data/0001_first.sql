@@ -133,3 +133,19 @@ CREATE TABLE open_intent (
     seq        BIGINT NOT NULL,
     PRIMARY KEY (tenant, invocation)
 );
+
+-- Against rows that are put back: what each guarded row was last written as, and for each tenant (the empty text for the
+-- catalogue) the sealed sums of all its marks with a count of changes, which signed checkpoints repeat.
+CREATE TABLE row_mark (
+    tenant TEXT NOT NULL,
+    tbl    TEXT NOT NULL,
+    pk     TEXT NOT NULL,
+    mark   BLOB NOT NULL,
+    PRIMARY KEY (tenant, tbl, pk)
+);
+
+CREATE TABLE row_head (
+    tenant  TEXT   NOT NULL PRIMARY KEY,
+    changes BIGINT NOT NULL,
+    sealed  BLOB   NOT NULL
+);

@@ -1,0 +1,238 @@
+//! Heads of rows, so that an older row put back, or a row removed, is noticed although it is authentic.
+//!
+//! Why sealing alone does not do it: a sealed row opens wherever it stands for as long as its keys live, so yesterday's
+//! grant, put back, opens. So every guarded row has a *mark*, a keyed hash of all it holds, and every owner (a tenant, or
+//! the host for the catalogue) a *head*: how often its rows changed, and for each table the sum of its marks, sealed. A row that
+//! is not as marked is named; rows put back together with their marks no longer make up the sum; rows, marks and head put
+//! back together are older than the count and digest that the last signed checkpoint repeats, which is kept outside.
+//!
+//! The sums are XORs of a second keyed hash (the multiset hash of Clarke et al., ASIACRYPT 2003); they are sealed, so that no
+//! relation between older marks can be read off them. Marks leave out what key rotation replaces.
+//!
+//! Fails closed: a change is marked in the transaction that makes it, by triggers no statement can avoid.
+
+mod check;
+mod table;
+
+use std::collections::BTreeMap;
+
+use opsiq_contract::Digest;
+use opsiq_vault::{Place, Sealed, Secret, TenantVault};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, query_as, query_scalar};
+
+pub use check::{RowFault, RowFaultKind};
+pub(crate) use table::TRIGGERS;
+use table::{COUNT, Found, TABLES, Table, term};
+
+use crate::column::{number, unsigned};
+use crate::{Store, StoreError, WriteTx};
+
+const WHAT: &str = "row mark";
+const HEAD: &str = "row head";
+/// Rows of one statement. Each size is one prepared statement, so there are few.
+const CHUNKS: [usize; 4] = [64, 16, 4, 1];
+
+/// The state of an owner's rows, as far as it can be told to somebody without keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowHead {
+    /// How many commits changed a row of this owner.
+    pub changes: u64,
+    /// SHA-256 of the sealed sums.
+    pub digest: Digest,
+}
+
+/// For each guarded table, the XOR of what its rows' marks add.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sums([[u8; 32]; COUNT]);
+
+impl Sums {
+    const NONE: Self = Self([[0; 32]; COUNT]);
+
+    fn add(&mut self, table: usize, term: [u8; 32]) {
+        for (sum, byte) in self.0[table].iter_mut().zip(term) {
+            *sum ^= byte;
+        }
+    }
+
+    fn seal(&self, host: &TenantVault, owner: &str, changes: u64) -> Sealed<Secret> {
+        let secret = Secret::from(self.0.concat());
+        host.seal_secret(&place(&[owner], changes), &secret)
+    }
+
+    /// `None` when the bytes are not what was sealed for this owner and count.
+    fn open(host: &TenantVault, owner: &str, changes: u64, sealed: Vec<u8>) -> Option<Self> {
+        let opened = host.open_secret(&place(&[owner], changes), &Sealed::from_stored(sealed)).ok()?;
+        let (sums, rest) = opened.expose().as_chunks::<32>();
+        (rest.is_empty()).then_some(())?;
+        sums.try_into().ok().map(Self)
+    }
+}
+
+fn place<'a>(row: &'a [&'a str], changes: u64) -> Place<'a> {
+    Place { table: "row_head", row, column: "sealed", version: changes }
+}
+
+fn head(changes: u64, sealed: &[u8]) -> RowHead {
+    RowHead { changes, digest: Digest::of(Sealed::<()>::lasting(sealed)) }
+}
+
+/// One changed row.
+struct Changed {
+    owner: String,
+    table: usize,
+    pk: String,
+    before: Option<Vec<u8>>,
+    after: Option<[u8; 32]>,
+}
+
+impl Store {
+    /// The head of an owner's rows; `None` when none was ever written.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn row_head(&self, owner: &str) -> Result<Option<RowHead>, StoreError> {
+        let found: Option<(i64, Vec<u8>)> = query_as("SELECT changes, sealed FROM row_head WHERE tenant = $1")
+            .bind(owner)
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|error| StoreError::of(HEAD, &error))?;
+        found.map(|(changes, sealed)| Ok(head(unsigned(HEAD, changes)?, &sealed))).transpose()
+    }
+}
+
+impl WriteTx<'_> {
+    /// Marks what this transaction changed; to be called once, before the commit. Answers the new heads of the owners
+    /// concerned.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a head was changed outside the host; [`StoreError::Unavailable`].
+    pub async fn mark_rows(&mut self, host: &TenantVault) -> Result<BTreeMap<String, RowHead>, StoreError> {
+        if !self.has_written() {
+            return Ok(BTreeMap::new());
+        }
+        let touched = query_scalar("SELECT DISTINCT tbl FROM temp.touched").fetch_all(self.connection()?).await;
+        let touched: Vec<String> = self.noting(touched.map_err(|error| StoreError::of(WHAT, &error)))?;
+        if touched.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut changed = Vec::new();
+        for (at, table) in TABLES.iter().enumerate().filter(|(_, table)| touched.iter().any(|name| name == table.name))
+        {
+            changed.extend(self.changed(at, table, host).await?);
+        }
+        self.write_marks(&changed).await?;
+        let mut by_owner: BTreeMap<&str, Vec<&Changed>> = BTreeMap::new();
+        for change in &changed {
+            by_owner.entry(&change.owner).or_default().push(change);
+        }
+        let mut heads = BTreeMap::new();
+        for (owner, changed) in by_owner {
+            heads.insert(owner.to_owned(), self.write_head(owner, &changed, host).await?);
+        }
+        self.run(WHAT, sqlx::query("DELETE FROM temp.touched")).await?;
+        Ok(heads)
+    }
+
+    /// Takes an owner's rows for what they are now: new marks, and a head whose count goes on after `changes`. For an operator
+    /// who put an older database back on purpose.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn accept_rows(&mut self, owner: &str, changes: u64, host: &TenantVault) -> Result<(), StoreError> {
+        for table in TABLES.iter() {
+            for touch in table.touch_owned {
+                self.run(WHAT, sqlx::query(AssertSqlSafe(touch)).bind(owner.to_owned())).await?;
+            }
+        }
+        self.run(WHAT, sqlx::query("DELETE FROM row_mark WHERE tenant = $1").bind(owner.to_owned())).await?;
+        self.put_head(owner, changes, &Sums::NONE.seal(host, owner, changes)).await
+    }
+
+    /// Rows of a table that were touched and are not as marked.
+    async fn changed(&mut self, at: usize, table: &Table, host: &TenantVault) -> Result<Vec<Changed>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(table.touched)).fetch_all(self.connection()?).await;
+        let rows = self.noting(rows.map_err(|error| StoreError::of(WHAT, &error)))?;
+        let mut changed = Vec::new();
+        for row in rows {
+            let Found { owner, pk, marked, mark } = Found::read(table, &row, host)?;
+            if marked.as_deref() != mark.as_ref().map(<[u8; 32]>::as_slice) {
+                changed.push(Changed { owner, table: at, pk, before: marked, after: mark });
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn write_marks(&mut self, changed: &[Changed]) -> Result<(), StoreError> {
+        for gone in changed.iter().filter(|change| change.after.is_none()) {
+            let query = sqlx::query("DELETE FROM row_mark WHERE tenant = $1 AND tbl = $2 AND pk = $3")
+                .bind(gone.owner.clone())
+                .bind(TABLES[gone.table].name)
+                .bind(gone.pk.clone());
+            self.run(WHAT, query).await?;
+        }
+        let kept: Vec<(&Changed, &[u8; 32])> =
+            changed.iter().filter_map(|change| Some((change, change.after.as_ref()?))).collect();
+        let mut rest = kept.as_slice();
+        for chunk in CHUNKS {
+            while let Some((rows, more)) = rest.split_at_checked(chunk) {
+                let mut insert: QueryBuilder<Sqlite> =
+                    QueryBuilder::new("INSERT INTO row_mark (tenant, tbl, pk, mark) ");
+                insert.push_values(rows, |mut values, (change, mark)| {
+                    values
+                        .push_bind(change.owner.clone())
+                        .push_bind(TABLES[change.table].name)
+                        .push_bind(change.pk.clone())
+                        .push_bind(mark.to_vec());
+                });
+                insert.push(" ON CONFLICT (tenant, tbl, pk) DO UPDATE SET mark = excluded.mark");
+                self.run(WHAT, insert.build()).await?;
+                rest = more;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_head(
+        &mut self,
+        owner: &str,
+        changed: &[&Changed],
+        host: &TenantVault,
+    ) -> Result<RowHead, StoreError> {
+        let found = query_as("SELECT changes, sealed FROM row_head WHERE tenant = $1")
+            .bind(owner.to_owned())
+            .fetch_optional(self.connection()?)
+            .await;
+        let found: Option<(i64, Vec<u8>)> = self.noting(found.map_err(|error| StoreError::of(HEAD, &error)))?;
+        let (before, mut sums) = match found {
+            Some((changes, sealed)) => {
+                let changes = unsigned(HEAD, changes)?;
+                (changes, Sums::open(host, owner, changes, sealed).ok_or(StoreError::damaged(HEAD))?)
+            }
+            None => (0, Sums::NONE),
+        };
+        for change in changed {
+            let marks = change.before.as_deref().into_iter().chain(change.after.as_ref().map(<[u8; 32]>::as_slice));
+            for mark in marks {
+                sums.add(change.table, term(host, mark));
+            }
+        }
+        let changes = before + 1;
+        let sealed = sums.seal(host, owner, changes);
+        self.put_head(owner, changes, &sealed).await?;
+        Ok(head(changes, sealed.as_bytes()))
+    }
+
+    async fn put_head(&mut self, owner: &str, changes: u64, sealed: &Sealed<Secret>) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO row_head (tenant, changes, sealed) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant) DO UPDATE SET changes = excluded.changes, sealed = excluded.sealed",
+        )
+        .bind(owner.to_owned())
+        .bind(number(changes))
+        .bind(sealed.as_bytes().to_vec());
+        self.run_one(HEAD, query).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! The guarded tables, and the statements made from their names: the only SQL text that is put together at run time, and
+//! only of the constants below.
+
+use std::sync::LazyLock;
+
+use opsiq_vault::{Sealed, TenantVault};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
+
+use crate::StoreError;
+
+/// How a column that names a row is written as text.
+enum Key {
+    Text(&'static str),
+    Number(&'static str),
+    Bytes(&'static str),
+}
+
+impl Key {
+    fn column(&self) -> &'static str {
+        let (Self::Text(name) | Self::Number(name) | Self::Bytes(name)) = self;
+        name
+    }
+
+    fn text(&self, row: &str) -> String {
+        match self {
+            Self::Text(name) => format!("{row}.{name}"),
+            Self::Number(name) => format!("CAST({row}.{name} AS TEXT)"),
+            Self::Bytes(name) => format!("lower(hex({row}.{name}))"),
+        }
+    }
+}
+
+struct Shape {
+    name: &'static str,
+    /// Whether its rows belong to tenants; else they belong to the host.
+    tenants: bool,
+    /// What names a row beside the tenant.
+    keys: &'static [Key],
+    plain: &'static [&'static str],
+    sealed: &'static [&'static str],
+}
+
+/// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it.
+const SHAPES: [Shape; 8] = [
+    Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
+    Shape {
+        name: "app_user",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["name_index", "state", "created_ms", "version"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "plugin",
+        tenants: false,
+        keys: &[Key::Text("digest")],
+        plain: &["publisher", "id", "version", "contract", "state", "registered_ms", "size"],
+        sealed: &[],
+    },
+    Shape {
+        name: "installation",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["name_index", "digest", "state", "revision", "created_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "installation_key",
+        tenants: true,
+        keys: &[Key::Text("installation"), Key::Text("name"), Key::Number("version")],
+        plain: &["state", "created_ms"],
+        sealed: &["secret", "doc"],
+    },
+    Shape {
+        name: "confirmation",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["installation", "state", "created_ms", "expires_ms", "version"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "idempotency",
+        tenants: true,
+        keys: &[Key::Bytes("client_index"), Key::Bytes("key_index")],
+        plain: &["params_hash", "state", "invocation", "created_ms", "expires_ms"],
+        sealed: &["answer"],
+    },
+    Shape {
+        name: "kv",
+        tenants: true,
+        keys: &[Key::Text("installation"), Key::Bytes("key_index")],
+        plain: &["version", "bytes"],
+        sealed: &["key", "value"],
+    },
+];
+
+/// How many tables are guarded.
+pub(super) const COUNT: usize = SHAPES.len();
+
+/// One guarded table with its statements.
+pub(super) struct Table {
+    /// Its name.
+    pub(super) name: &'static str,
+    plain: usize,
+    sealed: usize,
+    /// Columns of both selects: owner, name of the row, whether it exists, its mark, then its content. This one: the rows
+    /// touched since the last marking.
+    pub(super) touched: &'static str,
+    /// All rows.
+    pub(super) all: &'static str,
+    /// All rows of the owner `$1`.
+    pub(super) owned: &'static str,
+    /// Touches every row of the owner `$1`, and every row of it that has a mark.
+    pub(super) touch_owned: [&'static str; 2],
+}
+
+/// First column of content in the selects.
+const CONTENT: usize = 4;
+
+impl Table {
+    fn of(shape: &Shape) -> Self {
+        let Shape { name, tenants, keys, plain, sealed } = shape;
+        let content: String = plain.iter().chain(*sealed).map(|column| format!(", x.{column}")).collect();
+        let (owner, owned) = if *tenants { ("x.tenant", "x.tenant = $1") } else { ("''", "'' = $1") };
+        let pk = pk(keys, "x");
+        let same: Vec<String> = tenants
+            .then(|| "x.tenant = t.tenant".to_owned())
+            .into_iter()
+            .chain(keys.iter().zip(1..).map(|(key, at)| format!("x.{} = t.k{at}", key.column())))
+            .collect();
+        let same = same.join(" AND ");
+        let present = if *tenants { "tenant" } else { keys[0].column() };
+        let mark = "LEFT JOIN main.row_mark m ON m.tenant";
+        let columns = columns(keys);
+        let values: String = keys.iter().map(|key| format!(", x.{}", key.column())).collect();
+        let from: String = keys.iter().map(|_| ", NULL").collect();
+        Self {
+            name,
+            plain: plain.len(),
+            sealed: sealed.len(),
+            touched: leak(format!(
+                "SELECT t.tenant, t.pk, x.{present} IS NOT NULL, m.mark{content} FROM temp.touched t \
+                 LEFT JOIN main.{name} x ON {same} \
+                 {mark} = t.tenant AND m.tbl = t.tbl AND m.pk = t.pk WHERE t.tbl = '{name}'"
+            )),
+            all: leak(format!("SELECT {owner}, {pk}, 1, NULL{content} FROM main.{name} x")),
+            owned: leak(format!(
+                "SELECT {owner}, {pk}, 1, m.mark{content} FROM main.{name} x \
+                 {mark} = {owner} AND m.tbl = '{name}' AND m.pk = {pk} WHERE {owned}"
+            )),
+            touch_owned: [
+                leak(format!(
+                    "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
+                     SELECT '{name}', {owner}, {pk}{values} FROM main.{name} x WHERE {owned}"
+                )),
+                leak(format!(
+                    "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
+                     SELECT '{name}', m.tenant, m.pk{from} FROM main.row_mark m WHERE m.tenant = $1 AND m.tbl = '{name}'"
+                )),
+            ],
+        }
+    }
+}
+
+fn pk(keys: &[Key], row: &str) -> String {
+    let parts: Vec<String> = keys.iter().map(|key| key.text(row)).collect();
+    if parts.is_empty() { "''".to_owned() } else { parts.join(" || '/' || ") }
+}
+
+fn columns(keys: &[Key]) -> String {
+    keys.iter().zip(1..).map(|(_, at)| format!(", k{at}")).collect()
+}
+
+/// A statement made once in the life of the process.
+fn leak(text: String) -> &'static str {
+    text.leak()
+}
+
+/// The guarded tables, in the order of the sums in a head.
+pub(super) static TABLES: LazyLock<[Table; COUNT]> = LazyLock::new(|| SHAPES.each_ref().map(Table::of));
+
+/// What a connection that writes is given first: the list of touched rows, and triggers that fill it, so that no statement
+/// can change a guarded row without being noticed. Both are the connection's own and in memory, and undone with a
+/// transaction that is rolled back.
+pub(crate) static TRIGGERS: LazyLock<&'static str> = LazyLock::new(|| {
+    let mut sql = "CREATE TEMP TABLE touched (tbl TEXT NOT NULL, tenant TEXT NOT NULL, pk TEXT NOT NULL, k1, k2, k3, \
+                   PRIMARY KEY (tbl, tenant, pk)) WITHOUT ROWID;\n"
+        .to_owned();
+    for Shape { name, tenants, keys, .. } in &SHAPES {
+        for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("UPDATE", "NEW"), ("DELETE", "OLD")] {
+            let owner = if *tenants { format!("{row}.tenant") } else { "''".to_owned() };
+            let values: String = keys.iter().map(|key| format!(", {row}.{}", key.column())).collect();
+            let (columns, pk) = (columns(keys), pk(keys, row));
+            sql.push_str(&format!(
+                "CREATE TEMP TRIGGER touched_{name}_{event}_{row} AFTER {event} ON main.{name} BEGIN \
+                 INSERT OR IGNORE INTO touched (tbl, tenant, pk{columns}) VALUES ('{name}', {owner}, {pk}{values}); END;\n"
+            ));
+        }
+    }
+    leak(sql)
+});
+
+/// A row as a select of [`Table`] gives it.
+pub(super) struct Found {
+    pub(super) owner: String,
+    pub(super) pk: String,
+    /// What it is marked as.
+    pub(super) marked: Option<Vec<u8>>,
+    /// What it would be marked as now; `None` when there is no such row.
+    pub(super) mark: Option<[u8; 32]>,
+}
+
+impl Found {
+    /// Reads a row and marks its content.
+    pub(super) fn read(table: &Table, row: &SqliteRow, host: &TenantVault) -> Result<Self, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::of("row", &error);
+        let owner: String = row.try_get(0).map_err(failed)?;
+        let pk: String = row.try_get(1).map_err(failed)?;
+        let present: bool = row.try_get_unchecked::<i64, _>(2).map_err(failed)? != 0;
+        let marked: Option<Vec<u8>> = row.try_get(3).map_err(failed)?;
+        let mut mark = None;
+        if present {
+            let mut content = Vec::with_capacity(256);
+            for part in [table.name, &owner, &pk] {
+                push(&mut content, b't', part.as_bytes());
+            }
+            for at in CONTENT..CONTENT + table.plain + table.sealed {
+                let sealed = at >= CONTENT + table.plain;
+                value(&mut content, row, at, sealed).map_err(failed)?;
+            }
+            mark = Some(host.blind_index("row mark", &content));
+        }
+        Ok(Self { owner, pk, marked, mark })
+    }
+}
+
+/// What a marked row adds to the sum of its table. Nobody without the host's keys can tell, so that no set of older rows can
+/// be chosen to add up to the same.
+pub(super) fn term(host: &TenantVault, mark: &[u8]) -> [u8; 32] {
+    host.blind_index("row sum", mark)
+}
+
+/// Of a sealed column only what stays when keys rotate.
+fn value(out: &mut Vec<u8>, row: &SqliteRow, at: usize, sealed: bool) -> Result<(), sqlx::Error> {
+    let raw = row.try_get_raw(at)?;
+    if raw.is_null() {
+        push(out, b'n', &[]);
+        return Ok(());
+    }
+    let kind = raw.type_info().name().to_owned();
+    match kind.as_str() {
+        "INTEGER" => push(out, b'i', &row.try_get_unchecked::<i64, _>(at)?.to_be_bytes()),
+        "TEXT" => push(out, b't', row.try_get_unchecked::<&str, _>(at)?.as_bytes()),
+        _ => {
+            let bytes = row.try_get_unchecked::<&[u8], _>(at)?;
+            push(out, b'b', if sealed { Sealed::<()>::lasting(bytes) } else { bytes });
+        }
+    }
+    Ok(())
+}
+
+fn push(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
+    out.push(kind);
+    out.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    /// Every column of a guarded table is marked, and every table with sealed columns is guarded or the log's.
+    #[tokio::test]
+    async fn no_column_is_left_out() {
+        let (_dir, store) = fixture::store().await;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '_sqlx%'",
+        )
+        .fetch_all(store.reader())
+        .await
+        .unwrap();
+        for table in tables {
+            let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
+                .bind(&table)
+                .fetch_all(store.reader())
+                .await
+                .unwrap();
+            let Some(shape) = SHAPES.iter().find(|shape| shape.name == table) else {
+                let known = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
+                assert!(known.contains(&table.as_str()), "{table} is neither guarded nor the log's");
+                continue;
+            };
+            let keys = shape.keys.iter().map(Key::column);
+            let tenant = shape.tenants.then_some("tenant");
+            let covered: Vec<&str> = tenant
+                .into_iter()
+                .chain(keys)
+                .chain(shape.plain.iter().copied())
+                .chain(shape.sealed.iter().copied())
+                .collect();
+            for column in &columns {
+                assert!(covered.contains(&column.as_str()), "{table}.{column} is not marked");
+            }
+            assert_eq!(columns.len(), covered.len(), "{table}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use opsiq_vault::{RootKey, Vault};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::*;
+use crate::fixture::{self, Doc};
+use crate::{KeyState, KeyVersionRow, KvEntryRow, PluginState};
+
+fn host() -> TenantVault {
+    Vault::create(&RootKey::generate()).0.host()
+}
+
+/// What somebody with the file does to it.
+async fn behind(dir: &std::path::Path, sql: &'static str) {
+    let mut thief =
+        SqliteConnectOptions::new().filename(dir.join("data.db")).foreign_keys(false).connect().await.unwrap();
+    let done = sqlx::raw_sql(sql).execute(&mut thief).await.unwrap();
+    assert!(done.rows_affected() > 0, "changed nothing: {sql}");
+    sqlx::Connection::close(thief).await.unwrap();
+}
+
+/// The shop of the fixture, marked, with a kv entry and a key.
+async fn shop(host: &TenantVault) -> (tempfile::TempDir, Store, BTreeMap<String, RowHead>) {
+    let (dir, store, row) = fixture::shop().await;
+    let mut tx = store.begin().await.unwrap();
+    let entry = KvEntryRow::<Doc, Doc> {
+        key_index: [3; 32],
+        version: 1,
+        bytes: 8,
+        key: fixture::sealed(b"key"),
+        value: fixture::sealed(b"value"),
+    };
+    tx.kv_set(&row.tenant, &row.id, &entry, 0).await.unwrap();
+    let key = KeyVersionRow::<Doc> {
+        tenant: row.tenant.clone(),
+        installation: row.id.clone(),
+        name: "token".into(),
+        version: 1,
+        state: KeyState::Live,
+        created_ms: 4,
+        secret: Some(fixture::sealed(b"secret")),
+        doc: fixture::sealed(b"doc"),
+    };
+    tx.key_version_insert(&key).await.unwrap();
+    let heads = tx.mark_rows(host).await.unwrap();
+    tx.commit().await.unwrap();
+    (dir, store, heads)
+}
+
+#[tokio::test]
+async fn what_the_host_writes_is_as_marked() {
+    let host = host();
+    let (_dir, store, heads) = shop(&host).await;
+    // the fixture's rows were touched by a transaction that was not marked, and are marked with the next one
+    assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), ["", "acme", "beta"]);
+    assert_eq!(store.row_head("acme").await.unwrap(), Some(heads["acme"]));
+    assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+
+    let mut tx = store.begin().await.unwrap();
+    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    let heads = tx.mark_rows(&host).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), [""]);
+    assert_eq!(heads[""].changes, 2);
+
+    let mut tx = store.begin().await.unwrap();
+    tx.installation_remove(&fixture::id("acme"), &fixture::installation_id(1), 1).await.unwrap();
+    assert_eq!(tx.mark_rows(&host).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+    let marks: i64 =
+        query_scalar("SELECT count(*) FROM row_mark WHERE tenant = 'acme'").fetch_one(store.reader()).await.unwrap();
+    assert_eq!(marks, 1, "only the tenant's own row is left");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_rolled_back_marks_nothing() {
+    let host = host();
+    let (_dir, store, before) = shop(&host).await;
+    let mut tx = store.begin().await.unwrap();
+    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    tx.mark_rows(&host).await.unwrap();
+    tx.rollback().await;
+    assert_eq!(store.row_head("").await.unwrap(), Some(before[""]));
+
+    let mut tx = store.begin().await.unwrap();
+    tx.tenant_insert(&fixture::tenant("gamma")).await.unwrap();
+    tx.savepoint().unwrap();
+    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    tx.rollback_to().await.unwrap();
+    let heads = tx.mark_rows(&host).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), ["gamma"]);
+    assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn what_others_write_is_named() {
+    let cases: [(&'static str, &str, &str, RowFaultKind); 6] = [
+        ("UPDATE installation SET revision = 7", "acme", "installation", RowFaultKind::NotAsWritten),
+        ("UPDATE installation_key SET secret = x'00'", "acme", "installation_key", RowFaultKind::NotAsWritten),
+        ("DELETE FROM kv", "acme", "kv", RowFaultKind::Removed),
+        ("INSERT INTO tenant VALUES ('evil', 1, 1, x'00')", "evil", "row_head", RowFaultKind::Head),
+        ("UPDATE plugin SET state = 'revoked'", "", "plugin", RowFaultKind::NotAsWritten),
+        ("UPDATE row_head SET changes = 9 WHERE tenant = 'beta'", "beta", "row_head", RowFaultKind::Head),
+    ];
+    for (sql, owner, table, kind) in cases {
+        let host = host();
+        let (dir, store, _) = shop(&host).await;
+        behind(dir.path(), sql).await;
+        let found = store.check_rows(&host).await.unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), [owner], "{sql}");
+        assert!(found[owner].iter().any(|fault| fault.table == table && fault.kind == kind), "{sql}: {found:?}");
+    }
+}
+
+/// Rows, and then rows with their marks, and then the head as well: each needs the next.
+#[tokio::test]
+async fn older_rows_put_back_are_noticed() {
+    let host = host();
+    let (dir, store, _) = shop(&host).await;
+    behind(
+        dir.path(),
+        "CREATE TABLE old_row AS SELECT * FROM plugin; CREATE TABLE old_mark AS SELECT * FROM row_mark WHERE tbl = 'plugin'; \
+         CREATE TABLE old_head AS SELECT * FROM row_head WHERE tenant = '';",
+    )
+    .await;
+    let mut tx = store.begin().await.unwrap();
+    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    let newer = tx.mark_rows(&host).await.unwrap();
+    tx.commit().await.unwrap();
+
+    behind(dir.path(), "UPDATE plugin SET state = (SELECT state FROM old_row)").await;
+    let found = store.check_rows(&host).await.unwrap();
+    let digest = fixture::plugin().digest.to_string();
+    assert_eq!(found[""], [RowFault { table: "plugin", row: digest, kind: RowFaultKind::NotAsWritten }]);
+
+    behind(dir.path(), "UPDATE row_mark SET mark = (SELECT mark FROM old_mark) WHERE tbl = 'plugin'").await;
+    let found = store.check_rows(&host).await.unwrap();
+    assert_eq!(found[""], [RowFault { table: "plugin", row: String::new(), kind: RowFaultKind::PutBack }]);
+
+    // with the head as well everything fits: only its count tells, which is why checkpoints repeat it
+    behind(
+        dir.path(),
+        "UPDATE row_head SET changes = (SELECT changes FROM old_head), sealed = (SELECT sealed FROM old_head) WHERE tenant = ''",
+    )
+    .await;
+    assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+    assert!(store.row_head("").await.unwrap().unwrap().changes < newer[""].changes);
+}
+
+#[tokio::test]
+async fn accepted_rows_are_as_marked_again() {
+    let host = host();
+    let (dir, store, _) = shop(&host).await;
+    behind(dir.path(), "UPDATE installation SET revision = 7; DELETE FROM kv").await;
+    let mut tx = store.begin().await.unwrap();
+    tx.accept_rows("acme", 40, &host).await.unwrap();
+    let heads = tx.mark_rows(&host).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(heads["acme"].changes, 41);
+    assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+}
