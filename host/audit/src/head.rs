@@ -76,6 +76,9 @@ impl Head {
         let mut head = Self { frontier, time_ms, rows, signed: None };
         if let Some(row) = store.checkpoint_last(log.column()).await? {
             let kept = head.hold(store, key, log, &row.note).await?;
+            if kept.size != row.size {
+                return Err(AuditError::tampered(row.size, "the checkpoint of these entries is one of others"));
+            }
             let changes = kept.rows.map_or(0, |rows| rows.changes);
             head.signed = Some(Signed { size: kept.size, changes, note: row.note.into() });
         }

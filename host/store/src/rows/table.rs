@@ -192,9 +192,11 @@ pub(crate) static TRIGGERS: LazyLock<&'static str> = LazyLock::new(|| {
             let owner = if *tenants { format!("{row}.tenant") } else { "''".to_owned() };
             let values: String = keys.iter().map(|key| format!(", {row}.{}", key.column())).collect();
             let (columns, pk) = (columns(keys), pk(keys, row));
+            // Not `OR IGNORE`: what the firing statement says about conflicts would hold instead.
             sql.push_str(&format!(
                 "CREATE TEMP TRIGGER touched_{name}_{event}_{row} AFTER {event} ON main.{name} BEGIN \
-                 INSERT OR IGNORE INTO touched (tbl, tenant, pk{columns}) VALUES ('{name}', {owner}, {pk}{values}); END;\n"
+                 INSERT INTO touched (tbl, tenant, pk{columns}) SELECT '{name}', {owner}, {pk}{values} WHERE NOT EXISTS \
+                 (SELECT 1 FROM touched WHERE tbl = '{name}' AND tenant = {owner} AND pk = {pk}); END;\n"
             ));
         }
     }

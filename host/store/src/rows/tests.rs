@@ -15,7 +15,7 @@ async fn behind(dir: &std::path::Path, sql: &'static str) {
     let mut thief =
         SqliteConnectOptions::new().filename(dir.join("data.db")).foreign_keys(false).connect().await.unwrap();
     let done = sqlx::raw_sql(sql).execute(&mut thief).await.unwrap();
-    assert!(done.rows_affected() > 0, "changed nothing: {sql}");
+    assert!(done.rows_affected() > 0 || sql.starts_with("CREATE"), "changed nothing: {sql}");
     sqlx::Connection::close(thief).await.unwrap();
 }
 
