@@ -61,6 +61,9 @@ impl Types {
             return self.values(values, name);
         }
         if let Some(Value::Array(kinds)) = map.get("type") {
+            if is_every_kind(kinds) {
+                return Ok(any());
+            }
             let each = kinds.iter().map(|kind| {
                 let mut one = map.clone();
                 one.insert("type".into(), kind.clone());
@@ -354,6 +357,13 @@ fn type_ident(name: &str) -> Result<Ident, String> {
         return Err(format!("`{name}` cannot be a Rust type; name the definition with a letter first"));
     }
     Ok(Ident::new(name, Span::call_site()))
+}
+
+/// Whether a `type` takes every kind of JSON value.
+fn is_every_kind(kinds: &[Value]) -> bool {
+    ["array", "boolean", "null", "number", "object", "string"]
+        .iter()
+        .all(|kind| kinds.iter().any(|given| given == kind))
 }
 
 /// Whether the schema's bounds leave only numbers from zero on.

@@ -119,8 +119,9 @@ impl Response {
         serde_json::from_slice(&self.bytes()?).map_err(|error| not_as_agreed(status, &asked, &error.to_string()))
     }
 
-    /// The reason a failed answer gives, on one line.
-    fn reason(&mut self) -> Option<String> {
+    /// What a failed answer says of itself, where its body is JSON of at most about 8 KiB; for outside systems whose
+    /// failures mean more than [`Response::error_for_status`] knows. It reads the body, so ask once.
+    pub fn failure_json(&mut self) -> Option<Value> {
         let mut body = Vec::new();
         while body.len() < REASON_BYTES {
             match self.read(PIECE) {
@@ -128,7 +129,12 @@ impl Response {
                 _ => break,
             }
         }
-        let value: Value = serde_json::from_slice(&body).ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    /// The reason a failed answer gives, on one line.
+    fn reason(&mut self) -> Option<String> {
+        let value = self.failure_json()?;
         let reason =
             ["detail", "message", "error_description", "error", "title"].iter().find_map(|name| {
                 match value.get(name)? {

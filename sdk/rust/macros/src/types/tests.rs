@@ -43,6 +43,7 @@ fn plain_shapes() {
         (json!({ "anyOf": [{ "type": "null" }, { "type": "integer" }] }), "Option<i64>"),
         (json!({ "type": "array", "items": { "type": "string" } }), "Vec<String>"),
         (json!({ "type": "object", "additionalProperties": { "type": "integer" } }), "BTreeMap<String,i64>"),
+        (json!({ "type": ["object", "array", "string", "number", "boolean", "null"] }), "Value"),
         (json!({ "enum": [1, 2] }), "u64"),
         (json!({ "enum": [1, -2, null] }), "Option<i64>"),
         (json!({ "const": true }), "bool"),
