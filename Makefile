@@ -21,6 +21,7 @@ demo:
 # Everything that can fail: units, the system from outside, the README's own commands.
 test:
 	@.ci/setup
+	@.ci/fixtures
 	@$(MAKE) --no-print-directory guests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    cargo nextest run --release --locked --workspace; \
@@ -49,4 +50,6 @@ guests: build
 	@mkdir -p $(OPSIQ_GUESTS)
 	$(OPSIQ) plugin build examples/hello --locked --out $(OPSIQ_GUESTS)/hello.wasm
 	$(OPSIQ) plugin build plugins/orders --locked --out $(OPSIQ_GUESTS)/orders.wasm
+	$(OPSIQ) plugin build plugins/github --locked --out $(OPSIQ_GUESTS)/github.wasm
+	$(OPSIQ) plugin build plugins/redact --locked --out $(OPSIQ_GUESTS)/redact.wasm
 	$(OPSIQ) plugin build tests/hostile --locked --out $(OPSIQ_GUESTS)/hostile.wasm
