@@ -45,7 +45,7 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-fn find(haystack: &[u8], canary: &str) -> bool {
+pub(crate) fn find(haystack: &[u8], canary: &str) -> bool {
     disguises(canary).iter().any(|form| haystack.windows(form.len()).any(|window| window == form))
 }
 
