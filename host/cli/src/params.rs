@@ -19,7 +19,7 @@ const MAX: u64 = 64 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct Params {
     /// One parameter, typed by the action's schema; may be repeated.
-    #[arg(short, long = "param", value_name = "NAME=VALUE", conflicts_with_all = ["whole", "file"])]
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", conflicts_with_all = ["whole", "file"])]
     named: Vec<String>,
 
     /// All parameters as one JSON object. Other users of the machine can see it: for what is confidential use

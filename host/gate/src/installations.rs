@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{
     Action, Contract, Digest, Effect, Grant, GrantError, InstallState, Installation, InstallationId, MAX_DEPTH,
-    Permission, PluginRef, Role, visible,
+    Permission, PluginRef, Role, Schema, visible,
 };
 use opsiq_sandbox::Selector;
 use opsiq_store::InstallationRow;
@@ -443,9 +443,20 @@ pub(crate) fn checked_config(contract: &Contract, config: &Value) -> Result<Valu
     let text = config.to_string();
     match schema.check(text.as_bytes(), MAX_DEPTH) {
         Ok(checked) => Ok(checked.value().clone()),
-        Err(violations) => Err(invalid("the config does not fit the contract", "see its schema: opsiq connector show")
+        Err(violations) => Err(invalid("the config does not fit the contract", &wanted(schema))
             .with_faults(violations.into_iter().map(Into::into).collect())),
     }
+}
+
+/// What a config is made of, as the contract says it: whoever has none yet cannot look at one.
+fn wanted(schema: &Schema) -> String {
+    let told = schema.properties().map(|(name, property)| {
+        let text = |key: &str| property.get(key).and_then(Value::as_str);
+        let meaning = text("description").or_else(|| text("title")).unwrap_or("see the contract");
+        let optional = if schema.requires(name) { "" } else { " (optional)" };
+        format!("--config {name}=VALUE{optional}: {}", visible(meaning, 200).text.trim_end_matches('.'))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 pub(crate) fn view(installed: &Installed) -> InstallationView {
