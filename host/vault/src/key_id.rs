@@ -20,12 +20,12 @@ impl KeyId {
     }
 
     /// An id read from a stored format.
-    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
     /// The bytes, for a stored format.
-    pub(crate) const fn as_bytes(&self) -> &[u8; 8] {
+    pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
 }

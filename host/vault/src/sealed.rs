@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use crate::KeyId;
 use crate::cipher::{KEY, TAG, XNONCE};
 use crate::error::Tampering;
+use crate::live::InUse;
 
 /// A value of type `T`, sealed. Only bytes can be got out of it without the vault that made it, so a room that takes
 /// `Sealed<T>` cannot be given plaintext.
@@ -13,15 +14,29 @@ use crate::error::Tampering;
 /// Stored format: one byte of format version, one of the kind of wrapping key, the wrapping key's id (8), nonce (24)
 /// and wrapped data key (48); then the ciphertext and its tag (16). Everything before the ciphertext may be replaced
 /// when keys rotate; the ciphertext never changes.
+///
+/// One that was just sealed keeps its key from being destroyed until it, and every clone, is dropped. So it is to be written
+/// from [`Sealed::as_bytes`], and dropped after that; and bytes read from storage are never written back as they were.
 pub struct Sealed<T> {
     bytes: Vec<u8>,
+    in_use: Option<InUse>,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> Sealed<T> {
     /// Bytes read from storage. Nothing is believed of them until a vault opens them.
     pub fn from_stored(bytes: Vec<u8>) -> Self {
-        Self { bytes, value: PhantomData }
+        Self { bytes, in_use: None, value: PhantomData }
+    }
+
+    /// Bytes just sealed.
+    pub(crate) fn fresh(bytes: Vec<u8>, in_use: InUse) -> Self {
+        Self { bytes, in_use: Some(in_use), value: PhantomData }
+    }
+
+    /// The key it says it is under; `None` when it is in no known format.
+    pub fn key_id(&self) -> Option<KeyId> {
+        Parts::of(&self.bytes).ok().map(|parts| parts.key_id)
     }
 
     /// The bytes to store.
@@ -42,7 +57,7 @@ impl<T> Sealed<T> {
 
 impl<T> Clone for Sealed<T> {
     fn clone(&self) -> Self {
-        Self::from_stored(self.bytes.clone())
+        Self { bytes: self.bytes.clone(), in_use: self.in_use.clone(), value: PhantomData }
     }
 }
 

@@ -9,8 +9,9 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::buffer::WipingBuffer;
-use crate::cipher::{KEY, KeyBytes, KeyWrap, TAG, XNONCE, derive_key, open_once, random, seal_once};
+use crate::cipher::{KEY, KeyBytes, TAG, XNONCE, derive_key, open_once, random, seal_once};
 use crate::error::Tampering;
+use crate::live::{LiveKey, LiveKeys};
 use crate::place::length_prefixed;
 use crate::sealed::{PREFIX, Parts, header};
 use crate::{KeyId, Place, Sealed, Secret, VaultError};
@@ -19,29 +20,25 @@ use crate::{KeyId, Place, Sealed, Secret, VaultError};
 const JSON: &str = "opsiq/1/sealed/json";
 const BYTES: &str = "opsiq/1/sealed/bytes";
 
-/// What one tenant's keys can do. Cheap to clone; the keys are wiped when the last clone is dropped.
+/// What one tenant's keys can do. Cheap to clone; the keys are wiped when the last clone is dropped. All clones see a
+/// rotation at once.
 #[derive(Clone)]
 pub struct TenantVault(Arc<Inner>);
 
 struct Inner {
     tenant: String,
-    /// Oldest first, never empty.
-    keys: Vec<LiveKey>,
+    keys: LiveKeys,
     /// HMAC under the blind-index key, ready to be cloned.
     index: Hmac<Sha256>,
 }
 
-/// One key-encryption key with its cipher ready.
-pub(crate) struct LiveKey {
-    id: KeyId,
-    wrap: KeyWrap,
-}
-
-impl LiveKey {
-    /// `kind` is what the id is derived with, see [`KeyId::of`].
-    pub(crate) fn new(kind: &'static str, key: &[u8]) -> Self {
-        Self { id: KeyId::of(kind, key), wrap: KeyWrap::new(&derive_key(key, &["opsiq/1/record-wrap"])) }
-    }
+/// The two forms of sealed values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A document, see [`TenantVault::seal`].
+    Document,
+    /// The bytes of a secret, see [`TenantVault::seal_secret`].
+    Secret,
 }
 
 impl TenantVault {
@@ -49,16 +46,42 @@ impl TenantVault {
     pub(crate) fn new(tenant: &str, keys: Vec<LiveKey>, index: &[u8]) -> Self {
         let key = derive_key(index, &["opsiq/1/blind-index"]);
         let index = Hmac::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-        Self(Arc::new(Inner { tenant: tenant.to_owned(), keys, index }))
-    }
-
-    fn newest(&self) -> &LiveKey {
-        self.0.keys.last().expect("a tenant's vault is made of one key at least")
+        Self(Arc::new(Inner { tenant: tenant.to_owned(), keys: LiveKeys::new(keys), index }))
     }
 
     /// The id of the key that seals now.
     pub fn key_id(&self) -> KeyId {
-        self.newest().id
+        self.0.keys.newest().0.id
+    }
+
+    /// The ids of all keys that open, oldest first; the last one seals.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        self.0.keys.ids()
+    }
+
+    /// Whether a value sealed by key `id` is still in memory and may yet be written. Once another key seals, an answer of
+    /// `false` is for ever.
+    pub fn in_use(&self, id: KeyId) -> bool {
+        self.0.keys.in_use(id)
+    }
+
+    /// Opens nothing under key `id` any more. `false` for the key that seals, which stays, and for one that is not live.
+    pub fn retire(&self, id: KeyId) -> bool {
+        self.0.keys.retire(id)
+    }
+
+    /// Takes over the keys of `fresh`, another vault of this tenant. All clones seal under its newest key from now on.
+    /// `false`, and nothing changed, when `fresh` is not of this tenant.
+    pub(crate) fn adopt(&self, fresh: Self) -> bool {
+        const DOMAIN: &str = "opsiq/1/same-tenant";
+        let same = fresh.0.tenant == self.0.tenant && fresh.blind_index(DOMAIN, b"") == self.blind_index(DOMAIN, b"");
+        match Arc::try_unwrap(fresh.0) {
+            Ok(fresh) if same => {
+                self.0.keys.adopt(fresh.keys);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Seals `value` for `place`.
@@ -105,15 +128,30 @@ impl TenantVault {
     pub fn rewrap<T>(&self, sealed: &Sealed<T>) -> Result<Option<Sealed<T>>, Tampering> {
         let bytes = sealed.as_bytes();
         let parts = Parts::of(bytes)?;
-        if parts.key_id == self.key_id() {
+        let (newest, in_use) = self.0.keys.newest();
+        if parts.key_id == newest.id {
             return Ok(None);
         }
         let key = self.unwrap_key(&parts)?;
         let mut nonce = [0; XNONCE];
         random(&mut nonce);
         let mut out = bytes.to_vec();
-        self.write_prefix(&mut out, &nonce, &key);
-        Ok(Some(Sealed::from_stored(out)))
+        self.write_prefix(&newest, &mut out, &nonce, &key);
+        Ok(Some(Sealed::fresh(out, in_use)))
+    }
+
+    /// Opens stored bytes and throws the content away: proves that they are what was sealed for `place`. Answers the key
+    /// they are under.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] as [`TenantVault::open`].
+    pub fn prove(&self, place: &Place<'_>, form: Form, stored: &[u8]) -> Result<KeyId, VaultError> {
+        let domain = match form {
+            Form::Document => JSON,
+            Form::Secret => BYTES,
+        };
+        self.open_bytes(domain, place, stored)?;
+        Parts::of(stored).map(|parts| parts.key_id).map_err(|why| place.tampered(why))
     }
 
     /// A keyed hash of `value` to look it up by without storing it: the same for the same domain and value of this
@@ -140,14 +178,14 @@ impl TenantVault {
         let aad = place.additional_data(domain, &self.0.tenant);
         let (prefix, plain) = buffer.as_mut().split_at_mut(PREFIX);
         let tag = seal_once(key, &aad, plain);
-        self.write_prefix(prefix, nonce, key);
+        let (newest, in_use) = self.0.keys.newest();
+        self.write_prefix(&newest, prefix, nonce, key);
         buffer.extend(&tag);
-        Sealed::from_stored(buffer.take())
+        Sealed::fresh(buffer.take(), in_use)
     }
 
-    /// Writes header, nonce and wrapped `key` over the first [`PREFIX`] bytes of `out`.
-    fn write_prefix(&self, out: &mut [u8], nonce: &[u8; XNONCE], key: &[u8; KEY]) {
-        let newest = self.newest();
+    /// Writes header, nonce and `key` wrapped by `newest` over the first [`PREFIX`] bytes of `out`.
+    fn write_prefix(&self, newest: &LiveKey, out: &mut [u8], nonce: &[u8; XNONCE], key: &[u8; KEY]) {
         let header = header(newest.id);
         let (head, rest) = out.split_at_mut(header.len());
         let (nonce_at, rest) = rest.split_at_mut(XNONCE);
@@ -172,8 +210,7 @@ impl TenantVault {
     }
 
     fn unwrap_key(&self, parts: &Parts<'_>) -> Result<KeyBytes, Tampering> {
-        let live = self.0.keys.iter().rev().find(|k| k.id == parts.key_id);
-        let live = live.ok_or(Tampering::ForeignKey(parts.key_id))?;
+        let live = self.0.keys.find(parts.key_id).ok_or(Tampering::ForeignKey(parts.key_id))?;
         let aad = self.wrap_data(parts.header);
         let mut opened = Ok(());
         let key = KeyBytes::filled(|key| {

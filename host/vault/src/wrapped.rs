@@ -105,6 +105,11 @@ impl KeyCheck {
     pub fn root(&self) -> KeyId {
         self.0.root()
     }
+
+    /// The id of the host's own key.
+    pub(crate) fn id(&self) -> KeyId {
+        self.0.id()
+    }
 }
 
 impl fmt::Debug for WrappedKey {
