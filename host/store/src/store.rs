@@ -63,7 +63,7 @@ impl Store {
 
     async fn with(data_dir: DataDir) -> Result<Self, StoreError> {
         let data = options(&data_dir.path_of(DATA));
-        let keys = options(&data_dir.path_of(KEYS)).pragma("secure_delete", "ON");
+        let keys = options(&data_dir.path_of(KEYS));
         migrate(DATA, &data, &DATA_MIGRATIONS).await?;
         migrate(KEYS, &keys, &KEY_MIGRATIONS).await?;
         let read = SqlitePoolOptions::new()
@@ -112,14 +112,20 @@ impl Store {
     /// Ends all connections, rolling back what was not committed, and folds the write-ahead logs into the databases.
     /// Dropping the store without it loses nothing that was committed.
     pub async fn close(self) {
-        self.writer.close().await;
         self.read.close().await;
+        // The last one out folds the log, which those that only read cannot.
+        self.writer.close().await;
         self.keys.close().await;
     }
 
     /// Where reads run.
     pub(crate) fn reader(&self) -> &SqlitePool {
         &self.read
+    }
+
+    /// The one writer.
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Where wrapped keys are.
@@ -134,7 +140,8 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// A commit is on disk when it answers (`synchronous=FULL`), references are enforced, and sorting needs no files.
+/// A commit is on disk when it answers (`synchronous=FULL`), references are enforced, sorting needs no files, and what is
+/// deleted or written over is overwritten in the file: a wrapped key, or a value as it was under an older key.
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -146,6 +153,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", PAGE_CACHE)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("secure_delete", "ON")
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }

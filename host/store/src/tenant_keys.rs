@@ -79,7 +79,7 @@ impl Store {
             .await
             .map_err(of)?
             .rows_affected();
-        query("PRAGMA wal_checkpoint(TRUNCATE)").execute(self.key_db()).await.map_err(of)?;
+        self.empty_key_log().await?;
         Ok(gone)
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::StoreError;
 use crate::error::Trouble;
+use crate::root_rotation::empty_log;
 use crate::rows::TRIGGERS;
 
 /// The writer's connection and whether a transaction may be open on it.
@@ -50,6 +51,16 @@ impl Writer {
         let mut connection = self.options.connect().await?;
         sqlx::raw_sql(*TRIGGERS).execute(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// Folds the write-ahead log into the database and empties its file.
+    pub(crate) async fn empty_log(&self) -> Result<(), StoreError> {
+        let mut slot = self.slot.lock().await;
+        slot.settle().await;
+        match &mut slot.connection {
+            Some(connection) => empty_log(connection).await,
+            None => empty_log(&mut self.connect().await.map_err(|error| StoreError::of("database", &error))?).await,
+        }
     }
 
     /// Ends the connection, rolling back what was not committed.

@@ -13,3 +13,10 @@ CREATE TABLE tenant_key (
     wrapped    BLOB   NOT NULL,
     PRIMARY KEY (tenant, generation)
 );
+
+-- There while the root key rotates: the id of the key that everything is being put under.
+CREATE TABLE root_rotation (
+    only_row BIGINT NOT NULL PRIMARY KEY CHECK (only_row = 1),
+    next     BLOB   NOT NULL,
+    began_ms BIGINT NOT NULL
+);

@@ -1,0 +1,358 @@
+//! Every column that holds ciphertext of a vault, and how its values are walked: the one list that re-wrapping and
+//! verifying share, so that neither can forget what the other knows.
+//!
+//! A walk goes by primary key in short steps. A step that re-wraps reads and writes in one transaction of the one writer,
+//! so nothing newer is overwritten; it stops after so many rows or bytes, so that whoever waits to write is hardly delayed.
+//! A walk that was stopped begins anew: what is done is passed over.
+
+use std::fmt::Write as _;
+
+use opsiq_vault::{Form, KeyId, Sealed, TenantVault};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Row as _};
+
+use crate::column::unsigned;
+use crate::{Store, StoreError, WriteTx};
+
+/// Rows of one step.
+const STEP_ROWS: usize = 128;
+/// Bytes of sealed values after which a step that writes ends, in bytes.
+const STEP_BYTES: usize = 512 * 1024;
+
+/// A column that names a row beside its tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Text(&'static str),
+    Bytes(&'static str),
+    Number(&'static str),
+}
+
+impl Key {
+    fn name(self) -> &'static str {
+        let (Self::Text(name) | Self::Bytes(name) | Self::Number(name)) = self;
+        name
+    }
+}
+
+/// Which place a value of a column is sealed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    /// To these columns, with bytes in hex, and to the column that counts versions, where there is one.
+    Row(&'static [Key], Option<&'static str>),
+    /// To an id within the row's header, which is the audit's to read.
+    Header,
+}
+
+/// One column of sealed values. All are of the tenant their row names; the empty text names the host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SealedColumn {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// What was sealed.
+    pub form: Form,
+    key: &'static [Key],
+    bound: Bound,
+}
+
+const fn documents(table: &'static str, key: &'static [Key], version: &'static str) -> SealedColumn {
+    SealedColumn { table, column: "doc", form: Form::Document, key, bound: Bound::Row(key, Some(version)) }
+}
+
+const KEY_OF_KEY: &[Key] = &[Key::Text("installation"), Key::Text("name"), Key::Number("version")];
+const PLACE_OF_KEY: Bound = Bound::Row(&[Key::Text("installation"), Key::Text("name")], Some("version"));
+const KEY_OF_KV: &[Key] = &[Key::Text("installation"), Key::Bytes("key_index")];
+
+/// All columns of sealed values of tenants.
+pub const SEALED_COLUMNS: &[SealedColumn] = &[
+    documents("tenant", &[], "version"),
+    documents("app_user", &[Key::Text("id")], "version"),
+    documents("installation", &[Key::Text("id")], "revision"),
+    SealedColumn {
+        table: "installation_key",
+        column: "secret",
+        form: Form::Secret,
+        key: KEY_OF_KEY,
+        bound: PLACE_OF_KEY,
+    },
+    SealedColumn {
+        table: "installation_key",
+        column: "doc",
+        form: Form::Document,
+        key: KEY_OF_KEY,
+        bound: PLACE_OF_KEY,
+    },
+    documents("confirmation", &[Key::Text("id")], "version"),
+    SealedColumn {
+        table: "idempotency",
+        column: "answer",
+        form: Form::Document,
+        key: &[Key::Bytes("client_index"), Key::Bytes("key_index")],
+        bound: Bound::Row(&[Key::Text("invocation")], None),
+    },
+    SealedColumn {
+        table: "kv",
+        column: "key",
+        form: Form::Document,
+        key: KEY_OF_KV,
+        bound: Bound::Row(&[Key::Text("installation")], None),
+    },
+    SealedColumn {
+        table: "kv",
+        column: "value",
+        form: Form::Document,
+        key: KEY_OF_KV,
+        bound: Bound::Row(KEY_OF_KV, Some("version")),
+    },
+    SealedColumn {
+        table: "audit_entry",
+        column: "sealed",
+        form: Form::Document,
+        key: &[Key::Number("seq")],
+        bound: Bound::Header,
+    },
+];
+
+/// Where a walk stands: after this row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Bytes(Vec<u8>),
+    Number(i64),
+}
+
+impl Part {
+    fn of(key: Key, at: usize, row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(match key {
+            Key::Text(_) => Self::Text(row.try_get(at)?),
+            Key::Bytes(_) => Self::Bytes(row.try_get(at)?),
+            Key::Number(_) => Self::Number(row.try_get(at)?),
+        })
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Bytes(bytes) => bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+                // Writing to a string does not fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            }),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// The row's name beside its tenant.
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.iter().map(Part::shown).collect::<Vec<_>>().join("/"))
+    }
+}
+
+/// Where a stored value is to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealedPlace {
+    /// The parts of its place's row, and its version.
+    Row(Vec<String>, u64),
+    /// The header of the audit entry it belongs to.
+    Header(Vec<u8>),
+}
+
+/// One stored value.
+#[derive(Debug, Clone)]
+pub struct SealedValue {
+    /// Which row it is in.
+    pub row: Cursor,
+    /// Where it is to open.
+    pub place: SealedPlace,
+    /// Its bytes.
+    pub stored: Vec<u8>,
+}
+
+/// What a step of re-wrapping did.
+#[derive(Debug, Default)]
+pub struct Rewrapped {
+    /// Where to go on; `None` at the end of the column.
+    pub next: Option<Cursor>,
+    /// Values put under the newest key.
+    pub moved: u64,
+    /// Rows whose value does not unwrap under any live key, which stay as they are.
+    pub stuck: Vec<Cursor>,
+}
+
+impl SealedColumn {
+    /// The values of a tenant after `after`: key columns, the value, then what its place is made of.
+    fn select(&self, tenant: &str, after: Option<&Cursor>) -> (String, SqliteArguments) {
+        let names: Vec<_> = self.key.iter().map(|key| key.name()).collect();
+        let mut columns = names.clone();
+        columns.push(self.column);
+        match self.bound {
+            Bound::Row(parts, version) => {
+                columns.extend(parts.iter().map(|part| part.name()));
+                columns.extend(version);
+            }
+            Bound::Header => columns.push("header"),
+        }
+        let mut arguments = SqliteArguments::default();
+        bind(&mut arguments, &Part::Text(tenant.to_owned()));
+        let (columns, table, column) = (columns.join(", "), self.table, self.column);
+        let mut sql = format!("SELECT {columns} FROM {table} WHERE tenant = $1 AND {column} IS NOT NULL");
+        if let Some(after) = after.filter(|_| !names.is_empty()) {
+            let marks: Vec<_> = (2..2 + after.0.len()).map(|at| format!("${at}")).collect();
+            let _ = write!(sql, " AND ({}) > ({})", names.join(", "), marks.join(", "));
+            after.0.iter().for_each(|part| bind(&mut arguments, part));
+        }
+        if !names.is_empty() {
+            let _ = write!(sql, " ORDER BY {}", names.join(", "));
+        }
+        let _ = write!(sql, " LIMIT {STEP_ROWS}");
+        (sql, arguments)
+    }
+
+    fn update(&self, tenant: &str, row: &Cursor, stored: &[u8]) -> (String, SqliteArguments) {
+        let mut arguments = SqliteArguments::default();
+        bind(&mut arguments, &Part::Bytes(stored.to_vec()));
+        bind(&mut arguments, &Part::Text(tenant.to_owned()));
+        let mut sql = format!("UPDATE {} SET {} = $1 WHERE tenant = $2", self.table, self.column);
+        for (at, (key, part)) in self.key.iter().zip(&row.0).enumerate() {
+            let _ = write!(sql, " AND {} = ${}", key.name(), at + 3);
+            bind(&mut arguments, part);
+        }
+        (sql, arguments)
+    }
+
+    fn value(&self, row: &SqliteRow) -> Result<SealedValue, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::of(self.table, &error);
+        let keys = self.key.iter().enumerate();
+        let cursor = keys.map(|(at, key)| Part::of(*key, at, row)).collect::<Result<_, _>>().map_err(failed)?;
+        let mut at = self.key.len();
+        let stored = row.try_get(at).map_err(failed)?;
+        at += 1;
+        let place = match self.bound {
+            Bound::Header => SealedPlace::Header(row.try_get(at).map_err(failed)?),
+            Bound::Row(parts, version) => {
+                let mut shown = Vec::with_capacity(parts.len());
+                for part in parts {
+                    shown.push(Part::of(*part, at, row).map_err(failed)?.shown());
+                    at += 1;
+                }
+                let version = version.map(|_| row.try_get(at)).transpose().map_err(failed)?;
+                SealedPlace::Row(shown, unsigned(self.table, version.unwrap_or(0))?)
+            }
+        };
+        Ok(SealedValue { row: Cursor(cursor), place, stored })
+    }
+
+    /// The next values; as many as a step has unless there are no more.
+    async fn step(
+        &self,
+        connection: &mut SqliteConnection,
+        tenant: &str,
+        after: Option<&Cursor>,
+    ) -> Result<Vec<SealedValue>, StoreError> {
+        if self.key.is_empty() && after.is_some() {
+            return Ok(Vec::new());
+        }
+        let (sql, arguments) = self.select(tenant, after);
+        let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(connection).await;
+        let rows = rows.map_err(|error| StoreError::of(self.table, &error))?;
+        rows.iter().map(|row| self.value(row)).collect()
+    }
+}
+
+fn bind(arguments: &mut SqliteArguments, part: &Part) {
+    let bound = match part {
+        Part::Text(text) => arguments.add(text.clone()),
+        Part::Bytes(bytes) => arguments.add(bytes.clone()),
+        Part::Number(number) => arguments.add(*number),
+    };
+    // Texts, bytes and numbers always have a form.
+    drop(bound);
+}
+
+impl Store {
+    /// The next values of a column of `tenant`, the empty text for the host's, and where to go on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; [`StoreError::Damaged`] for columns that hold what no host writes.
+    pub async fn sealed_values(
+        &self,
+        column: &SealedColumn,
+        tenant: &str,
+        after: Option<&Cursor>,
+    ) -> Result<(Vec<SealedValue>, Option<Cursor>), StoreError> {
+        let mut connection = self.reader().acquire().await.map_err(|error| StoreError::of(column.table, &error))?;
+        let values = column.step(&mut connection, tenant, after).await?;
+        let next = values.last().filter(|_| values.len() == STEP_ROWS).map(|last| last.row.clone());
+        Ok((values, next))
+    }
+
+    /// How many values of `tenant` are not under `newest`, in all columns. Reads everything, step by step.
+    ///
+    /// # Errors
+    /// As [`Store::sealed_values`].
+    pub async fn sealed_under_others(&self, tenant: &str, newest: KeyId) -> Result<u64, StoreError> {
+        let mut others = 0;
+        for column in SEALED_COLUMNS {
+            let mut after = None;
+            loop {
+                let (values, next) = self.sealed_values(column, tenant, after.as_ref()).await?;
+                let under = |value: SealedValue| Sealed::<()>::from_stored(value.stored).key_id() == Some(newest);
+                others += values.into_iter().map(under).map(|is| u64::from(!is)).sum::<u64>();
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(others)
+    }
+}
+
+impl WriteTx<'_> {
+    /// One step of putting a column of `tenant` under the newest key of `vault`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn rewrap_step(
+        &mut self,
+        column: &SealedColumn,
+        tenant: &str,
+        after: Option<&Cursor>,
+        vault: &TenantVault,
+    ) -> Result<Rewrapped, StoreError> {
+        let values = match column.step(self.connection()?, tenant, after).await {
+            Err(error) if error.is_unavailable() => self.noting(Err(error)),
+            // A row that somebody damaged ends this step and not the transaction, which others share.
+            values => values,
+        }?;
+        let mut done = Rewrapped::default();
+        let (mut bytes, count) = (0, values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            match vault.rewrap(&Sealed::<()>::from_stored(value.stored)) {
+                Ok(None) => {}
+                Ok(Some(moved)) => {
+                    let (sql, arguments) = column.update(tenant, &value.row, moved.as_bytes());
+                    self.run_one(column.table, sqlx::query_with(AssertSqlSafe(sql), arguments)).await?;
+                    bytes += moved.as_bytes().len();
+                    done.moved += 1;
+                }
+                Err(_) => done.stuck.push(value.row.clone()),
+            }
+            let last = at + 1 == count;
+            if if last { count == STEP_ROWS } else { bytes >= STEP_BYTES } {
+                done.next = Some(value.row);
+                break;
+            }
+        }
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests;
