@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use opsiq_vault::{Place, Sealed, TenantVault};
+use opsiq_vault::{Form, KeyId, Place, Sealed, Tampering, TenantVault, VaultError};
 use serde::{Deserialize, Serialize};
 
 use crate::draft::Draft;
@@ -110,4 +110,15 @@ pub(crate) fn open(
     let fields = content.open().ok_or_else(changed)?;
     let opened = fields.iter().map(|field| (field.name.as_ref(), commitment(&field.name, &field.salt, &field.value)));
     if opened.eq(record.commitments.iter().map(|(name, hash)| (name, *hash))) { Ok(fields) } else { Err(changed()) }
+}
+
+/// Proves that stored bytes are the content sealed for the entry with this stored header. Answers the key they are under.
+///
+/// # Errors
+/// [`VaultError::Tampered`] when they are not, or when the header is none.
+pub fn prove_content(vault: &TenantVault, header: &[u8], stored: &[u8]) -> Result<KeyId, VaultError> {
+    match Record::decode(header) {
+        Some(record) => with_place(&record.id, |place| vault.prove(place, Form::Document, stored)),
+        None => Err(VaultError::Tampered { table: "audit_entry", column: "header", why: Tampering::Format }),
+    }
 }

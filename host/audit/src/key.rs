@@ -1,7 +1,8 @@
 //! The key that signs checkpoints, and its public half in the form of C2SP signed notes.
 //!
 //! One key signs for all logs of a host; the *name* beside it is that of one log, so a checkpoint of one log never verifies
-//! as another's. The seed is derived from the host's root key: the same after every restart, nowhere stored.
+//! as another's. The seed hangs on a random secret of the host that the root key wraps: the same after every restart and after
+//! every rotation of the root key, nowhere stored in clear.
 
 use std::fmt;
 use std::str::FromStr;
