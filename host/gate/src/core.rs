@@ -14,7 +14,7 @@ use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{Secret, TenantVault, Vault};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Settings;
 use crate::drain::Running;
@@ -22,6 +22,7 @@ use crate::errors;
 use crate::host::Interrupted;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
+use crate::root::NextRoot;
 use crate::state::TenantState;
 
 /// The tenants of this host, each with its open vault.
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) data: PathBuf,
     /// The root key's file, when it came from one.
     pub(crate) root_file: Option<PathBuf>,
+    /// The root key to rotate to, when the operator gave one.
+    pub(crate) next_root: Option<NextRoot>,
     /// The file that keeps signed checkpoints.
     pub(crate) checkpoints: PathBuf,
     pub(crate) store: Arc<Store>,
@@ -93,12 +96,18 @@ pub(crate) struct Core {
     /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
     pub(crate) rolled_back: Faults,
     pub(crate) running: Running,
+    /// Held by a rotation of keys from its beginning to its end.
+    pub(crate) rotating: Mutex<()>,
+    /// Held for the moment in which a key is wrapped and stored, or destroyed.
+    pub(crate) wrapping: Mutex<()>,
 }
 
 /// The parts of a [`Core`] that opening makes.
 pub(crate) struct Parts {
     pub(crate) data: PathBuf,
     pub(crate) root_file: Option<PathBuf>,
+    /// The root key to rotate to, when the operator gave one.
+    pub(crate) next_root: Option<NextRoot>,
     /// The file that keeps signed checkpoints.
     pub(crate) checkpoints: PathBuf,
     pub(crate) store: Arc<Store>,
@@ -119,6 +128,7 @@ impl Core {
         let Parts {
             data,
             root_file,
+            next_root,
             checkpoints,
             store,
             vault,
@@ -134,6 +144,7 @@ impl Core {
         Self {
             data,
             root_file,
+            next_root,
             checkpoints,
             store,
             vault,
@@ -148,6 +159,8 @@ impl Core {
             locked_out,
             rolled_back,
             running: Running::default(),
+            rotating: Mutex::default(),
+            wrapping: Mutex::default(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What may be wrong with a data directory and its machine, each with the line that fixes it.
 
+mod keys;
+
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use opsiq_audit::export::Range;
 use opsiq_audit::{Filter, Format, Kind, Log, field};
@@ -55,7 +58,11 @@ impl Host {
         let mut report = Report::default();
         report.root_key(core);
         report.checkpoints(core);
-        report.space(core);
+        report.space(&core.data);
+        match core.key_status().await {
+            Ok(status) => report.rotations(&status),
+            Err(refusal) => report.fail("key rotation", refusal.message, "repair the disk or restore from a backup"),
+        }
         report.engine(core).await;
         report.plugins(core).await;
         for tenant in core.tenants.all() {
@@ -150,10 +157,10 @@ impl Report {
         }
     }
 
-    fn space(&mut self, core: &Core) {
+    fn space(&mut self, data: &Path) {
         const CHECK: &str = "disk space";
         const FIX: &str = "free some space: without it nothing with an effect runs";
-        let free = rustix::fs::statvfs(&core.data).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let free = rustix::fs::statvfs(data).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         match free {
             Ok(free) if free < SPACE_FAIL => self.fail(CHECK, format!("{} free", show_about(free)), FIX),
             Ok(free) if free < SPACE_WARN => self.warn(CHECK, format!("{} free", show_about(free)), FIX),

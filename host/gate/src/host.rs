@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use opsiq_audit::{CheckpointKey, Draft, Journal, Kind, Log, field};
 use opsiq_store::{Store, StoreError};
-use opsiq_vault::{Secret, Vault, VaultError};
+use opsiq_vault::{Secret, Vault};
 
 use crate::actor::Actor;
 use crate::approve::Confirmations;
@@ -19,9 +19,11 @@ use crate::docs::TenantDoc;
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
-use crate::refusal::{Class, Refusal, Stage};
+use crate::master_keys::MasterKeys;
+use crate::refusal::{Refusal, Stage};
 use crate::rollback::{self, Examined, Rollback};
 use crate::tenants::Tenants;
+use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
 use crate::{recovery, root};
 
@@ -55,6 +57,9 @@ pub struct HostOptions {
     pub data: PathBuf,
     /// The root key.
     pub root: RootSource,
+    /// The root key to rotate to, where a new one in the root key's file is not the host's to make: when that is given as
+    /// text, or mounted. Given for as long as that rotation is unfinished.
+    pub next_root: Option<RootSource>,
     /// What to do about rows or logs that are not those last signed.
     pub rollback: Rollback,
 }
@@ -63,7 +68,7 @@ impl HostOptions {
     /// `data`, with its root key in `data/root.key`.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
-        Self { root: RootSource::File(data.join("root.key")), data, rollback: Rollback::Refuse }
+        Self { root: RootSource::File(data.join("root.key")), next_root: None, data, rollback: Rollback::Refuse }
     }
 }
 
@@ -146,12 +151,16 @@ impl Host {
     /// A wrong or missing root key (naming the key id expected and the one found), a directory or key file others may
     /// read, another process in it, a configuration with mistakes (by line), or a disk that does not serve.
     pub async fn open(options: HostOptions) -> Result<Self, Refusal> {
-        let (root, root_file) = root::load(&options.root)?;
-        let store = Arc::new(open_store(&options).await?);
+        let store = open_store(&options).await?;
+        let Unsealed { vault, root_file, next: next_root, unfinished } = match unseal(&store, &options).await {
+            Ok(unsealed) => unsealed,
+            Err(refusal) => {
+                store.close().await;
+                return Err(refusal);
+            }
+        };
+        let store = Arc::new(store);
         let failed = |error: StoreError| errors::store(Stage::Admin, &error);
-        let check = store.root_check().await.map_err(failed)?;
-        let check = check.ok_or_else(|| failed(StoreError::NotInitialised(options.data.clone())))?;
-        let vault = Vault::open(&root, &check).map_err(|error| wrong_root(&error))?;
         let (ceiling, settings) = config::load(store.dir())?;
         let key = CheckpointKey::derive(&vault);
         let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
@@ -165,6 +174,9 @@ impl Host {
                 continue;
             }
             let keys = store.tenant_keys(&row.id).await;
+            if keys.as_ref().is_ok_and(|keys| keys.len() > 1) {
+                tracing::warn!(tenant = %row.id, "a rotation of its key is unfinished: opsiq keys rotate --tenant {}", row.id);
+            }
             let opened = keys
                 .map_err(|error| error.to_string())
                 .and_then(|keys| vault.tenant(&row.id, &keys).map_err(|error| error.to_string()));
@@ -184,6 +196,7 @@ impl Host {
         let parts = Parts {
             data,
             root_file,
+            next_root,
             checkpoints,
             store,
             vault,
@@ -195,13 +208,18 @@ impl Host {
             locked_out,
             rolled_back,
         };
-        let core = Core::new(parts);
+        let core = Arc::new(Core::new(parts));
         if let Rollback::Accept { reason, .. } = &options.rollback {
             core.accept_rollback(&accepted, reason).await?;
         }
+        if let Some(next) = unfinished
+            && let Err(refusal) = core.finish_root(&next).await
+        {
+            tracing::warn!(why = %refusal.message, "the rotation of the root key is still unfinished; both keys are needed");
+        }
         let accepted =
             accepted.into_iter().flat_map(|(log, told)| told.into_iter().map(move |why| format!("{log}: {why}")));
-        Ok(Self { core: Arc::new(core), accepted: accepted.collect() })
+        Ok(Self { core, accepted: accepted.collect() })
     }
 
     /// Calls found without an end when this host was opened; their logs now say `interrupted`.
@@ -267,6 +285,11 @@ impl Host {
         Keys { core: self.core.clone() }
     }
 
+    /// The root key and the keys of tenants, which the operator rotates.
+    pub fn master_keys(&self) -> MasterKeys {
+        MasterKeys { core: self.core.clone() }
+    }
+
     /// Risky writes that wait for a person.
     pub fn confirmations(&self) -> Confirmations {
         Confirmations { core: self.core.clone() }
@@ -296,17 +319,4 @@ fn checkpoint_file(options: &HostOptions, settings: &Settings) -> PathBuf {
 
 async fn open_store(options: &HostOptions) -> Result<Store, Refusal> {
     Store::open(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))
-}
-
-fn wrong_root(error: &VaultError) -> Refusal {
-    match error {
-        VaultError::WrongRoot { .. } => Refusal::new(
-            Class::Denied,
-            Stage::Admin,
-            "root.wrong",
-            error.to_string(),
-            "give the root key this directory was made with; nothing opens without it",
-        ),
-        error => errors::vault(Stage::Admin, error),
-    }
 }

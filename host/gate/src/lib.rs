@@ -32,6 +32,7 @@ mod installed;
 mod invoke;
 mod keys;
 mod kv;
+mod master_keys;
 mod names;
 mod outcome;
 mod plan;
@@ -45,6 +46,7 @@ mod scan;
 mod stages;
 mod state;
 mod tenants;
+mod unseal;
 mod upgrades;
 mod users;
 
@@ -61,6 +63,10 @@ pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
 pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
 pub use invoke::{Answer, Call, Done};
 pub use keys::{Declared, KeyState, KeyVersionView, KeyView, Keys};
+pub use master_keys::{
+    ColumnCount, KeyFault, KeyGeneration, KeyStatus, KeysVerified, MasterKeys, Moved, RootRotated, TenantKeysView,
+    TenantRotated, Walked, Watch,
+};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rollback::Rollback;

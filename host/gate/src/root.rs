@@ -14,6 +14,13 @@ use crate::refusal::{Class, Refusal, Stage};
 /// Longer files are no root key.
 const MOST: u64 = 4096;
 
+/// A root key that everything is to be put under.
+pub(crate) struct NextRoot {
+    pub(crate) key: RootKey,
+    /// Its file, when it is to take the place of the one in use: see [`beside`].
+    pub(crate) beside: Option<PathBuf>,
+}
+
 /// The root key, and its file when it came from one.
 pub(crate) fn load(source: &RootSource) -> Result<(RootKey, Option<PathBuf>), Refusal> {
     match source {
@@ -28,13 +35,68 @@ pub(crate) fn load(source: &RootSource) -> Result<(RootKey, Option<PathBuf>), Re
 /// The same, making the file when there is none. Answers the path only when it was made now.
 pub(crate) fn load_or_make(source: &RootSource) -> Result<(RootKey, Option<PathBuf>), Refusal> {
     match source {
-        RootSource::File(path) if !path.exists() => {
-            let key = RootKey::generate();
-            write(path, &key).map_err(|error| failed(path, "cannot be written", &error))?;
-            Ok((key, Some(path.clone())))
-        }
+        RootSource::File(path) if !path.exists() => Ok((generate(path)?, Some(path.clone()))),
         source => Ok((load(source)?.0, None)),
     }
+}
+
+/// Where the next root key waits while a rotation is under way: beside the file of the one in use (a link is followed),
+/// called the same with `.next` after it.
+pub(crate) fn beside(file: &Path) -> Result<PathBuf, Refusal> {
+    let mut next = file.canonicalize().map_err(|error| failed(file, "cannot be found", &error))?.into_os_string();
+    next.push(".next");
+    Ok(next.into())
+}
+
+/// The next root key, when a rotation left it beside `file`.
+pub(crate) fn waiting(file: &Path) -> Result<Option<NextRoot>, Refusal> {
+    let path = beside(file)?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(NextRoot { key: read(&path)?, beside: Some(path) }))
+}
+
+/// Keeps the next root key beside `file`: there is never a part of a key under that name.
+pub(crate) fn keep_beside(file: &Path, key: RootKey) -> Result<NextRoot, Refusal> {
+    let path = beside(file)?;
+    let mut whole = path.clone().into_os_string();
+    whole.push(".new");
+    let whole = PathBuf::from(whole);
+    let kept = || {
+        // What a process that was killed here left behind was never used.
+        match std::fs::remove_file(&whole) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write(&whole, &key)?;
+        std::fs::rename(&whole, &path)?;
+        sync_parent(&path)
+    };
+    kept().map_err(|error| failed(&path, "cannot be written", &error))?;
+    Ok(NextRoot { key, beside: Some(path) })
+}
+
+/// Puts the waiting key in the place of the one in use, whose bytes are then overwritten, as far as the file system
+/// writes over them in place. At no moment is there no whole key under the name.
+pub(crate) fn take_place(next: &Path, file: &Path) -> Result<(), Refusal> {
+    let moved = || {
+        let file = file.canonicalize()?;
+        let mut old = OpenOptions::new().write(true).open(&file)?;
+        let length = old.metadata()?.len().min(MOST);
+        std::fs::rename(next, &file)?;
+        sync_parent(&file)?;
+        old.write_all(&vec![0; usize::try_from(length).unwrap_or_default()])?;
+        old.sync_all()
+    };
+    moved().map_err(|error| failed(next, "cannot take the place of the root key's file", &error))
+}
+
+/// Makes a new root key's file, which must not exist.
+pub(crate) fn generate(path: &Path) -> Result<RootKey, Refusal> {
+    let key = RootKey::generate();
+    write(path, &key).map_err(|error| failed(path, "cannot be written", &error))?;
+    Ok(key)
 }
 
 fn read(path: &Path) -> Result<RootKey, Refusal> {
@@ -73,6 +135,10 @@ fn write(path: &Path, key: &RootKey) -> std::io::Result<()> {
     file.write_all(key.to_text().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    sync_parent(path)
+}
+
+fn sync_parent(path: &Path) -> std::io::Result<()> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => File::open(".")?.sync_all(),

@@ -72,6 +72,7 @@ impl Tenants {
         let failed = |error: StoreError| errors::store(Stage::Admin, &error);
         let sealed = |error: VaultError| errors::vault(Stage::Admin, &error);
         let created_ms = now_ms();
+        let turn = core.wrapping.lock().await;
         let mut keys = core.store.tenant_keys(&new.id).await.map_err(failed)?;
         if keys.is_empty() {
             // Kept before anything is sealed under it; one left without a tenant by a crash is taken up here.
@@ -79,6 +80,7 @@ impl Tenants {
             core.store.tenant_key_insert(&new.id, &key, created_ms).await.map_err(failed)?;
             keys.push(key);
         }
+        drop(turn);
         let vault = core.vault.tenant(&new.id, &keys).map_err(sealed)?;
         let doc = TenantDoc { title: new.title.clone(), second_person: false };
         let doc = vault.seal(&TenantDoc::place(1), &doc).map_err(sealed)?;

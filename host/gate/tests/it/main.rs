@@ -5,5 +5,6 @@ mod admin;
 mod calls;
 mod confirmations;
 mod crash;
+mod rotation;
 mod upgrades;
 mod world;
