@@ -25,6 +25,12 @@ pub(crate) struct Acting {
 }
 
 impl Acting {
+    /// What `--tenant` says, for commands of the operator about a tenant.
+    pub(crate) fn tenant(&self) -> Result<Option<TenantId>, Failure> {
+        let tenant = self.tenant.as_deref().map(str::parse).transpose();
+        tenant.map_err(|error: opsiq_contract::IdError| Failure::usage(error.to_string()))
+    }
+
     /// The user named, or the operator.
     pub(crate) fn anyone(&self) -> Result<Actor, Failure> {
         match self.user.as_deref() {

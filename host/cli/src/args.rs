@@ -11,6 +11,7 @@ use crate::ceiling::CeilingCommand;
 use crate::confirm::ConfirmCommand;
 use crate::connector::ConnectorCommand;
 use crate::key::KeyCommand;
+use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
 use crate::session::Place;
@@ -66,6 +67,10 @@ pub(crate) enum Command {
     /// Set, rotate and retire the secrets of an installation.
     #[command(subcommand)]
     Key(KeyCommand),
+
+    /// Rotate and verify the root key and the keys of tenants, under which everything is sealed.
+    #[command(subcommand)]
+    Keys(KeysCommand),
 
     /// List, call and explain actions.
     #[command(subcommand)]

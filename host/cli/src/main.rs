@@ -18,6 +18,7 @@ mod doctor;
 mod failure;
 mod init;
 mod key;
+mod keys;
 mod log;
 mod output;
 mod params;
@@ -73,6 +74,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Plugin(command) => plugin::run(command, session).await,
         Command::Connector(command) => connector::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,
+        Command::Keys(command) => keys::run(command, session).await,
         Command::Action(command) => action::run(command, session).await,
         Command::Confirm(command) => confirm::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,

@@ -164,6 +164,15 @@ impl Output {
 #[derive(Debug)]
 pub(crate) struct Progress(Option<ProgressBar>);
 
+impl Progress {
+    /// Says how far it is, to a person at a terminal.
+    pub(crate) fn at(&self, doing: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text::line(doing));
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {

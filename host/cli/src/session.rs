@@ -14,6 +14,8 @@ use crate::output::Output;
 
 /// The environment variable that may hold the root key itself.
 const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
+/// The one that may hold the next root key, while it rotates.
+const NEXT_ROOT_KEY: &str = "OPSIQ_ROOT_KEY_NEXT";
 
 /// Options that say where the host lives.
 #[derive(Clone, Debug, Args)]
@@ -26,6 +28,11 @@ pub(crate) struct Place {
     /// in `OPSIQ_ROOT_KEY`.
     #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_FILE", value_name = "FILE")]
     root_key_file: Option<PathBuf>,
+
+    /// The next root key's file, while the root key rotates and is not in a file that the host may replace. The environment
+    /// may hold the key itself instead, in `OPSIQ_ROOT_KEY_NEXT`.
+    #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_NEXT_FILE", value_name = "FILE", hide_short_help = true)]
+    next_root_key_file: Option<PathBuf>,
 }
 
 impl Place {
@@ -34,15 +41,25 @@ impl Place {
         let mut options = HostOptions::new(&self.data);
         if let Some(file) = &self.root_key_file {
             options.root = RootSource::File(file.clone());
-        } else if let Some(text) = std::env::var_os(ROOT_KEY).filter(|text| !text.is_empty()) {
-            let secret = text
-                .to_str()
-                .and_then(|text| Secret::verbatim(text).ok())
-                .ok_or_else(|| Failure::new(Exit::Invalid, "vault.root", format!("{ROOT_KEY} holds no root key")))?;
-            options.root = RootSource::Text(Arc::new(secret));
+        } else if let Some(text) = from_environment(ROOT_KEY)? {
+            options.root = text;
         }
+        options.next_root = match &self.next_root_key_file {
+            Some(file) => Some(RootSource::File(file.clone())),
+            None => from_environment(NEXT_ROOT_KEY)?,
+        };
         Ok(options)
     }
+}
+
+/// A root key's text in a variable, if it is set.
+fn from_environment(name: &str) -> Result<Option<RootSource>, Failure> {
+    let Some(text) = std::env::var_os(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let secret = text
+        .to_str()
+        .and_then(|text| Secret::verbatim(text).ok())
+        .ok_or_else(|| Failure::new(Exit::Invalid, "vault.root", format!("{name} holds no root key")))?;
+    Ok(Some(RootSource::Text(Arc::new(secret))))
 }
 
 /// One command's surroundings.
