@@ -13,6 +13,7 @@ mod orders;
 mod redact;
 mod rollback;
 mod rooms;
+mod rotation;
 mod sql;
 mod tamper;
 mod upgrade;
