@@ -36,6 +36,7 @@ mod permit;
 mod recover;
 mod request;
 mod rows;
+mod shape;
 mod stage;
 pub mod tree;
 pub mod verify;

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Make a new data directory.
     Init,
 
-    /// Make and list tenants.
+    /// Make, list, cancel and erase tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
 

@@ -9,7 +9,8 @@ use crate::table::Card;
 
 /// Makes the data directory, its root key and a commented configuration.
 pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
-    let made = Host::init(session.place.options()?).await?;
+    let options = session.place.options()?;
+    let made = session.place.turn(async || Host::init(options.clone()).await).await?;
     let data = json!({
         "data": made.data, "root_file": made.root_file, "root_id": made.root_id, "config": made.config,
         "checkpoints": made.checkpoints,

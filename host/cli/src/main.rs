@@ -16,6 +16,7 @@ mod confirm;
 mod connector;
 mod doctor;
 mod failure;
+mod hygiene;
 mod init;
 mod key;
 mod keys;
@@ -40,11 +41,15 @@ use crate::output::Output;
 use crate::session::Session;
 
 fn main() -> std::process::ExitCode {
+    let shut = hygiene::shut();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
     };
     let out = Output::new(cli.output);
+    if let Err(failure) = shut {
+        return out.end(Err(failure));
+    }
     log::start(&out);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -216,6 +216,6 @@ pub(crate) fn closed(error: &io::Error) -> Failure {
 }
 
 /// One line, or several, on standard error; when even that is closed there is nobody left to tell.
-fn say(said: &str) {
+pub(crate) fn say(said: &str) {
     let _ = writeln!(io::stderr().lock(), "{said}");
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use opsiq_gate::{Actor, Host, HostOptions, Rollback, RootSource};
+use opsiq_gate::{Actor, Host, HostOptions, Refusal, Rollback, RootSource};
 use opsiq_vault::Secret;
 use tokio::sync::OnceCell;
 
@@ -16,6 +17,10 @@ use crate::output::Output;
 const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
 /// The one that may hold the next root key, while it rotates.
 const NEXT_ROOT_KEY: &str = "OPSIQ_ROOT_KEY_NEXT";
+/// The gate's code for a data directory that another process has.
+const LOCKED: &str = "data.locked";
+/// How often to look whether it is free.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// Options that say where the host lives.
 #[derive(Clone, Debug, Args)]
@@ -33,6 +38,10 @@ pub(crate) struct Place {
     /// may hold the key itself instead, in `OPSIQ_ROOT_KEY_NEXT`.
     #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_NEXT_FILE", value_name = "FILE", hide_short_help = true)]
     next_root_key_file: Option<PathBuf>,
+
+    /// How many seconds to wait while another command uses the data directory.
+    #[arg(long, global = true, env = "OPSIQ_WAIT", value_name = "SECONDS", default_value_t = 5)]
+    wait: u16,
 }
 
 impl Place {
@@ -49,6 +58,17 @@ impl Place {
             None => from_environment(NEXT_ROOT_KEY)?,
         };
         Ok(options)
+    }
+
+    /// Does what needs the data directory for itself, once nobody else has it, or refuses when the time is up.
+    pub(crate) async fn turn<T>(&self, work: impl AsyncFn() -> Result<T, Refusal>) -> Result<T, Failure> {
+        let until = Instant::now() + Duration::from_secs(self.wait.into());
+        loop {
+            match work().await {
+                Err(refusal) if refusal.code == LOCKED && Instant::now() < until => tokio::time::sleep(LOOK).await,
+                done => return Ok(done?),
+            }
+        }
     }
 }
 
@@ -83,8 +103,12 @@ impl<'a> Session<'a> {
 
     /// The host, opened in another way than usual; nothing may have opened it before.
     pub(crate) async fn host_with(&self, rollback: Rollback) -> Result<&Host, Failure> {
-        let options = HostOptions { rollback, ..self.place.options()? };
-        self.host.get_or_try_init(async || Ok(Host::open(options).await?)).await
+        self.host
+            .get_or_try_init(async || {
+                let options = HostOptions { rollback, ..self.place.options()? };
+                self.place.turn(async || Host::open(options.clone()).await).await
+            })
+            .await
     }
 
     /// The host and the user that acts.

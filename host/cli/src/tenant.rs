@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use opsiq_contract::TenantId;
-use opsiq_gate::{NewTenant, TenantView};
+use opsiq_gate::{EraseTenant, NewTenant, Standing, TenantView};
 
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -24,6 +24,27 @@ pub(crate) enum TenantCommand {
     },
     /// List the tenants.
     List,
+    /// Cancel a tenant: nothing of it runs or changes any more, and for 30 days its owners read and export.
+    Cancel {
+        /// Its name.
+        id: TenantId,
+    },
+    /// Take a cancellation back, within those 30 days.
+    Restore {
+        /// Its name.
+        id: TenantId,
+    },
+    /// Destroy a tenant's keys, so that nothing of it can be read any more, in no copy, by nobody. For ever.
+    Erase {
+        /// Its name.
+        id: TenantId,
+        /// Its name once more, since this cannot be taken back.
+        #[arg(long, value_name = "TENANT")]
+        confirm: Option<String>,
+        /// Do not wait for the end of its 30 days, nor for it to be cancelled.
+        #[arg(long)]
+        now: bool,
+    },
     /// Say whether a risky write needs a person other than the one who asked for it. An owner's decision.
     SecondPerson {
         /// on or off.
@@ -61,6 +82,20 @@ pub(crate) async fn run(command: TenantCommand, session: &Session<'_>) -> Result
             let tenants = host.tenants().list(&actor).await?;
             session.out.data(&tenants, |tenants| shown(tenants))?;
         }
+        TenantCommand::Cancel { id } => {
+            let tenant = host.tenants().cancel(&actor, &id).await?;
+            session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
+            session.out.note(&format!("Its owners can read and export. Then: opsiq tenant erase {id} --confirm {id}"));
+        }
+        TenantCommand::Restore { id } => {
+            let tenant = host.tenants().restore(&actor, &id).await?;
+            session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
+        }
+        TenantCommand::Erase { id, confirm, now } => {
+            let erase = EraseTenant { id, confirm: confirm.unwrap_or_default(), now };
+            let tenant = host.tenants().erase(&actor, &erase).await?;
+            session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
+        }
         TenantCommand::SecondPerson { required } => {
             let tenant = host.tenants().require_second_person(&actor, required == Switch::On).await?;
             session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
@@ -70,10 +105,15 @@ pub(crate) async fn run(command: TenantCommand, session: &Session<'_>) -> Result
 }
 
 fn shown(tenants: &[TenantView]) -> String {
-    let mut table = Table::new(["tenant", "title", "second person", "created"]);
+    let mut table = Table::new(["tenant", "title", "standing", "second person", "created"]);
     for tenant in tenants {
+        let standing = match (tenant.standing, tenant.until_ms, tenant.erased_ms) {
+            (Standing::Active, ..) => "active".to_owned(),
+            (Standing::Cancelled, until_ms, _) => format!("cancelled, until {}", time(until_ms.unwrap_or_default())),
+            (Standing::Erased, _, erased_ms) => format!("erased {}", time(erased_ms.unwrap_or_default())),
+        };
         let second = if tenant.second_person { "required" } else { "not required" };
-        table.row([tenant.id.to_string(), tenant.title.clone(), second.to_owned(), time(tenant.created_ms)]);
+        table.row([tenant.id.to_string(), tenant.title.clone(), standing, second.to_owned(), time(tenant.created_ms)]);
     }
     table.or("No tenants yet.")
 }

@@ -120,6 +120,9 @@ impl Core {
 
     /// Why nobody of `tenant` is found: its rows, log or keys were changed outside the host, or there is no such user.
     fn unknown_caller(&self, tenant: &TenantId) -> Refusal {
+        if let Some(erased) = self.tenants.erased(tenant) {
+            return erased.refusal(tenant, Stage::Authenticate);
+        }
         let log = Log::Tenant(tenant.clone());
         if let Some(told) = self.rolled_back.get(&log) {
             return rolled_back(&format!("records of {log}"), told);
@@ -226,6 +229,7 @@ impl Core {
         drafts: Vec<Draft>,
         op: Op<T>,
     ) -> Result<T, Refusal> {
+        tenant.lives()?;
         let (journal, tenant) = (self.journal.clone(), tenant.clone());
         let log = Log::Tenant(tenant.id.clone());
         let task = tokio::spawn(async move {

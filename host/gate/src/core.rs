@@ -1,6 +1,6 @@
 //! What every act reaches: store, vault, journal, the operator's ceiling, and what is remembered of each tenant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Settings;
 use crate::drain::Running;
+use crate::ending::Erased;
 use crate::errors;
 use crate::host::Interrupted;
 use crate::refusal::{Class, Refusal, Stage};
@@ -29,11 +30,29 @@ use crate::state::TenantState;
 pub(crate) struct TenantMap {
     host: TenantVault,
     map: RwLock<HashMap<TenantId, Arc<TenantState>>>,
+    erased: RwLock<BTreeMap<TenantId, Erased>>,
 }
 
 impl TenantMap {
     pub(crate) fn new(host: TenantVault) -> Self {
-        Self { host, map: RwLock::default() }
+        Self { host, map: RwLock::default(), erased: RwLock::default() }
+    }
+
+    /// Lets go of a tenant whose erasure has begun; its vault is wiped with its last user.
+    pub(crate) fn bury(&self, id: &TenantId, erased: Erased) {
+        self.erased.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), erased);
+        self.map.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// What is left of a tenant whose erasure has begun.
+    pub(crate) fn erased(&self, id: &TenantId) -> Option<Erased> {
+        self.erased.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+
+    /// All of those, by name.
+    pub(crate) fn all_erased(&self) -> Vec<(TenantId, Erased)> {
+        let erased = self.erased.read().unwrap_or_else(PoisonError::into_inner);
+        erased.iter().map(|(id, erased)| (id.clone(), *erased)).collect()
     }
 
     pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<TenantState>> {

@@ -17,6 +17,31 @@ pub(crate) struct TenantDoc {
     pub(crate) title: String,
     /// Whether a risky write needs a person other than its requester.
     pub(crate) second_person: bool,
+    /// Since and until when its owners take out what is theirs, after which its keys are destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled: Option<Cancelled>,
+}
+
+/// A tenant that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cancelled {
+    pub(crate) at_ms: i64,
+    pub(crate) until_ms: i64,
+}
+
+/// What stands in the place of a tenant's document once its erasure has begun. Sealed by the host, since the tenant's own
+/// keys go; nobody else can make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tombstone {
+    pub(crate) begun_ms: i64,
+    /// When its keys were gone.
+    pub(crate) erased_ms: Option<i64>,
+}
+
+impl Tombstone {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "tenant", row, column: "tombstone", version }
+    }
 }
 
 impl TenantDoc {

@@ -1,6 +1,8 @@
 //! What may be wrong with a data directory and its machine, each with the line that fixes it.
 
 mod keys;
+mod names;
+mod tenants;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -65,6 +67,7 @@ impl Host {
         }
         report.engine(core).await;
         report.plugins(core).await;
+        report.ceiling_names(core).await;
         for tenant in core.tenants.all() {
             let found = rows_open(core, &tenant).await;
             report.note("sealed rows", tenant.id.as_str(), found);
@@ -72,6 +75,7 @@ impl Host {
         for (tenant, why) in &core.locked_out {
             report.fail("tenant keys", format!("{tenant}: {why}"), "restore keys.db from a backup");
         }
+        report.ended_tenants(core).await;
         let logs = core.tenants.all().into_iter().map(|tenant| Log::Tenant(tenant.id.clone()));
         for log in std::iter::once(Log::Host).chain(logs) {
             let found = whole(core, &log).await;

@@ -14,7 +14,9 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
         StoreError::Unavailable { .. } => {
             (Class::Unavailable, "store.unavailable", "free or repair the disk, then try again; see opsiq doctor")
         }
-        StoreError::Locked { .. } => (Class::Unavailable, "data.locked", "end that process, or wait for it"),
+        StoreError::Locked { .. } => {
+            (Class::Unavailable, "data.locked", "end that process, or wait longer: --wait SECONDS")
+        }
         StoreError::Exposed { .. } => (Class::Denied, "data.exposed", "take the permissions away and try again"),
         StoreError::NotInitialised(_) => (Class::NotFound, "data.not-initialised", "opsiq init"),
         StoreError::AlreadyInitialised(_) => {

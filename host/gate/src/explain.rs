@@ -92,6 +92,7 @@ impl Told {
             "caller.known",
             format!("{} is {} of {}", caller.principal, caller.role, person.tenant.id),
         );
+        person.tenant.lives()?;
         let installed = core.installed(&person.tenant, &call.installation).await?;
         let Installation { name, plugin, digest, .. } = &installed.installation;
         self.pass("resolve", "installation.known", format!("`{name}` is {plugin}, {digest}"));

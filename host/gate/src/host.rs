@@ -25,7 +25,7 @@ use crate::rollback::{self, Examined, Rollback};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
-use crate::{recovery, root};
+use crate::{ending, recovery, root};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -170,6 +170,9 @@ impl Host {
         let tenants = Arc::new(TenantMap::new(vault.host()));
         let mut locked_out = Vec::new();
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
+            if ending::goes_on(&store, &vault, &tenants, &row).await? {
+                continue;
+            }
             if rolled_back.contains_key(&Log::Tenant(row.id.clone())) {
                 continue;
             }
@@ -179,9 +182,10 @@ impl Host {
             }
             let opened = keys
                 .map_err(|error| error.to_string())
-                .and_then(|keys| vault.tenant(&row.id, &keys).map_err(|error| error.to_string()));
+                .and_then(|keys| vault.tenant(&row.id, &keys).map_err(|error| error.to_string()))
+                .and_then(|vault| ending::standing(&vault, &row).map(|until_ms| (vault, until_ms)));
             match opened {
-                Ok(opened) => drop(tenants.add(&row.id, opened)),
+                Ok((opened, until_ms)) => tenants.add(&row.id, opened).set_cancelled(until_ms),
                 Err(why) => {
                     tracing::error!(tenant = %row.id, why, "a tenant's keys do not open; nothing of it is served");
                     locked_out.push((row.id, why));
@@ -192,6 +196,7 @@ impl Host {
         let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing, outside).await;
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
+        ending::finish(&journal, &vault, &tenants).await;
         let data = options.data.clone();
         let parts = Parts {
             data,

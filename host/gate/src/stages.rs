@@ -32,6 +32,7 @@ pub(crate) struct Asked<'a> {
 impl Core {
     /// Passes a call through stages 3 to 5, as everything stands now.
     pub(crate) async fn admit(&self, tenant: &TenantState, asked: Asked<'_>) -> Result<Admitted, Refusal> {
+        tenant.lives()?;
         let installed = self.installed(tenant, asked.installation).await?;
         let authorized = self.decide(&installed, asked).outcome.map_err(denied)?;
         keys_are_set(&installed)?;

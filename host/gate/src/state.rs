@@ -5,6 +5,7 @@
 //! told between the reading and the keeping.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use opsiq_contract::{Contract, Installation, Role, TenantId};
@@ -13,6 +14,8 @@ use opsiq_vault::TenantVault;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::docs::{Held, InstallationDoc, TenantDoc};
+use crate::ending::day;
+use crate::refusal::{Class, Refusal, Stage};
 use crate::scan::SecretScan;
 
 /// A user as last read.
@@ -91,6 +94,8 @@ pub(crate) struct TenantState {
     /// state, such as both of two owners disabling each other.
     pub(crate) acts: Mutex<()>,
     known: RwLock<Known>,
+    /// Until when its owners may take out what is theirs, in milliseconds since 1970; 0 while it lives on.
+    cancelled: AtomicI64,
 }
 
 /// A point in the sequence of changes, taken before reading a row that is to be kept.
@@ -99,7 +104,32 @@ pub(crate) struct Mark(u64);
 
 impl TenantState {
     pub(crate) fn new(id: TenantId, vault: TenantVault) -> Self {
-        Self { id, vault, acts: Mutex::default(), known: RwLock::default() }
+        Self { id, vault, acts: Mutex::default(), known: RwLock::default(), cancelled: AtomicI64::new(0) }
+    }
+
+    /// Whether it is cancelled, from now on: until when its owners may take out what is theirs.
+    pub(crate) fn set_cancelled(&self, until_ms: Option<i64>) {
+        self.cancelled.store(until_ms.unwrap_or(0), Ordering::Release);
+    }
+
+    /// Until when its owners may take out what is theirs, if it is cancelled.
+    pub(crate) fn cancelled(&self) -> Option<i64> {
+        Some(self.cancelled.load(Ordering::Acquire)).filter(|until_ms| *until_ms != 0)
+    }
+
+    /// Refuses what runs or changes anything, when the tenant is cancelled.
+    pub(crate) fn lives(&self) -> Result<(), Refusal> {
+        let Some(until_ms) = self.cancelled() else { return Ok(()) };
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Resolve,
+            "tenant.cancelled",
+            format!(
+                "the tenant is cancelled: until {} its owners read and export, and nothing else happens",
+                day(until_ms)
+            ),
+            "opsiq audit export, by an owner; opsiq tenant restore, by the operator, takes it back",
+        ))
     }
 
     /// The point to keep later readings by.

@@ -38,6 +38,24 @@ pub struct TenantView {
     pub second_person: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
+    /// Whether it lives.
+    pub standing: Standing,
+    /// The end of a cancelled tenant's export window, in milliseconds since 1970.
+    pub until_ms: Option<i64>,
+    /// When an erased tenant's keys were destroyed, in milliseconds since 1970.
+    pub erased_ms: Option<i64>,
+}
+
+/// Whether a tenant lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It does.
+    Active,
+    /// Its owners read and export until the end of its window; nothing else happens.
+    Cancelled,
+    /// Its keys are destroyed, so nothing of it can be read, in no copy.
+    Erased,
 }
 
 /// Tenants. See [`Host::tenants`](crate::Host::tenants).
@@ -60,6 +78,14 @@ impl Tenants {
         names::title(&new.title)?;
         names::user(&new.owner)?;
         let core = &self.core;
+        if let Some(erased) = core.tenants.erased(&new.id) {
+            let fix = "choose another name: one that was erased is never used again";
+            return Err(Refusal {
+                class: Class::Conflict,
+                fix: fix.to_owned(),
+                ..erased.refusal(&new.id, Stage::Admin)
+            });
+        }
         if core.tenants.get(&new.id).is_some() {
             return Err(Refusal::new(
                 Class::Conflict,
@@ -82,7 +108,7 @@ impl Tenants {
         }
         drop(turn);
         let vault = core.vault.tenant(&new.id, &keys).map_err(sealed)?;
-        let doc = TenantDoc { title: new.title.clone(), second_person: false };
+        let doc = TenantDoc { title: new.title.clone(), second_person: false, cancelled: None };
         let doc = vault.seal(&TenantDoc::place(1), &doc).map_err(sealed)?;
         let row = TenantRow { id: new.id.clone(), created_ms, version: 1, doc };
         let owner = users::new_row(&new.id, &vault, &new.owner, Role::Owner)?;
@@ -98,7 +124,9 @@ impl Tenants {
         });
         core.journal.commit(&Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
         core.tenants.add(&new.id, vault);
-        Ok(TenantView { id: new.id.clone(), title: new.title.clone(), second_person: false, created_ms })
+        let (id, title) = (new.id.clone(), new.title.clone());
+        let standing = Standing::Active;
+        Ok(TenantView { id, title, second_person: false, created_ms, standing, until_ms: None, erased_ms: None })
     }
 
     /// All tenants, by name.
@@ -113,6 +141,8 @@ impl Tenants {
                     let record = self.core.record_of(&tenant).await?;
                     views.push(view(&tenant, &record));
                 }
+                views.extend(self.core.tenants.all_erased().iter().map(|(id, erased)| erased.view(id)));
+                views.sort_by(|a, b| a.id.cmp(&b.id));
                 Ok(views)
             })
             .await
@@ -157,8 +187,12 @@ impl Tenants {
     }
 }
 
-fn view(tenant: &TenantState, record: &TenantRecord) -> TenantView {
+pub(crate) fn view(tenant: &TenantState, record: &TenantRecord) -> TenantView {
+    let cancelled = record.doc.cancelled;
     TenantView {
+        standing: if cancelled.is_some() { Standing::Cancelled } else { Standing::Active },
+        until_ms: cancelled.map(|cancelled| cancelled.until_ms),
+        erased_ms: None,
         id: tenant.id.clone(),
         title: record.doc.title.clone(),
         second_person: record.doc.second_person,

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use opsiq_audit::export::Range;
-use opsiq_audit::{AuditError, Filter, Format, Journal};
+use opsiq_audit::{AuditError, Filter, Format, Journal, Log};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -50,6 +50,8 @@ async fn a_changed_row_is_named_by_lists_and_exports() {
         let export = journal.export(&acme(), Format::Jsonl, &Range::ALL).await.unwrap();
         let mut bytes = Vec::new();
         assert_eq!(tampered(export.write(&mut bytes).await), 5, "{sql}");
+        assert!(matches!(journal.check_tree(&acme()).await, Err(AuditError::Tampered { .. })), "{sql}");
+        journal.check_tree(&Log::Host).await.unwrap();
         assert!(!crate::host::report(&bytes, Format::Jsonl, &journal, &acme()).is_good());
     }
 }

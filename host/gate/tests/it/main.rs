@@ -6,5 +6,6 @@ mod calls;
 mod confirmations;
 mod crash;
 mod rotation;
+mod ending;
 mod upgrades;
 mod world;

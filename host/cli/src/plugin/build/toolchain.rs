@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::error::{BuildError, Tried};
+use crate::hygiene::program;
 
 /// The target every plugin is compiled for: no operating system, so nothing can ask for one.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
@@ -77,7 +78,7 @@ impl Toolchain {
 
     /// Cargo with the user's own settings, to be asked about the crate.
     pub(super) fn cargo_for_metadata(&self, dir: &Path) -> Command {
-        let mut command = Command::new(self.cargo());
+        let mut command = program(self.cargo());
         command.current_dir(dir).stdin(Stdio::null());
         if let Self::Debian { rustc, .. } = self {
             command.env_remove("RUSTUP_TOOLCHAIN").env("RUSTC", rustc);
@@ -87,7 +88,7 @@ impl Toolchain {
 
     /// Cargo ready to build for the target, free of what the environment says about compilers, flags and profiles.
     pub(super) fn cargo_for_build(&self, dir: &Path) -> Command {
-        let mut command = Command::new(self.cargo());
+        let mut command = program(self.cargo());
         command.current_dir(dir).stdin(Stdio::null());
         scrub(&mut command);
         command.args(["build", "--target", TARGET]);
@@ -177,7 +178,7 @@ fn ready(dir: &Path) -> Result<Toolchain, String> {
 
 /// Asks a compiler where its libraries are. `dir` decides which one rustup picks.
 fn sysroot(rustc: &Path, dir: &Path) -> Result<PathBuf, String> {
-    let output = Command::new(rustc)
+    let output = program(rustc)
         .args(["--print", "sysroot"])
         .current_dir(dir)
         .output()
@@ -194,7 +195,7 @@ fn add(dir: &Path, offline: bool, progress: &mut dyn FnMut(&str)) -> Result<(), 
         return Err("not tried: --offline".into());
     }
     progress(&format!("Adding {TARGET} with rustup"));
-    let mut child = Command::new("rustup")
+    let mut child = program("rustup")
         .args(["target", "add", TARGET])
         .current_dir(dir)
         .env("RUSTUP_MAX_RETRIES", "1")
@@ -270,7 +271,7 @@ fn linker(rustc: &Path) -> Option<PathBuf> {
 
 /// The host triple of a compiler, from `rustc -vV`.
 fn host(rustc: &Path) -> Option<String> {
-    let output = Command::new(rustc).arg("-vV").output().ok()?;
+    let output = program(rustc).arg("-vV").output().ok()?;
     String::from_utf8_lossy(&output.stdout).lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
 }
 
