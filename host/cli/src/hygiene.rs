@@ -18,6 +18,8 @@ pub(crate) fn shut() -> Result<(), Failure> {
         Failure::new(Exit::Unavailable, "process.open", "this process cannot be kept from leaving a core file")
             .detail(error.to_string())
     };
+    // Before: afterwards only root can open it.
+    opsiq_gate::open_page_map();
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(failed)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
     // Only where: what a panic says may quote what was at hand.

@@ -69,6 +69,7 @@ pub use master_keys::{
     ColumnCount, KeyFault, KeyGeneration, KeyStatus, KeysVerified, MasterKeys, Moved, RootRotated, TenantKeysView,
     TenantRotated, Walked, Watch,
 };
+pub use opsiq_sandbox::open_page_map;
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rollback::Rollback;

@@ -80,10 +80,16 @@ pub(crate) fn settings(config: &SandboxConfig, fuel: bool) -> Config {
     settings
 }
 
+/// Opens the file by which the engine looks at its own pages, and keeps it for the life of the process. To be called before
+/// a process is shut to others of its user, after which only root can open it. Answers whether the kernel offers it.
+pub fn open_page_map() -> bool {
+    PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
 /// What an operator should know about this machine, a sentence each; empty when all is well.
 pub(crate) fn notes(config: &SandboxConfig) -> Vec<String> {
     let mut notes = Vec::new();
-    if !PoolingAllocationConfig::is_pagemap_scan_available() {
+    if !open_page_map() {
         notes.push(
             "the kernel has no PAGEMAP_SCAN (Linux 6.7 has); each call maps its memory anew, which costs about twice \
              the time"

@@ -31,6 +31,7 @@ mod stop;
 mod ticker;
 
 pub use config::{CompiledCache, MEMORY_MAX, SandboxConfig, TABLE_MAX};
+pub use engine::open_page_map;
 pub use fault::{Failure, Fault, FaultCode, RunError};
 pub use journal::{Event, LogLevel, LogLine};
 pub use keys::KeySet;

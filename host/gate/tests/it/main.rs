@@ -5,7 +5,7 @@ mod admin;
 mod calls;
 mod confirmations;
 mod crash;
-mod rotation;
 mod ending;
+mod rotation;
 mod upgrades;
 mod world;
