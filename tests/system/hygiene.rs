@@ -116,11 +116,6 @@ fn a_secret_that_comes_back_is_withheld() {
         fetch(json!({})),
         fetch(json!({ "x-fail": "1" })),
         world.call("shop", "get-order", &json!({ "id": "A-1" })),
-        world.call(
-            "bad",
-            "emit-event",
-            &json!({ "event": "hostile.declared", "detail": json!({ "t": CANARY }).to_string() }),
-        ),
         world.run(&["--as", "acme/ada", "audit", "list", "--limit", "100"]),
         world.run(&["doctor"]),
     ] {
