@@ -192,12 +192,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    async fn write_head(
-        &mut self,
-        owner: &str,
-        changed: &[&Changed],
-        host: &TenantVault,
-    ) -> Result<RowHead, StoreError> {
+    async fn write_head(&mut self, owner: &str, rows: &[&Changed], host: &TenantVault) -> Result<RowHead, StoreError> {
         let found = query_as("SELECT changes, sealed FROM row_head WHERE tenant = $1")
             .bind(owner.to_owned())
             .fetch_optional(self.connection()?)
@@ -210,7 +205,7 @@ impl WriteTx<'_> {
             }
             None => (0, Sums::NONE),
         };
-        for change in changed {
+        for change in rows {
             let marks = change.before.as_deref().into_iter().chain(change.after.as_ref().map(<[u8; 32]>::as_slice));
             for mark in marks {
                 sums.add(change.table, term(host, mark));

@@ -1,6 +1,7 @@
 //! The guarded tables, and the statements made from their names: the only SQL text that is put together at run time, and
 //! only of the constants below.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use opsiq_vault::{Sealed, TenantVault};
@@ -121,8 +122,8 @@ const CONTENT: usize = 4;
 impl Table {
     fn of(shape: &Shape) -> Self {
         let Shape { name, tenants, keys, plain, sealed } = shape;
-        let content: String = plain.iter().chain(*sealed).map(|column| format!(", x.{column}")).collect();
-        let (owner, owned) = if *tenants { ("x.tenant", "x.tenant = $1") } else { ("''", "'' = $1") };
+        let content = joined(plain.iter().chain(*sealed).map(|column| format!(", x.{column}")));
+        let (owner, of_owner) = if *tenants { ("x.tenant", "x.tenant = $1") } else { ("''", "'' = $1") };
         let pk = pk(keys, "x");
         let same: Vec<String> = tenants
             .then(|| "x.tenant = t.tenant".to_owned())
@@ -133,8 +134,8 @@ impl Table {
         let present = if *tenants { "tenant" } else { keys[0].column() };
         let mark = "LEFT JOIN main.row_mark m ON m.tenant";
         let columns = columns(keys);
-        let values: String = keys.iter().map(|key| format!(", x.{}", key.column())).collect();
-        let from: String = keys.iter().map(|_| ", NULL").collect();
+        let values = joined(keys.iter().map(|key| format!(", x.{}", key.column())));
+        let from = ", NULL".repeat(keys.len());
         Self {
             name,
             plain: plain.len(),
@@ -147,12 +148,12 @@ impl Table {
             all: leak(format!("SELECT {owner}, {pk}, 1, NULL{content} FROM main.{name} x")),
             owned: leak(format!(
                 "SELECT {owner}, {pk}, 1, m.mark{content} FROM main.{name} x \
-                 {mark} = {owner} AND m.tbl = '{name}' AND m.pk = {pk} WHERE {owned}"
+                 {mark} = {owner} AND m.tbl = '{name}' AND m.pk = {pk} WHERE {of_owner}"
             )),
             touch_owned: [
                 leak(format!(
                     "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
-                     SELECT '{name}', {owner}, {pk}{values} FROM main.{name} x WHERE {owned}"
+                     SELECT '{name}', {owner}, {pk}{values} FROM main.{name} x WHERE {of_owner}"
                 )),
                 leak(format!(
                     "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
@@ -169,7 +170,11 @@ fn pk(keys: &[Key], row: &str) -> String {
 }
 
 fn columns(keys: &[Key]) -> String {
-    keys.iter().zip(1..).map(|(_, at)| format!(", k{at}")).collect()
+    joined((1..=keys.len()).map(|at| format!(", k{at}")))
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().concat()
 }
 
 /// A statement made once in the life of the process.
@@ -190,14 +195,15 @@ pub(crate) static TRIGGERS: LazyLock<&'static str> = LazyLock::new(|| {
     for Shape { name, tenants, keys, .. } in &SHAPES {
         for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("UPDATE", "NEW"), ("DELETE", "OLD")] {
             let owner = if *tenants { format!("{row}.tenant") } else { "''".to_owned() };
-            let values: String = keys.iter().map(|key| format!(", {row}.{}", key.column())).collect();
+            let values = joined(keys.iter().map(|key| format!(", {row}.{}", key.column())));
             let (columns, pk) = (columns(keys), pk(keys, row));
             // Not `OR IGNORE`: what the firing statement says about conflicts would hold instead.
-            sql.push_str(&format!(
+            let _ = writeln!(
+                sql,
                 "CREATE TEMP TRIGGER touched_{name}_{event}_{row} AFTER {event} ON main.{name} BEGIN \
                  INSERT INTO touched (tbl, tenant, pk{columns}) SELECT '{name}', {owner}, {pk}{values} WHERE NOT EXISTS \
-                 (SELECT 1 FROM touched WHERE tbl = '{name}' AND tenant = {owner} AND pk = {pk}); END;\n"
-            ));
+                 (SELECT 1 FROM touched WHERE tbl = '{name}' AND tenant = {owner} AND pk = {pk}); END;"
+            );
         }
     }
     leak(sql)
