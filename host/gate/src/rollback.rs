@@ -5,6 +5,7 @@
 //! says so, with a reason that stays on record.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use opsiq_audit::{AuditError, CheckpointFile, CheckpointFileError, CheckpointKey, Kind, Log, Op, OpError, field};
@@ -114,7 +115,7 @@ pub(crate) fn rolled_back(whose: &str, told: &[String]) -> Refusal {
     const SHOWN: usize = 5;
     let mut list = told.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     if told.len() > SHOWN {
-        list.push_str(&format!("; and {} more", told.len() - SHOWN));
+        let _ = write!(list, "; and {} more", told.len() - SHOWN);
     }
     Refusal::new(
         Class::Tampered,
