@@ -68,7 +68,11 @@ async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
     let session = Session::new(cli.place, cli.acting, out);
     let ended = shell::until_interrupted(Box::pin(run(cli.command, &session))).await;
     let closed = session.close().await;
-    ended.and_then(|exit| closed.map(|()| exit))
+    // What was asked is done and answered, once; nothing recorded is lost by a close that fails.
+    if let (Ok(_), Err(failure)) = (&ended, &closed) {
+        tracing::error!(code = failure.code, detail = failure.detail, "the data directory was not closed in order");
+    }
+    ended
 }
 
 async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {

@@ -235,7 +235,8 @@ impl Tenants {
             None => self.begin_erasure(actor, erase).await?,
         };
         {
-            // Not while a rotation wraps and stores one of them.
+            // Neither a rotation of its key nor one of the root may put one back.
+            let _rotation = core.rotating.lock().await;
             let _turn = core.wrapping.lock().await;
             core.store.tenant_keys_destroy(id).await.map_err(|error| errors::store(Stage::Admin, &error))?;
         }
