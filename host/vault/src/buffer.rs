@@ -16,15 +16,21 @@ impl WipingBuffer {
     }
 
     /// Appends, wiping what a move leaves behind.
+    #[inline]
     pub(crate) fn extend(&mut self, more: &[u8]) {
         let needed = self.0.len() + more.len();
         if needed > self.0.capacity() {
-            let mut grown = Vec::with_capacity(needed.max(self.0.capacity() * 2));
-            grown.extend_from_slice(&self.0);
-            self.0.zeroize();
-            self.0 = grown;
+            self.grow(needed);
         }
         self.0.extend_from_slice(more);
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        let mut grown = Vec::with_capacity(needed.max(self.0.capacity() * 2));
+        grown.extend_from_slice(&self.0);
+        self.0.zeroize();
+        self.0 = grown;
     }
 
     /// The bytes, to be encrypted in place.
@@ -39,9 +45,17 @@ impl WipingBuffer {
 }
 
 impl io::Write for WipingBuffer {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.extend(bytes);
         Ok(bytes.len())
+    }
+
+    /// JSON comes in many small pieces.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

