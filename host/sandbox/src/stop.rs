@@ -3,6 +3,7 @@
 //! them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use opsiq_contract::{Authorized, Digest, InstallationId, PluginRef, TenantId};
@@ -46,11 +47,14 @@ struct Order {
 #[derive(Debug)]
 pub(crate) struct StopBoard {
     orders: watch::Sender<Arc<[Order]>>,
+    /// The number of the newest, set under the lock of `orders`: without taking it, a call finds out that there is no order
+    /// it has to look at.
+    newest: AtomicU64,
 }
 
 impl StopBoard {
     pub(crate) fn new() -> Self {
-        Self { orders: watch::Sender::new(Arc::from([])) }
+        Self { orders: watch::Sender::new(Arc::from([])), newest: AtomicU64::new(0) }
     }
 
     /// Ends what `selector` selects among the calls that run now.
@@ -59,17 +63,18 @@ impl StopBoard {
             let number = orders.last().map_or(1, |last| last.number + 1);
             let recent = orders.iter().filter(|order| order.given.elapsed() < KEPT).cloned();
             *orders = recent.chain([Order { number, given: Instant::now(), selector }]).collect();
+            self.newest.store(number, Ordering::SeqCst);
         });
     }
 
     /// The number of the newest order, to be noted as a call begins.
     pub(crate) fn newest(&self) -> u64 {
-        self.orders.borrow().last().map_or(0, |order| order.number)
+        self.newest.load(Ordering::SeqCst)
     }
 
     /// Whether an order after `since` selects the call.
     pub(crate) fn selects(&self, authorized: &Authorized, plugin: &PluginRef, since: u64) -> bool {
-        selected(&self.orders.borrow(), authorized, plugin, since)
+        self.newest() != since && selected(&self.orders.borrow(), authorized, plugin, since)
     }
 
     /// Ends when an order after `since` selects the call.
