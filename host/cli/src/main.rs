@@ -21,6 +21,7 @@ mod init;
 mod key;
 mod keys;
 mod log;
+mod memory;
 mod output;
 mod params;
 mod plugin;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         return out.end(Err(failure));
     }
     log::start(&out);
+    memory::keep();
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
