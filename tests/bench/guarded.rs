@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, CheckpointKey, Journal, Log, Vaults};
 use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Grant, InstallState, Installation,
-    InvocationId, Principal, Role, authority, component,
+    InvocationId, Principal, Role, Standing, component, decide,
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
@@ -57,10 +57,9 @@ impl Kv for NoStorage {
 pub(crate) struct Alone {
     sandbox: Sandbox,
     plugin: Arc<Plugin>,
-    contract: Contract,
-    installation: Installation,
-    ceiling: Ceiling,
-    caller: Caller,
+    contract: Arc<Contract>,
+    standing: Arc<Standing>,
+    caller: Arc<Caller>,
     invocation: InvocationId,
     params: CanonicalJson,
     keys: Arc<KeySet>,
@@ -73,7 +72,7 @@ impl Alone {
     /// Opens what it needs in `dir`, an empty directory.
     pub(crate) async fn new(guest: Guest<'_>, dir: &Path) -> Self {
         let admitted = component::admit(guest.bytes).expect("a component with a contract");
-        let (digest, contract) = (admitted.digest, admitted.contract);
+        let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
         let sandbox = Sandbox::new(SandboxConfig::default()).expect("an engine");
         let bytes = guest.bytes.to_vec();
         let plugin = sandbox.load(&digest, &contract, || Ok::<_, std::io::Error>(bytes)).await.expect("it compiles");
@@ -95,12 +94,13 @@ impl Alone {
         let journal = Journal::start(store, Arc::new(OneVault(vault.host())), key).await.expect("a log");
         let action = contract.action(guest.action).expect("an action of the contract");
         let params = action.params.check(guest.params.as_bytes(), 64).expect("parameters of the contract");
+        let caller = Caller { principal: Principal::User { name: "ada".into() }, role: Role::Owner, scopes: None };
+        let standing = Standing::new(Arc::new(installation), contract.clone(), Arc::new(Ceiling::default()));
         Self {
             params,
             plugin,
-            installation,
-            ceiling: Ceiling::default(),
-            caller: Caller { principal: Principal::User { name: "ada".into() }, role: Role::Owner, scopes: None },
+            standing: Arc::new(standing),
+            caller: Arc::new(caller),
             invocation: "018f0000-0000-7000-8000-000000000002".parse().expect("a uuid"),
             keys: Arc::new(KeySet::new()),
             kv: Arc::new(NoStorage),
@@ -112,24 +112,17 @@ impl Alone {
     }
 
     fn authorize(&self, action: &str) -> Authorized {
-        let request = AuthorityRequest {
-            installation: &self.installation,
-            contract: &self.contract,
-            ceiling: &self.ceiling,
-            caller: &self.caller,
-            action,
-            invocation: self.invocation.clone(),
-        };
-        authority(&request).outcome.expect("an owner may")
+        let invocation = self.invocation.clone();
+        let request = AuthorityRequest { standing: &self.standing, caller: &self.caller, action, invocation };
+        decide(&request).expect("an owner may")
     }
 
     /// The decision alone.
-    pub(crate) fn authority(&self, action: &str) -> bool {
+    pub(crate) fn decision(&self, action: &str) -> bool {
         self.authorize(action).needs_intent()
     }
 
-    /// One call under one decision and permit made for it. Making those is measured in rows of their own; here they
-    /// are cheap next to the call.
+    /// One call under a decision and a permit made for it, as the gate makes them.
     pub(crate) async fn run(&self, action: &str) -> usize {
         let authorized = self.authorize(action);
         let (permit, open) = self.journal.read_permit(&authorized).expect("a read");

@@ -1,10 +1,13 @@
 //! `make bench`: what the guards cost, as ratios within one run. Absolute times depend on the machine and are shown
-//! only to make the ratios readable.
+//! only to make the ratios readable. `--short` takes a quick look; `--only TEXT` measures only rows whose names hold it,
+//! for a profiler.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is what it prints")]
 #![allow(clippy::unwrap_used, reason = "a measure that cannot be taken has nothing to go on with")]
 
 mod guarded;
 mod measure;
+#[path = "../../host/cli/src/memory.rs"]
+mod memory;
 mod parts;
 mod raw;
 
@@ -12,17 +15,35 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use guarded::{Alone, Guest, Whole};
-use measure::{Row, Sample, rounds};
+use measure::{Goal, Row, table};
 use raw::{Raw, Setting};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-/// The row the others are compared with.
-const FLOOR: &str = "raw engine, tuned pool, sync";
+/// What the rows begin with of which the cheapest is the floor.
+const FLOOR: &str = "raw engine";
+
+/// How long to measure, and what.
+struct Plan {
+    turns: usize,
+    time: Duration,
+    only: Option<String>,
+}
+
+impl Plan {
+    fn table(&self, title: &str, rows: Vec<Row<'_>>, turns: usize, time: Duration) {
+        table(title, FLOOR, self.only.as_deref(), rows, turns, time);
+    }
+}
 
 fn main() {
-    let short = std::env::args().any(|arg| arg == "--short");
+    // As in the `opsiq` command, for all rows alike.
+    memory::keep();
+    let args: Vec<String> = std::env::args().collect();
+    let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1)).cloned();
+    let short = args.iter().any(|arg| arg == "--short");
     let (turns, time) = if short { (3, Duration::from_millis(100)) } else { (7, Duration::from_millis(400)) };
+    let plan = Plan { turns, time, only };
     let guests = PathBuf::from(std::env::var_os("OPSIQ_GUESTS").unwrap_or_else(|| "target/guests".into()));
     let read = |name: &str| {
         let path = guests.join(name);
@@ -32,12 +53,13 @@ fn main() {
     let guest = Guest { bytes: &hello, action: "hello", params: r#"{"name":"Ada Lovelace"}"# };
     let write = Guest { bytes: &hostile, action: "echo-write", params: r#"{"text":"Ada Lovelace"}"# };
 
-    one_thread(guest, turns, time);
-    whole_gate(guest, write, turns.min(3), time * 3);
+    one_thread(guest, &plan);
+    two_threads(guest, &plan);
+    whole_gate(guest, write, &plan);
 }
 
 /// Everything that one thread can be measured at: CPU an operation, as a multiple of the floor.
-fn one_thread(guest: Guest<'_>, turns: usize, time: Duration) {
+fn one_thread(guest: Guest<'_>, plan: &Plan) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let alone = runtime.block_on(Alone::new(guest, dir.path()));
@@ -45,31 +67,53 @@ fn one_thread(guest: Guest<'_>, turns: usize, time: Duration) {
     let (tuned, defaults, on_demand) = (raw(Setting::Pooled), raw(Setting::PoolDefaults), raw(Setting::OnDemand));
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
     let parts = parts::Parts::new();
-    let mut rows = [
-        Row::repeat(FLOOR, 64, || keep(tuned.fresh(action, params).unwrap())),
+    let rows = vec![
+        Row::repeat("raw engine, tuned pool, sync", 64, || keep(tuned.fresh(action, params).unwrap())),
         Row::repeat("raw engine, tuned pool, async", 64, || {
             runtime.block_on(tuned.fresh_async(action, params)).unwrap();
         }),
         Row::repeat("raw engine, pool defaults, sync", 64, || keep(defaults.fresh(action, params).unwrap())),
         Row::repeat("raw engine, on demand, sync", 64, || keep(on_demand.fresh(action, params).unwrap())),
-        Row::repeat("sandbox::run, all limits, with authority", 64, || {
+        // Decision and permit are made for each call, as in the gate; the answer is not yet checked or recorded.
+        Row::repeat("sandbox::run, all limits, decision, permit", 64, || {
             runtime.block_on(alone.run(guest.action));
-        }),
-        Row::repeat("authority alone", 64, || keep(alone.authority(guest.action))),
+        })
+        .goal(Goal::Ratio(1.5)),
+        Row::repeat("decision alone", 64, || keep(alone.decision(guest.action))),
         Row::repeat("schema check of the parameters", 64, || keep(alone.schema(guest))),
         Row::repeat("HMAC-SHA256 over 1 KiB", 64, || keep(parts.hmac())),
         Row::repeat("seal and open of 256 B", 64, || keep(parts.seal())),
     ];
-    println!("\none thread                                      CPU us    x floor        per s");
-    let samples = rounds(&mut rows, turns, time);
-    let floor = samples.iter().find(|(name, _)| *name == FLOOR).map_or(f64::NAN, |(_, sample)| sample.cpu_us);
-    for (name, sample) in samples {
-        line(name, sample, floor);
-    }
+    plan.table("one thread", rows, plan.turns, plan.time);
+}
+
+/// What a second thread adds: instances of the same guest made and dropped side by side.
+fn two_threads(guest: Guest<'_>, plan: &Plan) {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let alone = runtime.block_on(Alone::new(guest, dir.path()));
+    let tuned = Raw::new(guest.bytes, Setting::Pooled).unwrap();
+    let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
+    let raw = || keep(tuned.fresh(action, params).unwrap());
+    let run = || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let alone = &alone;
+        move || {
+            runtime.block_on(alone.run(guest.action));
+        }
+    };
+    let (one, two) = ("sandbox::run on one thread", "sandbox::run on two threads");
+    let rows = vec![
+        Row::threads("raw engine, tuned pool, sync, one thread", 1, || raw),
+        Row::threads("raw engine, tuned pool, sync, two threads", 2, || raw),
+        Row::threads(one, 1, run),
+        Row::threads(two, 2, run).goal(Goal::Scale(1.4, one)),
+    ];
+    plan.table("scaling with threads", rows, plan.turns, plan.time);
 }
 
 /// The gate with its log on disk, on both cores.
-fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) {
+fn whole_gate(guest: Guest<'_>, write: Guest<'_>, plan: &Plan) {
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let reads = runtime.block_on(Whole::new(guest.bytes, json!({}), &dir.path().join("reads")));
@@ -80,20 +124,18 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) 
     ));
     let tuned = Raw::new(guest.bytes, Setting::Pooled).unwrap();
     let (action, params) = (&guest.action.to_owned(), &guest.params.to_owned());
-    let mut rows = [
-        Row::repeat(FLOOR, 64, || keep(tuned.fresh(action, params).unwrap())),
-        Row::driven("whole gate, reads, 64 callers", |time| reads.drive(&runtime, guest, 64, time)),
-        Row::driven("whole gate, reads, 256 callers", |time| reads.drive(&runtime, guest, 256, time)),
+    let rows = vec![
+        Row::repeat("raw engine, tuned pool, sync", 64, || keep(tuned.fresh(action, params).unwrap())),
+        Row::driven("whole gate, reads, 64 callers", |time| reads.drive(&runtime, guest, 64, time))
+            .goal(Goal::Ratio(5.0)),
+        Row::driven("whole gate, reads, 256 callers", |time| reads.drive(&runtime, guest, 256, time))
+            .goal(Goal::Ratio(5.0))
+            .goal(Goal::Rate(20_000.0)),
         Row::driven("whole gate, writes, 64 callers", |time| writes.drive(&runtime, write, 64, time)),
-        Row::driven("whole gate, writes, 256 callers", |time| writes.drive(&runtime, write, 256, time)),
+        Row::driven("whole gate, writes, 256 callers", |time| writes.drive(&runtime, write, 256, time))
+            .goal(Goal::Rate(10_000.0)),
     ];
-    println!("\nwhole gate, durable audit on SQLite FULL        CPU us    x floor        per s");
-    let samples = rounds(&mut rows, turns, time);
-    drop(rows);
-    let floor = samples.first().map_or(f64::NAN, |(_, sample)| sample.cpu_us);
-    for (name, sample) in samples {
-        line(name, sample, floor);
-    }
+    plan.table("whole gate, durable audit on SQLite FULL", rows, plan.turns.min(3), plan.time * 3);
     runtime.block_on(async {
         reads.close().await;
         writes.close().await;
@@ -103,8 +145,4 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, turns: usize, time: Duration) 
 /// Keeps a result from being optimised away.
 fn keep<T>(result: T) {
     std::hint::black_box(result);
-}
-
-fn line(name: &str, sample: Sample, floor: f64) {
-    println!("{name:44} {:9.2} {:10.2} {:12.0}", sample.cpu_us, sample.cpu_us / floor, sample.per_second);
 }

@@ -30,10 +30,22 @@ pub(crate) fn sample(work: impl FnOnce() -> u64) -> Sample {
     Sample { cpu_us: used.as_secs_f64() * 1e6 / ops, per_second: ops / wall.as_secs_f64() }
 }
 
+/// What a row is to reach.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal {
+    /// CPU time an operation, at most so many times the floor's.
+    Ratio(f64),
+    /// Operations a second of wall time, at least.
+    Rate(f64),
+    /// Operations a second of wall time, at least so many times those of the row of this name.
+    Scale(f64, &'static str),
+}
+
 /// A named row and how to run it for about a given time.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'static str,
     pub(crate) run: Box<dyn FnMut(Duration) -> u64 + 'a>,
+    goals: Vec<Goal>,
 }
 
 impl<'a> Row<'a> {
@@ -49,17 +61,82 @@ impl<'a> Row<'a> {
             }
             done
         });
-        Self { name, run }
+        Self { name, run, goals: Vec::new() }
+    }
+
+    /// A row whose operation `threads` threads repeat side by side, each one its own that `make` makes there.
+    pub(crate) fn threads<F: FnMut()>(name: &'static str, threads: usize, make: impl Fn() -> F + Sync + 'a) -> Self {
+        let run = move |time: Duration| {
+            let work = || {
+                let (mut op, start, mut done) = (make(), Instant::now(), 0_u64);
+                while start.elapsed() < time {
+                    for _ in 0..16 {
+                        op();
+                    }
+                    done += 16;
+                }
+                done
+            };
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+                work() + others.into_iter().map(|other| other.join().unwrap()).sum::<u64>()
+            })
+        };
+        Self { name, run: Box::new(run), goals: Vec::new() }
     }
 
     /// A row that drives itself for the given time and answers how many operations it did.
     pub(crate) fn driven(name: &'static str, run: impl FnMut(Duration) -> u64 + 'a) -> Self {
-        Self { name, run: Box::new(run) }
+        Self { name, run: Box::new(run), goals: Vec::new() }
+    }
+
+    /// Says what the row is to reach.
+    pub(crate) fn goal(mut self, goal: Goal) -> Self {
+        self.goals.push(goal);
+        self
+    }
+}
+
+/// Measures rows and prints them as a table under `title`: CPU time and wall rate of each, the CPU time as a multiple of
+/// the cheapest row whose name begins with `floor`, and how each stands to its goals. `only` leaves out rows whose names
+/// do not hold it.
+pub(crate) fn table(
+    title: &str,
+    floor: &str,
+    only: Option<&str>,
+    mut rows: Vec<Row<'_>>,
+    turns: usize,
+    time: Duration,
+) {
+    rows.retain(|row| only.is_none_or(|only| row.name.contains(only)));
+    if rows.is_empty() {
+        return;
+    }
+    let samples = rounds(&mut rows, turns, time);
+    let named = |name: &str| samples.iter().find(|(row, _)| *row == name).map_or(f64::NAN, |(_, s)| s.per_second);
+    let floors = samples.iter().filter(|(name, _)| name.starts_with(floor));
+    let floor = floors.map(|(_, sample)| sample.cpu_us).fold(f64::NAN, f64::min);
+    println!("\n{title:46}    CPU us   x floor       per s   goal");
+    for (row, (name, sample)) in rows.iter().zip(&samples) {
+        let ratio = sample.cpu_us / floor;
+        print!("{name:46} {:9.2} {ratio:9.2} {:11.0}", sample.cpu_us, sample.per_second);
+        for goal in &row.goals {
+            let (met, text) = match *goal {
+                Goal::Ratio(most) => (ratio <= most, format!("at most {most} x floor")),
+                Goal::Rate(least) => (sample.per_second >= least, format!("at least {least} per s")),
+                Goal::Scale(least, one) => {
+                    let times = sample.per_second / named(one);
+                    (times >= least, format!("{times:.2} times one, at least {least}"))
+                }
+            };
+            print!("   {text}: {}", if met { "pass" } else { "FAIL" });
+        }
+        println!();
     }
 }
 
 /// Measures all rows in `rounds` turns of `time` each after one turn of warm-up; the median of each row by CPU.
-pub(crate) fn rounds(rows: &mut [Row<'_>], rounds: usize, time: Duration) -> Vec<(&'static str, Sample)> {
+fn rounds(rows: &mut [Row<'_>], rounds: usize, time: Duration) -> Vec<(&'static str, Sample)> {
     let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::with_capacity(rounds)).collect();
     for round in 0..=rounds {
         for (row, samples) in rows.iter_mut().zip(&mut samples) {

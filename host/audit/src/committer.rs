@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::Instant;
 
 use crate::content::prepare;
-use crate::draft::field;
+use crate::draft::{Draft, field};
 use crate::error::{AuditError, OpError};
 use crate::head::Heads;
 use crate::journal::{Interruptions, Vaults};
@@ -122,8 +122,7 @@ impl Committer {
     /// Makes a call that ended without an outcome a record to be written.
     async fn interrupt(&mut self, abandoned: Abandoned) {
         let Abandoned { call, why } = abandoned;
-        let mut draft = call.about.clone();
-        draft.kind = Kind::Interrupted;
+        let mut draft = Draft::new(Kind::Interrupted);
         draft.set_missing(field::OUTCOME, "interrupted".to_owned());
         draft.set_missing(field::DETAIL, why.to_owned());
         call.complete(&mut draft);

@@ -67,8 +67,10 @@ pub(crate) struct Prepared {
 
 /// Where a content is sealed: its entry's row, named by the random id.
 fn with_place<T>(id: &[u8; 16], run: impl FnOnce(&Place<'_>) -> T) -> T {
-    let row = hex::encode(id);
-    run(&Place { table: "audit_entry", row: &[&row], column: "content", version: 1 })
+    let mut digits = [0; 32];
+    hex::encode_to_slice(id, &mut digits).expect("two digits for each of 16 bytes");
+    let row = str::from_utf8(&digits).expect("digits are text");
+    run(&Place { table: "audit_entry", row: &[row], column: "content", version: 1 })
 }
 
 /// Commits to the fields of a draft and seals them.

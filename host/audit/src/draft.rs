@@ -1,9 +1,8 @@
 //! What a caller says about an entry, before the log gives it a place and a time.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use opsiq_contract::{Authorized, InvocationId};
+use opsiq_contract::{About, InvocationId};
 
 use crate::kind::Kind;
 
@@ -46,24 +45,66 @@ pub(crate) struct Value {
     pub(crate) hidden: bool,
 }
 
+/// Named values in order of their names. An entry has about a dozen, so they stand in one row.
+#[derive(Clone, Default)]
+pub(crate) struct Fields(Vec<(&'static str, Value)>);
+
+/// Fields there is room for at once.
+const USUAL: usize = 12;
+
+impl Fields {
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| (*other).cmp(name))
+    }
+
+    fn put(&mut self, at: usize, name: &'static str, value: Value) {
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(USUAL);
+        }
+        self.0.insert(at, (name, value));
+    }
+
+    fn set(&mut self, name: &'static str, value: Value) {
+        match self.place(name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.put(at, name, value),
+        }
+    }
+
+    fn set_missing(&mut self, name: &'static str, text: impl FnOnce() -> String) {
+        if let Err(at) = self.place(name) {
+            self.put(at, name, Value { text: text(), hidden: false });
+        }
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl IntoIterator for Fields {
+    type Item = (&'static str, Value);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// An entry to be: its kind, the invocation it belongs to, and named values. Values are sealed; what a log shows in clear is
 /// the kind, the invocation, and which fields there are. A field set twice keeps the last value.
 #[derive(Clone)]
 pub struct Draft {
     pub(crate) kind: Kind,
     pub(crate) invocation: Option<InvocationId>,
-    pub(crate) fields: BTreeMap<&'static str, Value>,
+    pub(crate) fields: Fields,
 }
 
 impl Draft {
     /// An entry of that kind without fields.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, invocation: None, fields: BTreeMap::new() }
-    }
-
-    /// An entry about an authorised call: who, with which role, which action of which installation and plugin.
-    pub fn of(kind: Kind, authorized: &Authorized) -> Self {
-        Self::new(kind).about(authorized)
+        Self { kind, invocation: None, fields: Fields::default() }
     }
 
     /// Names the invocation the entry belongs to.
@@ -76,7 +117,7 @@ impl Draft {
     /// Sets a field that owners see in lists and exports.
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.insert(name, Value { text: value.into(), hidden: false });
+        self.fields.set(name, Value { text: value.into(), hidden: false });
         self
     }
 
@@ -84,36 +125,24 @@ impl Draft {
     /// personal. It is committed to like any other.
     #[must_use]
     pub fn hidden(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.insert(name, Value { text: value.into(), hidden: true });
+        self.fields.set(name, Value { text: value.into(), hidden: true });
         self
     }
 
-    /// Fills in what the authorisation says, where the draft says nothing else.
-    fn about(mut self, authorized: &Authorized) -> Self {
-        let caller = authorized.caller();
-        self.invocation.get_or_insert_with(|| authorized.invocation().clone());
-        for (name, value) in [
-            (field::ACTOR, caller.principal.to_string()),
-            (field::ROLE, caller.role.to_string()),
-            (field::ACTION, authorized.action().name.clone()),
-            (field::INSTALLATION, authorized.installation_name().to_string()),
-            (field::PLUGIN, authorized.plugin().to_string()),
-        ] {
-            self.set_missing(name, value);
-        }
-        self
+    /// Fills in who called, with which role, which action of which installation and plugin, where the draft says nothing
+    /// else.
+    pub(crate) fn fill(&mut self, about: &About) {
+        let (caller, installation) = (about.caller(), about.installation());
+        self.fields.set_missing(field::ACTOR, || caller.principal.to_string());
+        self.fields.set_missing(field::ROLE, || caller.role.as_str().to_owned());
+        self.fields.set_missing(field::ACTION, || about.action().name.clone());
+        self.fields.set_missing(field::INSTALLATION, || installation.name.clone());
+        self.fields.set_missing(field::PLUGIN, || installation.plugin.to_string());
     }
 
     /// Sets a field unless it is set.
     pub(crate) fn set_missing(&mut self, name: &'static str, value: String) {
-        self.fields.entry(name).or_insert(Value { text: value, hidden: false });
-    }
-
-    /// Takes over the fields of `other` that this draft does not set.
-    pub(crate) fn fill(&mut self, other: &Self) {
-        for (name, value) in &other.fields {
-            self.fields.entry(name).or_insert_with(|| value.clone());
-        }
+        self.fields.set_missing(name, || value);
     }
 }
 
@@ -123,7 +152,7 @@ impl fmt::Debug for Draft {
         f.debug_struct("Draft")
             .field("kind", &self.kind)
             .field("invocation", &self.invocation)
-            .field("fields", &self.fields.keys().collect::<Vec<_>>())
+            .field("fields", &self.fields.0.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish()
     }
 }

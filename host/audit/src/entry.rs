@@ -18,7 +18,7 @@ use crate::tree::{Hash, leaf_hash};
 const LEAF_DOMAIN: &[u8] = b"opsiq audit entry 1\n";
 /// First bytes of everything that is hashed into a commitment.
 const FIELD_DOMAIN: &[u8] = b"opsiq audit field 1\n";
-/// Version of [`Commitments::encode`].
+/// Version of [`Commitments::record`].
 const VERSION: u8 = 1;
 
 /// A salt: 16 random bytes, which keep a short value from being guessed by hashing.
@@ -82,6 +82,16 @@ impl Commitments {
         self.0.iter().map(|(name, hash)| (name.as_ref(), hash))
     }
 
+    /// The stored form of a [`Record`] with these commitments.
+    pub(crate) fn record(&self, id: &[u8; 16], clock_held: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32 + self.0.len() * 48);
+        out.push(VERSION);
+        out.extend_from_slice(id);
+        out.push(u8::from(clock_held));
+        self.write(&mut out);
+        out
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&u16::try_from(self.0.len()).unwrap_or(u16::MAX).to_be_bytes());
         for (name, hash) in self.iter() {
@@ -128,15 +138,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        out.extend_from_slice(&self.id);
-        out.push(u8::from(self.clock_held));
-        self.commitments.write(&mut out);
-        out
+        self.commitments.record(&self.id, self.clock_held)
     }
 
-    /// Reads a stored record; `None` for anything [`Record::encode`] does not write.
+    /// Reads a stored record; `None` for anything [`Commitments::record`] does not write.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&version, rest) = bytes.split_first()?;
         let (id, rest) = rest.split_first_chunk::<16>()?;

@@ -168,8 +168,8 @@ impl Journal {
         self.accepts()?;
         let log = Log::from(authorized.tenant().clone());
         let call = Call::new(log.clone(), authorized, true);
-        let mut draft = Draft { kind: Kind::Intent, invocation: Some(call.invocation.clone()), ..draft };
-        draft.fill(&call.about);
+        let mut draft = Draft { kind: Kind::Intent, ..draft };
+        call.complete(&mut draft);
         let entries = self.prepare(&log, vec![draft]).await?;
         let (change, answer) = op.split();
         let done = self.submit(Request::new(log, entries, change, Part::Intent(call))).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use opsiq_contract::{Authorized, InvocationId};
+use opsiq_contract::{About, Authorized, InvocationId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::draft::{Draft, field};
@@ -51,8 +51,8 @@ pub(crate) struct Call {
     /// Whether an intent of it is in the log, and its open-intent row to be removed.
     pub(crate) intent: bool,
     pub(crate) started: Instant,
-    /// Who and what, for the entry that ends it.
-    pub(crate) about: Draft,
+    /// Who and what, for the entry that ends it; not known of a call of a previous process.
+    about: Option<About>,
 }
 
 impl Call {
@@ -62,20 +62,23 @@ impl Call {
             invocation: authorized.invocation().clone(),
             intent,
             started: Instant::now(),
-            about: Draft::of(Kind::Interrupted, authorized),
+            about: Some(authorized.about()),
         }
     }
 
     /// A call whose intent a previous process left open.
     pub(crate) fn previous(log: Log, invocation: InvocationId) -> Self {
-        Self { log, invocation, intent: true, started: Instant::now(), about: Draft::new(Kind::Interrupted) }
+        Self { log, invocation, intent: true, started: Instant::now(), about: None }
     }
 
-    /// Completes an entry of the call: its invocation, and if it ends the call who, what and how long.
+    /// Completes an entry of the call: its invocation, who and what if it begins or ends the call, and how long it took if it
+    /// ends it.
     pub(crate) fn complete(&self, draft: &mut Draft) {
         draft.invocation = Some(self.invocation.clone());
+        if let Some(about) = self.about.as_ref().filter(|_| draft.kind == Kind::Intent || draft.kind.ends()) {
+            draft.fill(about);
+        }
         if draft.kind.ends() {
-            draft.fill(&self.about);
             draft.set_missing(field::DURATION_MS, self.started.elapsed().as_millis().to_string());
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use opsiq_store::{AuditRow, CheckpointRow, OpenIntentRow, RowHead};
 
 use crate::content::{Content, Prepared};
-use crate::entry::{Header, Record};
+use crate::entry::Header;
 use crate::head::{Head, Signed};
 use crate::key::CheckpointKey;
 use crate::log::Log;
@@ -50,7 +50,6 @@ impl Stage {
         let leaf = header.leaf(&entry.commitments);
         head.time_ms = header.time_ms;
         let nodes = head.frontier.push(leaf).iter().flat_map(|hash| hash.0).collect();
-        let record = Record { id: entry.id, clock_held, commitments: entry.commitments.clone() };
         self.rows.push(AuditRow {
             log: log.column().to_owned(),
             seq: header.seq,
@@ -59,7 +58,7 @@ impl Stage {
             invocation: header.invocation,
             leaf: leaf.0,
             nodes,
-            header: record.encode(),
+            header: entry.commitments.record(&entry.id, clock_held),
             sealed: entry.sealed.clone(),
         });
         header.seq

@@ -4,30 +4,29 @@
 //! `action explain` shows every reason), and answers with the first rule that refused. Whatever is missing, unknown or does
 //! not fit is a refusal.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::authorized::{Authorized, DeniedRule, Facts, GrantedKey, GrantedRule};
 use crate::caller::{Caller, Effect};
-use crate::ceiling::{Ceiling, PluginCeiling};
+use crate::ceiling::PluginCeiling;
 use crate::denial::Denial;
 use crate::grant::{Permission, grant_command};
 use crate::id::InvocationId;
-use crate::installation::{InstallState, Installation};
-use crate::limits::{AXES, Limits};
-use crate::model::{Action, Contract, HttpRule, KeyUse};
+use crate::installation::InstallState;
+use crate::limits::AXES;
+use crate::model::{Action, HttpRule, KeyUse};
+use crate::standing::{Reach, Standing};
 use crate::template::ResolvedUrl;
 
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct AuthorityRequest<'a> {
-    /// As it stands now.
-    pub installation: &'a Installation,
-    /// The contract read from the bytes of the installation's digest.
-    pub contract: &'a Contract,
-    /// As it stands now.
-    pub ceiling: &'a Ceiling,
+    /// Installation, contract and ceiling, as they stand now.
+    pub standing: &'a Arc<Standing>,
     /// Who calls.
-    pub caller: &'a Caller,
+    pub caller: &'a Arc<Caller>,
     /// The action's name.
     pub action: &'a str,
     /// The one invocation it is for.
@@ -84,59 +83,33 @@ pub fn decide(request: &AuthorityRequest<'_>) -> Result<Authorized, Denial> {
 }
 
 fn hear(request: &AuthorityRequest<'_>, explain: bool) -> Decision {
-    let family = request.contract.plugin_ref().family();
-    let mut court = Court {
-        request,
-        own: request.ceiling.plugin(&family),
-        family: &family,
-        explain,
-        steps: Vec::new(),
-        refusal: None,
-    };
+    let standing = request.standing;
+    let own = standing.ceiling.plugin(&standing.family);
+    let mut court = Court { request, own, explain, steps: Vec::new(), refusal: None };
     court.installation();
-    let action = court.action();
-    let Some(action) = action else { return court.refused() };
+    let Some((at, action)) = court.action() else { return court.refused() };
     court.ceiling(action);
     court.grant(action);
     court.role(action);
-    let effect = court.effect(action);
-    let limits = court.limits();
-    let (rules, denied_rules) = court.rules(action, &limits);
-    let keys = court.keys(action);
+    if court.refusal.is_some() && !explain {
+        return court.refused();
+    }
+    let reach = court.reach(at, action);
     if court.refusal.is_some() {
         return court.refused();
     }
-    let Court { steps, .. } = court;
-    let AuthorityRequest { installation, contract, ceiling, caller, invocation, .. } = request;
-    let granted = |event: &String| installation.grant.audit.contains(event);
     let facts = Facts {
-        tenant: installation.tenant.clone(),
-        installation: installation.id.clone(),
-        installation_name: installation.name.clone(),
-        revision: installation.revision,
-        digest: installation.digest,
-        plugin: installation.plugin.clone(),
-        action: action.clone(),
-        effect,
-        rules,
-        denied_rules,
-        keys,
-        audit_events: contract.audit.iter().map(|audit| audit.event.clone()).filter(granted).collect(),
-        kv_max: contract.kv.filter(|_| installation.grant.kv).map(|kv| kv.max),
-        private_targets: ceiling.private_targets_of(&family),
-        limits,
-        config: installation.config.clone(),
-        caller: (*caller).clone(),
-        invocation: invocation.clone(),
-        ceiling: (effect > Effect::Read).then(|| ceiling.fingerprint()),
+        standing: Arc::clone(standing),
+        reach,
+        caller: Arc::clone(request.caller),
+        invocation: request.invocation.clone(),
     };
-    Decision { outcome: Ok(Authorized { facts }), steps }
+    Decision { outcome: Ok(Authorized { facts }), steps: court.steps }
 }
 
 struct Court<'a> {
     request: &'a AuthorityRequest<'a>,
     own: Option<&'a PluginCeiling>,
-    family: &'a str,
     explain: bool,
     steps: Vec<Step>,
     refusal: Option<Denial>,
@@ -169,13 +142,17 @@ impl<'a> Court<'a> {
         }
     }
 
+    fn standing(&self) -> &'a Standing {
+        self.request.standing
+    }
+
     fn refused(self) -> Decision {
         let denial = self.refusal.unwrap_or_else(|| Denial::new("authority.none", "nothing allows it", ""));
         Decision { outcome: Err(denial), steps: self.steps }
     }
 
     fn installation(&mut self) {
-        let installation = self.request.installation;
+        let Standing { installation, plugin: asked, .. } = self.standing();
         let name = &installation.name;
         let refusal = match installation.state {
             InstallState::Enabled => None,
@@ -192,8 +169,7 @@ impl<'a> Court<'a> {
         };
         self.ask(RESOLVE, "installation.state", || format!("`{name}` is {}", installation.state), refusal);
 
-        let asked = self.request.contract.plugin_ref();
-        let refusal = (asked != installation.plugin).then(|| {
+        let refusal = (*asked != installation.plugin).then(|| {
             Denial::new(
                 "installation.other-plugin",
                 format!("`{name}` is an installation of {}, not of {asked}", installation.plugin),
@@ -215,9 +191,10 @@ impl<'a> Court<'a> {
         self.ask(RESOLVE, "grant.digest", || format!("granted to {}", installation.digest), refusal);
     }
 
-    fn action(&mut self) -> Option<&'a Action> {
-        let contract = self.request.contract;
-        let found = contract.action(self.request.action);
+    /// The action, and its place in the contract.
+    fn action(&mut self) -> Option<(usize, &'a Action)> {
+        let contract = &self.standing().contract;
+        let found = contract.actions.iter().enumerate().find(|(_, action)| action.name == self.request.action);
         let refusal = found.is_none().then(|| {
             let asked = crate::visible::visible(self.request.action, 64).text;
             let fix = if let Some(near) = contract.nearest_action(self.request.action) {
@@ -228,18 +205,21 @@ impl<'a> Court<'a> {
             };
             Denial::new("action.unknown", format!("{} has no action `{asked}`", contract.plugin_ref()), fix)
         });
-        let detail = || found.map(|action| format!("`{}`: {}", action.name, action.title)).unwrap_or_default();
+        let detail = || found.map(|(_, action)| format!("`{}`: {}", action.name, action.title)).unwrap_or_default();
         self.ask(RESOLVE, "action.known", detail, refusal);
         found
     }
 
     /// What a ceiling line would have to say, in `opsiq.toml`.
     fn ceiling_fix(&self, field: &str, name: &str) -> String {
-        format!("add \"{name}\" to {field} under [ceiling.plugin.\"{}\"] in opsiq.toml, by the operator", self.family)
+        format!(
+            "add \"{name}\" to {field} under [ceiling.plugin.\"{}\"] in opsiq.toml, by the operator",
+            self.standing().family
+        )
     }
 
     fn ceiling(&mut self, action: &Action) {
-        let plugin = self.family;
+        let plugin = &self.standing().family;
         let refusal = self.own.is_some_and(|own| own.denied).then(|| {
             Denial::new(
                 "ceiling.plugin-denied",
@@ -253,7 +233,7 @@ impl<'a> Court<'a> {
         let refusal = (!listed).then(|| {
             Denial::new(
                 "ceiling.action-denied",
-                format!("the operator does not allow `{}` of {}", action.name, self.family),
+                format!("the operator does not allow `{}` of {plugin}", action.name),
                 self.ceiling_fix("actions", &action.name),
             )
         });
@@ -262,15 +242,15 @@ impl<'a> Court<'a> {
 
     /// What the tenant would have to do to grant something.
     fn grant_fix(&self, permission: &Permission) -> String {
-        format!("{}, by an owner or admin of the tenant", grant_command(&self.request.installation.name, permission))
+        format!("{}, by an owner or admin of the tenant", grant_command(&self.standing().installation.name, permission))
     }
 
     fn grant(&mut self, action: &Action) {
-        let granted = self.request.installation.grant.actions.contains(&action.name);
+        let granted = self.standing().installation.grant.actions.contains(&action.name);
         let refusal = (!granted).then(|| {
             Denial::new(
                 "grant.action-missing",
-                format!("the tenant did not grant `{}` to `{}`", action.name, self.request.installation.name),
+                format!("the tenant did not grant `{}` to `{}`", action.name, self.standing().installation.name),
                 self.grant_fix(&Permission::Action(action.name.clone())),
             )
         });
@@ -309,7 +289,7 @@ impl<'a> Court<'a> {
     }
 
     fn effect(&mut self, action: &Action) -> Effect {
-        if action.effect == Effect::Write && self.request.installation.grant.confirm.contains(&action.name) {
+        if action.effect == Effect::Write && self.standing().installation.grant.confirm.contains(&action.name) {
             self.say(AUTHORITY, "grant.confirm", Verdict::Raised, || {
                 "write, raised by the tenant to risky-write".to_owned()
             });
@@ -319,14 +299,45 @@ impl<'a> Court<'a> {
         action.effect
     }
 
-    fn limits(&mut self) -> Limits {
-        let ceiling = self.request.ceiling;
-        let request = &self.request.contract.limits;
-        let limits = ceiling.limits_of(self.family, request);
-        let told = if self.explain { AXES } else { &[] };
-        for axis in told {
+    /// What the action reaches. It depends on nothing of the call, so it is worked out for the first one and kept; told,
+    /// it is worked out anew by the same code.
+    fn reach(&mut self, at: usize, action: &'a Action) -> Arc<Reach> {
+        match self.standing().kept(at).filter(|_| !self.explain) {
+            Some(kept) => Arc::clone(kept.get_or_init(|| Arc::new(self.weigh(at, action)))),
+            None => Arc::new(self.weigh(at, action)),
+        }
+    }
+
+    fn weigh(&mut self, at: usize, action: &'a Action) -> Reach {
+        let effect = self.effect(action);
+        self.limits();
+        let (rules, denied_rules) = self.rules(action);
+        let keys = self.keys(action);
+        let Standing { installation, contract, ceiling, family, .. } = self.standing();
+        let granted = |event: &String| installation.grant.audit.contains(event);
+        Reach {
+            action: at,
+            effect,
+            needs_intent: effect > Effect::Read || rules.iter().any(|rule| !rule.has_safe_methods()),
+            rules,
+            denied_rules,
+            keys,
+            audit_events: contract.audit.iter().map(|audit| audit.event.clone()).filter(granted).collect(),
+            kv_max: contract.kv.filter(|_| installation.grant.kv).map(|kv| kv.max),
+            private_targets: ceiling.private_targets_of(family),
+            ceiling: (effect > Effect::Read).then(|| ceiling.fingerprint()),
+        }
+    }
+
+    /// Tells which limits the ceiling makes stricter than asked.
+    fn limits(&mut self) {
+        if !self.explain {
+            return;
+        }
+        let Standing { ceiling, contract, .. } = self.standing();
+        for axis in AXES {
             let allowed = self.own.and_then(|own| own.limits.get(axis)).or(ceiling.limits.get(axis)).or(axis.default);
-            let asked = request.get(axis).or(axis.default);
+            let asked = contract.limits.get(axis).or(axis.default);
             if let (Some(allowed), Some(asked)) = (allowed, asked)
                 && axis.stricter(Some(asked), Some(allowed)) != Some(asked)
             {
@@ -338,24 +349,24 @@ impl<'a> Court<'a> {
                 self.say(AUTHORITY, "ceiling.limit", Verdict::Narrowed, || detail);
             }
         }
-        limits
     }
 
     /// Whether the key may be used at all.
     fn key_refusal(&self, name: &str) -> Option<Denial> {
         if !self.own.and_then(|own| own.keys.as_ref()).is_none_or(|only| only.contains(name)) {
-            let message = format!("the operator does not allow the key `{name}` of {}", self.family);
+            let message = format!("the operator does not allow the key `{name}` of {}", self.standing().family);
             return Some(Denial::new("ceiling.key-denied", message, self.ceiling_fix("keys", name)));
         }
-        if !self.request.installation.grant.keys.contains(name) {
-            let message = format!("the tenant did not grant the key `{name}` to `{}`", self.request.installation.name);
+        if !self.standing().installation.grant.keys.contains(name) {
+            let message =
+                format!("the tenant did not grant the key `{name}` to `{}`", self.standing().installation.name);
             return Some(Denial::new("grant.key-missing", message, self.grant_fix(&Permission::Key(name.to_owned()))));
         }
         None
     }
 
     fn rule_refusal(&self, action: &Action, rule: &HttpRule, url: Result<&ResolvedUrl, Denial>) -> Option<Denial> {
-        let installation = self.request.installation;
+        let installation = &self.standing().installation;
         if !action.http.contains(&rule.name) {
             return Some(Denial::new(
                 "contract.rule-not-listed",
@@ -367,7 +378,7 @@ impl<'a> Court<'a> {
             ));
         }
         if !self.own.and_then(|own| own.http.as_ref()).is_none_or(|only| only.contains(&rule.name)) {
-            let message = format!("the operator does not allow the rule `{}` of {}", rule.name, self.family);
+            let message = format!("the operator does not allow the rule `{}` of {}", rule.name, self.standing().family);
             return Some(Denial::new("ceiling.http-denied", message, self.ceiling_fix("http", &rule.name)));
         }
         if !installation.grant.http.contains(&rule.name) {
@@ -392,10 +403,11 @@ impl<'a> Court<'a> {
         rule.inject.iter().flat_map(|inject| inject.value.keys()).find_map(|key| self.key_refusal(key))
     }
 
-    fn rules(&mut self, action: &Action, limits: &Limits) -> (Vec<GrantedRule>, Vec<DeniedRule>) {
+    fn rules(&mut self, action: &Action) -> (Vec<GrantedRule>, Vec<DeniedRule>) {
+        let limits = &self.standing().limits.http;
         let (mut granted, mut denied) = (Vec::new(), Vec::new());
-        for rule in &self.request.contract.http {
-            let url = rule.url.resolve(&self.request.installation.config);
+        for rule in &self.standing().contract.http {
+            let url = rule.url.resolve(&self.standing().installation.config);
             let tried = url.as_ref().map_err(|error| {
                 Denial::new(error.code, format!("rule `{}`: {}", rule.name, error.message), error.fix.clone())
             });
@@ -411,8 +423,8 @@ impl<'a> Court<'a> {
                         url,
                         query: rule.query.clone(),
                         inject: rule.inject.clone(),
-                        request_max: rule.request_max.min(limits.http.egress_bytes),
-                        response_max: rule.response_max.min(limits.http.response_bytes),
+                        request_max: rule.request_max.min(limits.egress_bytes),
+                        response_max: rule.response_max.min(limits.response_bytes),
                         safe: rule.safe,
                         redirects: rule.redirects,
                     });
@@ -433,7 +445,7 @@ impl<'a> Court<'a> {
 
     fn keys(&mut self, action: &Action) -> Vec<GrantedKey> {
         let mut granted = Vec::new();
-        for key in self.request.contract.keys.iter().filter(|key| action.keys.contains(&key.name)) {
+        for key in self.standing().contract.keys.iter().filter(|key| action.keys.contains(&key.name)) {
             if let Some(denial) = self.key_refusal(&key.name) {
                 self.say(AUTHORITY, denial.code, Verdict::Narrowed, || denial.to_string());
                 continue;

@@ -13,9 +13,11 @@ use crate::ceiling::PrivateTarget;
 use crate::denial::Denial;
 use crate::digest::Digest;
 use crate::id::{InstallationId, InvocationId, TenantId};
+use crate::installation::Installation;
 use crate::limits::Limits;
 use crate::model::{Action, DeriveDecl, HttpRule, Inject, KeyUse, is_safe_method};
 use crate::plugin_ref::PluginRef;
+use crate::standing::{Reach, Standing};
 use crate::template::ResolvedUrl;
 
 /// An HTTP rule that this invocation may use.
@@ -41,6 +43,13 @@ pub struct GrantedRule {
     pub redirects: u8,
 }
 
+impl GrantedRule {
+    /// Whether every method is safe by itself, without the publisher's claim.
+    pub(crate) fn has_safe_methods(&self) -> bool {
+        self.methods.iter().all(|method| is_safe_method(method))
+    }
+}
+
 /// An HTTP rule of the contract that this invocation may not use, and why. Kept so that a refused request can be told the
 /// line that would have allowed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,122 +73,133 @@ pub struct GrantedKey {
     pub derive: Option<DeriveDecl>,
 }
 
+/// Who calls what, for those who tell of a call: it allows nothing. Cheap to clone.
+#[derive(Clone)]
+pub struct About {
+    standing: Arc<Standing>,
+    action: usize,
+    caller: Arc<Caller>,
+}
+
+impl About {
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The action.
+    pub fn action(&self) -> &Action {
+        &self.standing.contract.actions[self.action]
+    }
+
+    /// Of which installation.
+    pub fn installation(&self) -> &Installation {
+        &self.standing.installation
+    }
+}
+
 /// Proof that contract, ceiling, grant and role allow one invocation, with everything it may use.
 pub struct Authorized {
     pub(crate) facts: Facts,
 }
 
-/// What an [`Authorized`] holds. Its own type so that only this crate can fill it in.
+/// What an [`Authorized`] holds. Its own type so that only this crate can fill it in. All but the invocation is shared with
+/// other calls of the installation.
 pub(crate) struct Facts {
-    pub(crate) tenant: TenantId,
-    pub(crate) installation: InstallationId,
-    pub(crate) installation_name: String,
-    pub(crate) revision: u64,
-    pub(crate) digest: Digest,
-    pub(crate) plugin: PluginRef,
-    pub(crate) action: Action,
-    pub(crate) effect: Effect,
-    pub(crate) rules: Vec<GrantedRule>,
-    pub(crate) denied_rules: Vec<DeniedRule>,
-    pub(crate) keys: Vec<GrantedKey>,
-    pub(crate) audit_events: BTreeSet<String>,
-    pub(crate) kv_max: Option<u64>,
-    pub(crate) private_targets: Vec<PrivateTarget>,
-    pub(crate) limits: Limits,
-    pub(crate) config: Value,
-    pub(crate) caller: Caller,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) reach: Arc<Reach>,
+    pub(crate) caller: Arc<Caller>,
     pub(crate) invocation: InvocationId,
-    pub(crate) ceiling: Option<Digest>,
 }
 
 impl Authorized {
     /// Whose data.
     pub fn tenant(&self) -> &TenantId {
-        &self.facts.tenant
+        &self.facts.standing.installation.tenant
     }
 
     /// Which installation.
     pub fn installation(&self) -> &InstallationId {
-        &self.facts.installation
+        &self.facts.standing.installation.id
     }
 
     /// The name the tenant gave it.
     pub fn installation_name(&self) -> &str {
-        &self.facts.installation_name
+        &self.facts.standing.installation.name
     }
 
     /// The installation's revision that was decided on.
     pub fn revision(&self) -> u64 {
-        self.facts.revision
+        self.facts.standing.installation.revision
     }
 
     /// The plugin's bytes.
     pub fn digest(&self) -> &Digest {
-        &self.facts.digest
+        &self.facts.standing.installation.digest
     }
 
     /// The plugin's name and version.
     pub fn plugin(&self) -> &PluginRef {
-        &self.facts.plugin
+        &self.facts.standing.installation.plugin
     }
 
     /// The action.
     pub fn action(&self) -> &Action {
-        &self.facts.action
+        &self.facts.standing.contract.actions[self.facts.reach.action]
     }
 
     /// The effect after the tenant's raise; never less than the contract says.
     pub fn effect(&self) -> Effect {
-        self.facts.effect
+        self.facts.reach.effect
     }
 
     /// The HTTP rules it may use, in the order of the contract.
     pub fn rules(&self) -> &[GrantedRule] {
-        &self.facts.rules
+        &self.facts.reach.rules
     }
 
     /// The other rules of the contract, and why each may not be used.
     pub fn denied_rules(&self) -> &[DeniedRule] {
-        &self.facts.denied_rules
+        &self.facts.reach.denied_rules
     }
 
     /// The keys it may open itself.
     pub fn keys(&self) -> &[GrantedKey] {
-        &self.facts.keys
+        &self.facts.reach.keys
     }
 
     /// The keys the host injects for its rules, which the plugin may not open.
     pub fn injected_keys(&self) -> BTreeSet<&str> {
-        self.facts.rules.iter().filter_map(|rule| rule.inject.as_ref()).flat_map(|inject| inject.value.keys()).collect()
+        self.rules().iter().filter_map(|rule| rule.inject.as_ref()).flat_map(|inject| inject.value.keys()).collect()
     }
 
     /// The audit events it may emit.
     pub fn audit_events(&self) -> &BTreeSet<String> {
-        &self.facts.audit_events
+        &self.facts.reach.audit_events
     }
 
     /// Bytes of storage, when it may use storage.
     pub fn kv_max(&self) -> Option<u64> {
-        self.facts.kv_max
+        self.facts.reach.kv_max
     }
 
     /// The private destinations the operator opened to it.
     pub fn private_targets(&self) -> &[PrivateTarget] {
-        &self.facts.private_targets
+        &self.facts.reach.private_targets
     }
 
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
-        &self.facts.limits
+        &self.facts.standing.limits
     }
 
     /// The tenant's config.
     pub fn config(&self) -> &Value {
-        &self.facts.config
+        &self.facts.standing.installation.config
     }
 
     /// Who calls.
-    pub fn caller(&self) -> &Caller {
+    pub fn caller(&self) -> &Arc<Caller> {
         &self.facts.caller
     }
 
@@ -190,14 +210,19 @@ impl Authorized {
 
     /// The policy version: the fingerprint of the ceiling decided on. `None` for a read, which nobody confirms.
     pub fn ceiling(&self) -> Option<&Digest> {
-        self.facts.ceiling.as_ref()
+        self.facts.reach.ceiling.as_ref()
+    }
+
+    /// Who calls what, without the leave to do it.
+    pub fn about(&self) -> About {
+        let Facts { standing, reach, caller, .. } = &self.facts;
+        About { standing: Arc::clone(standing), action: reach.action, caller: Arc::clone(caller) }
     }
 
     /// Whether a durable audit intent must come first: for every write, and for a read that may use a rule whose unsafe
     /// method only its publisher claims to be safe.
     pub fn needs_intent(&self) -> bool {
-        self.effect() > Effect::Read
-            || self.rules().iter().any(|rule| rule.methods.iter().any(|method| !is_safe_method(method)))
+        self.facts.reach.needs_intent
     }
 }
 

@@ -35,6 +35,7 @@ mod preview;
 mod preview_tests;
 mod read;
 mod schema;
+mod standing;
 mod template;
 mod units;
 mod visible;
@@ -46,7 +47,7 @@ mod properties;
 mod sample;
 
 pub use authority::{AuthorityRequest, Decision, Step, Verdict, authority, decide};
-pub use authorized::{Authorized, DeniedRule, GrantedKey, GrantedRule};
+pub use authorized::{About, Authorized, DeniedRule, GrantedKey, GrantedRule};
 pub use caller::{Caller, Effect, Principal, Role};
 pub use ceiling::{Ceiling, DEFAULT_COMPONENT_BYTES, PluginCeiling, PrivateTarget};
 pub use choose::choose;
@@ -69,6 +70,7 @@ pub use preview::{Argument, Preview, Rendered, render};
 #[cfg(test)]
 use read::read_value;
 pub use schema::{Schema, SchemaError, Violation};
+pub use standing::Standing;
 pub use template::{Origin, ResolvedUrl, TemplateError, UrlTemplate, request_url};
 pub use units::{parse_size, parse_time, show_about, show_size, show_time};
 pub use visible::{Shown, is_hidden, visible};

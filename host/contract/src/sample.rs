@@ -1,10 +1,12 @@
 //! Contracts that tests share.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{
     AuthorityRequest, Caller, Ceiling, Contract, Decision, Digest, Grant, InstallState, Installation, Principal, Role,
-    authority,
+    Standing, authority,
 };
 
 /// The example every reader of the format sees first, its schemas filled in.
@@ -208,11 +210,15 @@ pub(crate) fn ask(
     action: &str,
 ) -> Decision {
     authority(&AuthorityRequest {
-        installation,
-        contract,
-        ceiling,
-        caller,
+        standing: &standing(contract, installation, ceiling),
+        caller: &Arc::new(caller.clone()),
         action,
         invocation: "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap(),
     })
+}
+
+/// The three as they stand together.
+pub(crate) fn standing(contract: &Contract, installation: &Installation, ceiling: &Ceiling) -> Arc<Standing> {
+    let (installation, ceiling) = (Arc::new(installation.clone()), Arc::new(ceiling.clone()));
+    Arc::new(Standing::new(installation, Arc::new(contract.clone()), ceiling))
 }

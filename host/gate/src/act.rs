@@ -24,8 +24,9 @@ pub(crate) struct Person {
 
 impl Person {
     /// The caller that authority asks about.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller { principal: self.actor.principal.clone(), role: self.user.role, scopes: self.actor.scopes.clone() }
+    pub(crate) fn caller(&self) -> Arc<Caller> {
+        let Actor { principal, scopes, .. } = &self.actor;
+        Arc::new(Caller { principal: principal.clone(), role: self.user.role, scopes: scopes.clone() })
     }
 
     /// Their tenant's log.

@@ -167,7 +167,7 @@ impl Confirmations {
         })?;
         let caller = Caller { principal: request.requester.clone(), role: user.role, scopes: request.scopes.clone() };
         let asked = Asked {
-            caller: &caller,
+            caller: &Arc::new(caller),
             installation: waiting.installation().as_str(),
             action: &request.action,
             params: request.params.as_bytes(),

@@ -101,7 +101,7 @@ pub(crate) struct Core {
     pub(crate) store: Arc<Store>,
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
-    pub(crate) ceiling: Ceiling,
+    pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
     /// Contracts by digest, parsed and compiled once.
@@ -132,7 +132,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) vault: Vault,
     pub(crate) journal: Journal,
-    pub(crate) ceiling: Ceiling,
+    pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) recovered: Vec<Interrupted>,

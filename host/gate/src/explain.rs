@@ -1,7 +1,7 @@
 //! The same decisions as an invocation, told instead of acted on: which rule decides at each stage, and what would
 //! change it.
 
-use opsiq_contract::{Decision, Effect, Installation, Verdict};
+use opsiq_contract::{Decision, Effect, Installation, Verdict, authority};
 use serde::Serialize;
 
 use crate::act::Person;
@@ -94,9 +94,9 @@ impl Told {
         );
         person.tenant.lives()?;
         let installed = core.installed(&person.tenant, &call.installation).await?;
-        let Installation { name, plugin, digest, .. } = &installed.installation;
+        let Installation { name, plugin, digest, .. } = &*installed.installation;
         self.pass("resolve", "installation.known", format!("`{name}` is {plugin}, {digest}"));
-        let Decision { outcome, steps } = core.decide(&installed, asked);
+        let Decision { outcome, steps } = authority(&asked.of(&installed));
         let fix = outcome.as_ref().err().map(|denial| denial.fix.clone());
         for step in steps {
             let refuses = step.verdict == Verdict::Refused;

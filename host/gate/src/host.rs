@@ -197,7 +197,7 @@ impl Host {
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
         ending::finish(&journal, &vault, &tenants).await;
-        let data = options.data.clone();
+        let (data, ceiling) = (options.data.clone(), Arc::new(ceiling));
         let parts = Parts {
             data,
             root_file,

@@ -216,7 +216,7 @@ impl Installations {
         self.core
             .act(&person, SEE, "connector show", &visible(name, 64).text, async {
                 let installed = self.core.installed(&person.tenant, name).await?;
-                let Installation { digest, grant, .. } = &installed.installation;
+                let Installation { digest, grant, .. } = &*installed.installation;
                 Ok(plan::plan(&installed.contract, *digest, &self.core.ceiling, grant, installed.needs_keys()))
             })
             .await

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use opsiq_contract::{Contract, Digest, Installation, InstallationId, nearest, visible};
+use opsiq_contract::{Contract, Digest, Installation, InstallationId, Standing, nearest, visible};
 use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_store::{InstallationRow, KeyState, KeyVersionRow};
 use opsiq_vault::{Secret, TenantVault};
@@ -119,9 +119,12 @@ impl Core {
             }
         }
         let keys = live.into_iter().fold(KeySet::new(), |set, (name, versions)| set.with(name, versions));
+        let installation = Arc::new(installation);
+        let standing = Standing::new(installation.clone(), contract.clone(), self.ceiling.clone());
         Ok(Installed {
             installation,
             contract,
+            standing: Arc::new(standing),
             created_ms,
             notes,
             held,

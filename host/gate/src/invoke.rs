@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_audit::{AuditError, Draft, Kind, Op, OpError, field};
-use opsiq_contract::{Action, Contract, Effect, InvocationId, visible};
+use opsiq_contract::{Contract, Effect, InvocationId, visible};
 use opsiq_sandbox::Meter;
 use opsiq_store::{Claim, ConfirmationState};
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Host {
         let core = self.core();
         let person = core.person(actor).await?;
         let invocation = new_invocation()?;
-        let answer = Box::pin(core.invoke(&person, &call, &invocation)).await;
+        let answer = core.invoke(&person, &call, &invocation).await;
         match answer {
             // What a later stage refused is on record as the outcome.
             Err(refusal) if refusal.stage < Stage::Intent => {
@@ -135,18 +135,16 @@ impl Core {
                 self.store.idempotency_find::<StoredEnd>(replay.stored(&person.tenant.id), replay.call(), now_ms());
             let found = found.await.map_err(|error| errors::store(Stage::Replay, &error))?;
             if !matches!(found, Claim::New) {
-                let Admitted { installed, authorized, .. } = &admitted;
-                return self.answer_claim(person, installed, authorized.action(), found, invocation).await;
+                return Box::pin(self.answer_claim(person, &Asking::of(&admitted), found, invocation)).await;
             }
         }
-        let installed = admitted.installed.clone();
-        let action = admitted.authorized.action().clone();
         match admitted.authorized.effect() {
             Effect::RiskyWrite => {
-                let asked = self.ask_confirmation(person, admitted, replay, invocation).await;
+                let asking = Asking::of(&admitted);
+                let asked = Box::pin(self.ask_confirmation(person, admitted, replay, invocation)).await;
                 match asked {
                     Ok(view) => Ok(Answer::Pending(Box::new(view))),
-                    Err(error) => self.taken(person, &installed, &action, error, Stage::Confirmation, invocation).await,
+                    Err(error) => Box::pin(self.taken(person, &asking, error, Stage::Confirmation, invocation)).await,
                 }
             }
             Effect::Read if replay.is_none() && !admitted.authorized.needs_intent() => {
@@ -155,7 +153,7 @@ impl Core {
                 let (permit, open) = permit.map_err(|error| errors::audit(Stage::Intent, &error))?;
                 self.run(ready, permit, open).await.map(Answer::Done)
             }
-            _ => self.write(person, admitted, replay, invocation).await,
+            _ => Box::pin(self.write(person, admitted, replay, invocation)).await,
         }
     }
 
@@ -167,23 +165,22 @@ impl Core {
         replay: Option<Replay>,
         invocation: &InvocationId,
     ) -> Result<Answer, Refusal> {
-        let installed = admitted.installed.clone();
+        let asking = Asking::of(&admitted);
         let ready = self.ready(&person.tenant, admitted, replay, person.actor.address).await?;
-        let action = ready.authorized.action().clone();
         let draft = with_address(&person.actor, Draft::new(Kind::Intent))
             .field(field::PARAMS, ready.shown_params())
             .field("effect", ready.authorized.effect().to_string());
         let claim = ready.replay.clone();
         let (tenant, whose) = (person.tenant.id.clone(), invocation.clone());
-        let op = Op::new(move |tx| {
-            Box::pin(async move {
-                if let Some(replay) = claim {
+        let op = match claim {
+            None => Op::none(),
+            Some(replay) => Op::new(move |tx| {
+                Box::pin(async move {
                     let now = now_ms();
-                    replay.claim(tx, &tenant, &whose, now, now + KEPT_MS).await?;
-                }
-                Ok(())
-            })
-        });
+                    replay.claim(tx, &tenant, &whose, now, now + KEPT_MS).await
+                })
+            }),
+        };
         let core = self.clone();
         let ticket = self.running.enter();
         let task = tokio::spawn(async move {
@@ -195,7 +192,7 @@ impl Core {
         });
         match task.await {
             Ok(Ok(done)) => done.map(Answer::Done),
-            Ok(Err(error)) => self.taken(person, &installed, &action, error, Stage::Intent, invocation).await,
+            Ok(Err(error)) => self.taken(person, &asking, error, Stage::Intent, invocation).await,
             Err(_) => Err(abnormal(invocation)),
         }
     }
@@ -204,8 +201,7 @@ impl Core {
     async fn taken(
         self: &Arc<Self>,
         person: &Person,
-        installed: &Installed,
-        action: &Action,
+        asking: &Asking,
         error: AuditError,
         stage: Stage,
         invocation: &InvocationId,
@@ -213,7 +209,7 @@ impl Core {
         if let AuditError::Operation(OpError::Refused(inner)) = &error
             && let Some(Taken(claim)) = inner.downcast_ref::<Taken>()
         {
-            return self.answer_claim(person, installed, action, claim.clone(), invocation).await;
+            return self.answer_claim(person, asking, claim.clone(), invocation).await;
         }
         Err(errors::audit(stage, &error).of(invocation))
     }
@@ -222,8 +218,7 @@ impl Core {
     async fn answer_claim(
         self: &Arc<Self>,
         person: &Person,
-        installed: &Installed,
-        action: &Action,
+        asking: &Asking,
         claim: Claim<StoredEnd>,
         invocation: &InvocationId,
     ) -> Result<Answer, Refusal> {
@@ -235,7 +230,7 @@ impl Core {
             Claim::Interrupted(first) => Err(replay::unknown_end(&first)),
             Claim::InFlight(first) => match self.confirmation(tenant, first.as_str()).await? {
                 Some(waiting) if waiting.state() == ConfirmationState::Pending => {
-                    self.record_replay(person, installed, action, &first, invocation).await?;
+                    self.record_replay(person, asking, &first, invocation).await?;
                     Ok(Answer::Pending(Box::new(waiting.view())))
                 }
                 _ => Err(replay::in_flight()),
@@ -243,16 +238,16 @@ impl Core {
             Claim::Answered { invocation: first, answer } => {
                 let end = tenant.vault.open(&answer_place(&[first.as_str()]), &answer);
                 let end = end.map_err(|error| errors::vault(Stage::Replay, &error))?;
-                self.record_replay(person, installed, action, &first, invocation).await?;
+                self.record_replay(person, asking, &first, invocation).await?;
                 match end {
                     StoredEnd::Done(result) => Ok(Answer::Done(Done {
                         invocation: first,
-                        effect: action.effect,
+                        effect: asking.effect,
                         result,
                         meter: Meter::default(),
                         replayed: true,
-                        contract: installed.contract.clone(),
-                        action: action.name.clone(),
+                        contract: asking.installed.contract.clone(),
+                        action: asking.action.clone(),
                     })),
                     // Its own stage is kept, and so not recorded once more as a refusal of this call.
                     StoredEnd::Failed(refusal) => Err(*refusal),
@@ -265,16 +260,16 @@ impl Core {
     async fn record_replay(
         &self,
         person: &Person,
-        installed: &Installed,
-        action: &Action,
+        asking: &Asking,
         first: &InvocationId,
         invocation: &InvocationId,
     ) -> Result<(), Refusal> {
+        let installation = &asking.installed.installation;
         let draft = person
-            .draft(Kind::Outcome, &action.name)
+            .draft(Kind::Outcome, &asking.action)
             .invocation(invocation.clone())
-            .field(field::INSTALLATION, installed.installation.name.clone())
-            .field(field::PLUGIN, installed.installation.plugin.to_string())
+            .field(field::INSTALLATION, installation.name.clone())
+            .field(field::PLUGIN, installation.plugin.to_string())
             .field(field::OUTCOME, "replayed")
             .field(field::DETAIL, format!("the stored answer of {first}"));
         self.record(person.log(), vec![draft]).await
@@ -290,6 +285,21 @@ impl Core {
     ) -> Result<Ready, Refusal> {
         let plugin = self.plugin_of(&admitted.installed).await?;
         Ok(Ready::new(self, tenant.clone(), admitted, plugin, replay, address))
+    }
+}
+
+/// What a call asks for, kept while the call itself runs elsewhere.
+struct Asking {
+    installed: Arc<Installed>,
+    action: String,
+    /// As the contract says.
+    effect: Effect,
+}
+
+impl Asking {
+    fn of(admitted: &Admitted) -> Self {
+        let action = admitted.authorized.action();
+        Self { installed: admitted.installed.clone(), action: action.name.clone(), effect: action.effect }
     }
 }
 

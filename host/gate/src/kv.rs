@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use opsiq_audit::{AuditError, Log, Op, OpError};
-use opsiq_contract::InstallationId;
+use opsiq_contract::{Installation, InstallationId};
 use opsiq_sandbox::{Kv, KvEntry, KvError};
 use opsiq_store::{KvEntryRow, StoreError};
 use opsiq_vault::{Place, VaultError};
@@ -19,16 +19,20 @@ use crate::state::TenantState;
 pub(crate) struct InstallationKv {
     core: Arc<Core>,
     tenant: Arc<TenantState>,
-    installation: InstallationId,
+    installation: Arc<Installation>,
 }
 
 impl InstallationKv {
-    pub(crate) fn new(core: Arc<Core>, tenant: Arc<TenantState>, installation: InstallationId) -> Self {
+    pub(crate) fn new(core: Arc<Core>, tenant: Arc<TenantState>, installation: Arc<Installation>) -> Self {
         Self { core, tenant, installation }
     }
 
+    fn id(&self) -> &InstallationId {
+        &self.installation.id
+    }
+
     fn index(&self, key: &str) -> [u8; 32] {
-        let mut name = self.installation.as_str().as_bytes().to_vec();
+        let mut name = self.id().as_str().as_bytes().to_vec();
         name.push(b'/');
         name.extend_from_slice(key.as_bytes());
         self.tenant.vault.blind_index("kv key", &name)
@@ -59,17 +63,17 @@ fn conflict(current: u64) -> OpError {
 impl Kv for InstallationKv {
     async fn get(&self, key: &str) -> Result<Option<KvEntry>, KvError> {
         let index = self.index(key);
-        let found = self.core.store.kv_get::<String, Vec<u8>>(&self.tenant.id, &self.installation, &index).await;
+        let found = self.core.store.kv_get::<String, Vec<u8>>(&self.tenant.id, self.id(), &index).await;
         let Some(row) = found.map_err(|error| unavailable(&error))? else { return Ok(None) };
         let hex = hex::encode(index);
-        let place = [self.installation.as_str(), hex.as_str()];
+        let place = [self.id().as_str(), hex.as_str()];
         let value = self.tenant.vault.open(&value_place(&place, row.version), &row.value);
         Ok(Some(KvEntry { value: value.map_err(|error| unavailable(&error))?, version: row.version }))
     }
 
     async fn set(&self, key: &str, value: Vec<u8>, expected: Option<u64>, max_total: u64) -> Result<u64, KvError> {
         let index = self.index(key);
-        let (tenant, installation) = (self.tenant.clone(), self.installation.clone());
+        let (tenant, installation) = (self.tenant.clone(), self.id().clone());
         let bytes = (key.len() + value.len()) as u64;
         let sealed_key = tenant.vault.seal(&key_place(&[installation.as_str()]), &key.to_owned());
         let sealed_key = sealed_key.map_err(|error| unavailable(&error))?;
@@ -98,7 +102,7 @@ impl Kv for InstallationKv {
 
     async fn delete(&self, key: &str, expected: Option<u64>) -> Result<(), KvError> {
         let index = self.index(key);
-        let (tenant, installation) = (self.tenant.id.clone(), self.installation.clone());
+        let (tenant, installation) = (self.tenant.id.clone(), self.id().clone());
         self.commit(Op::new(move |tx| {
             Box::pin(async move {
                 let found = tx.kv_get::<String, Vec<u8>>(&tenant, &installation, &index).await?;
@@ -116,10 +120,10 @@ impl Kv for InstallationKv {
     }
 
     async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, KvError> {
-        let rows = self.core.store.kv_keys::<String>(&self.tenant.id, &self.installation).await;
+        let rows = self.core.store.kv_keys::<String>(&self.tenant.id, self.id()).await;
         let mut keys = Vec::new();
         for row in rows.map_err(|error: StoreError| unavailable(&error))? {
-            let key = self.tenant.vault.open(&key_place(&[self.installation.as_str()]), &row.key);
+            let key = self.tenant.vault.open(&key_place(&[self.id().as_str()]), &row.key);
             let key = key.map_err(|error| unavailable(&error))?;
             if key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after) {
                 keys.push(key);

@@ -5,6 +5,7 @@ use opsiq_audit::{Draft, Kind, field};
 use opsiq_contract::{Action, Denial, MAX_DEPTH, is_safe_method, visible};
 use opsiq_egress::{HttpRecord, Verdict};
 use opsiq_sandbox::{Event, Failure, FaultCode, LogLine, Meter, RunError, RunReport};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::refusal::{Class, Fault, Refusal, Stage};
@@ -97,7 +98,7 @@ fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<(String, Str
             "the outside system or the plugin gives the secret back; rotate the key and tell the publisher",
         ));
     }
-    let shown = action.result.redact(checked.value()).to_string();
+    let shown = action.result.shown(&checked);
     Ok((checked.into_string(), shown))
 }
 
@@ -151,25 +152,31 @@ fn event_draft(event: Event, scan: &SecretScan) -> Draft {
     Draft::new(Kind::Event).field("event", event.event).field(field::DETAIL, scan.clean(event.detail))
 }
 
+/// What a run used, asked of the network, and logged.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    http: &'a [HttpRecord],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    logs: &'a [LogLine],
+    meter: &'a Meter,
+}
+
 /// What the run used, asked of the network, and logged, as JSON.
 fn detail(meter: &Meter, http: &[HttpRecord], logs: &[LogLine], scan: &SecretScan) -> String {
-    let mut detail = json!({ "meter": meter });
-    if !http.is_empty() {
-        detail["http"] = json!(http);
-    }
-    if !logs.is_empty() {
-        detail["logs"] = json!(logs);
-    }
-    let text = detail.to_string();
-    if scan.find(&text).is_none() {
+    let whole = serde_json::to_string(&Detail { http, logs, meter });
+    if let Some(text) = whole.ok().filter(|text| scan.find(text).is_none()) {
         return text;
     }
     // Line by line, so that what held no secret stays.
+    let mut detail = json!({ "meter": meter });
     let clean: Vec<_> = logs
         .iter()
         .map(|line| json!({ "at_ms": line.at_ms, "level": line.level, "message": scan.clean(line.message.clone()) }))
         .collect();
-    detail["logs"] = json!(clean);
+    if !logs.is_empty() {
+        detail["logs"] = json!(clean);
+    }
     if !http.is_empty() {
         detail["http"] = http
             .iter()

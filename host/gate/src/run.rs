@@ -56,7 +56,7 @@ impl Ready {
 
     /// The parameters as they may be shown.
     pub(crate) fn shown_params(&self) -> String {
-        self.authorized.action().params.redact(self.params.value()).to_string()
+        self.authorized.action().params.shown(&self.params)
     }
 }
 
@@ -67,22 +67,24 @@ impl Core {
         let Ready { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation, address } =
             ready;
         let invocation = authorized.invocation().clone();
-        let (effect, action) = (authorized.effect(), authorized.action().clone());
+        let effect = authorized.effect();
         let mut outcome = Draft::new(Kind::Outcome);
         if let Some(address) = address {
             outcome = outcome.field(field::IP, address.to_string());
         }
         if !authorized.needs_intent() && replay.is_none() {
-            outcome = outcome.field(field::PARAMS, action.params.redact(params.value()).to_string());
+            outcome = outcome.field(field::PARAMS, authorized.action().params.shown(&params));
         }
         let capabilities = Capabilities {
             keys: installed.keys.clone(),
-            kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), authorized.installation().clone())),
+            kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
         };
         let run = Run { authorized, permit, params, idempotency_key: upstream_key, capabilities };
         let report = engine.sandbox.run(&plugin, run).await;
-        let Ended { end, meter, mut drafts, outcome } = outcome::judge(report, &action, &installed.scan, outcome);
+        let authorized = report.authorized.clone();
+        let action = authorized.action();
+        let Ended { end, meter, mut drafts, outcome } = outcome::judge(report, action, &installed.scan, outcome);
         let end = end.map_err(|refusal| refusal.of(&invocation));
         drafts.push(outcome);
 
@@ -104,26 +106,30 @@ impl Core {
         let code = end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
         let ended = confirmation.map(|waiting| waiting.ended(&tenant, code)).transpose()?;
         let (whose, which) = (tenant.id.clone(), invocation.clone());
-        let op = Op::new(move |tx| {
-            Box::pin(async move {
-                if let Some((replay, answer)) = stored {
-                    tx.idempotency_finish(replay.stored(&whose), &which, &answer).await?;
-                } else if held {
-                    tx.idempotency_release(&whose, &which).await?;
-                }
-                if let Some(ended) = ended {
-                    ended.write(tx).await?;
-                }
-                Ok(())
+        let op = if held || ended.is_some() {
+            Op::new(move |tx| {
+                Box::pin(async move {
+                    if let Some((replay, answer)) = stored {
+                        tx.idempotency_finish(replay.stored(&whose), &which, &answer).await?;
+                    } else if held {
+                        tx.idempotency_release(&whose, &which).await?;
+                    }
+                    if let Some(ended) = ended {
+                        ended.write(tx).await?;
+                    }
+                    Ok(())
+                })
             })
-        });
+        } else {
+            Op::none()
+        };
         self.journal.outcome(open, drafts, op).await.map_err(|error| {
             let mut refusal = errors::audit(Stage::Outcome, &error).of(&invocation);
             refusal.effect_possible = effect > Effect::Read;
             refusal
         })?;
         let result = end?;
-        let (contract, action) = (installed.contract.clone(), action.name);
+        let (contract, action) = (installed.contract.clone(), action.name.clone());
         Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use opsiq_contract::{
-    AuthorityRequest, Authorized, Caller, CanonicalJson, Decision, Denial, InvocationId, Limits, MAX_DEPTH, Permission,
-    Schema, authority, grant_command,
+    AuthorityRequest, Authorized, Caller, CanonicalJson, Denial, InvocationId, Limits, MAX_DEPTH, Permission, Schema,
+    decide, grant_command,
 };
 
 use crate::core::Core;
@@ -22,11 +22,19 @@ pub(crate) struct Admitted {
 /// Who asks for what.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
-    pub(crate) caller: &'a Caller,
+    pub(crate) caller: &'a Arc<Caller>,
     pub(crate) installation: &'a str,
     pub(crate) action: &'a str,
     pub(crate) params: &'a [u8],
     pub(crate) invocation: &'a InvocationId,
+}
+
+impl<'a> Asked<'a> {
+    /// What stage 4 asks about it.
+    pub(crate) fn of(self, installed: &'a Installed) -> AuthorityRequest<'a> {
+        let (standing, invocation) = (&installed.standing, self.invocation.clone());
+        AuthorityRequest { standing, caller: self.caller, action: self.action, invocation }
+    }
 }
 
 impl Core {
@@ -34,22 +42,10 @@ impl Core {
     pub(crate) async fn admit(&self, tenant: &TenantState, asked: Asked<'_>) -> Result<Admitted, Refusal> {
         tenant.lives()?;
         let installed = self.installed(tenant, asked.installation).await?;
-        let authorized = self.decide(&installed, asked).outcome.map_err(denied)?;
+        let authorized = decide(&asked.of(&installed)).map_err(denied)?;
         keys_are_set(&installed)?;
         let params = checked(&authorized.action().params, authorized.limits(), asked.params)?;
         Ok(Admitted { installed, authorized, params })
-    }
-
-    /// Stage 4.
-    pub(crate) fn decide(&self, installed: &Installed, asked: Asked<'_>) -> Decision {
-        authority(&AuthorityRequest {
-            installation: &installed.installation,
-            contract: &installed.contract,
-            ceiling: &self.ceiling,
-            caller: asked.caller,
-            action: asked.action,
-            invocation: asked.invocation.clone(),
-        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opsiq_contract::{Contract, Installation, Role, TenantId};
+use opsiq_contract::{Contract, Installation, Role, Standing, TenantId};
 use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_vault::TenantVault;
 use tokio::sync::{Mutex, OnceCell};
@@ -39,8 +39,10 @@ pub(crate) struct TenantRecord {
 
 /// An installation as last read, with what its calls need.
 pub(crate) struct Installed {
-    pub(crate) installation: Installation,
+    pub(crate) installation: Arc<Installation>,
     pub(crate) contract: Arc<Contract>,
+    /// The two under the ceiling, for the decision on each call.
+    pub(crate) standing: Arc<Standing>,
     pub(crate) created_ms: i64,
     /// Changes of its row that its revision does not count.
     pub(crate) notes: u64,
@@ -71,7 +73,7 @@ impl Installed {
 
     /// What is stored of it, to be changed and stored anew.
     pub(crate) fn doc(&self) -> InstallationDoc {
-        let Installation { name, plugin, digest, grant, config, state, .. } = self.installation.clone();
+        let Installation { name, plugin, digest, grant, config, state, .. } = self.installation.as_ref().clone();
         InstallationDoc { name, plugin, digest, grant, config, state, notes: self.notes, held: self.held.clone() }
     }
 }

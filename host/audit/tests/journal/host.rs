@@ -12,7 +12,7 @@ use opsiq_audit::verify::{self, Report};
 use opsiq_audit::{AuditError, CheckpointKey, Draft, Filter, Format, Journal, Kind, Log, Op, Vaults, View, field};
 use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, Ceiling, Contract, Digest, Grant, InstallState, Installation, InvocationId,
-    Principal, Role, authority,
+    Principal, Role, Standing, authority,
 };
 use opsiq_store::{CheckpointRow, Store, StoreError};
 use opsiq_vault::{RootKey, TenantVault, Vault};
@@ -132,15 +132,8 @@ pub(crate) fn authorized(action: &str, invocation: InvocationId) -> Authorized {
         config: json!({}),
     };
     let caller = Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Support, scopes: None };
-    let ceiling = Ceiling::default();
-    let request = AuthorityRequest {
-        installation: &installation,
-        contract: &contract,
-        ceiling: &ceiling,
-        caller: &caller,
-        action,
-        invocation,
-    };
+    let standing = Standing::new(Arc::new(installation), Arc::new(contract), Arc::new(Ceiling::default()));
+    let request = AuthorityRequest { standing: &Arc::new(standing), caller: &Arc::new(caller), action, invocation };
     authority(&request).outcome.unwrap()
 }
 

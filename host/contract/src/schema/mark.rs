@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::{Schema, vocabulary::says_type};
+use crate::json::CanonicalJson;
 
 type Node = Map<String, Value>;
 
@@ -14,6 +15,15 @@ impl Schema {
     #[must_use]
     pub fn redact(&self, value: &Value) -> Value {
         self.redacted(&[&self.0.closed], value)
+    }
+
+    /// The text of `json` as it may be shown; see [`Schema::redact`]. For a schema that marks nothing and a value that it
+    /// takes, that is its own text.
+    pub fn shown(&self, json: &CanonicalJson) -> String {
+        if !self.0.hides && self.0.validator.is_valid(json.value()) {
+            return json.as_str().to_owned();
+        }
+        self.redact(json.value()).to_string()
     }
 
     /// The value of the member marked `subject`, when the value has it: whose data this is.
@@ -104,6 +114,15 @@ impl Schema {
         }
         found.push(node);
         true
+    }
+}
+
+/// Whether anything in a schema may be marked secret or personal.
+pub(super) fn hides(schema: &Value) -> bool {
+    match schema {
+        Value::Object(node) => node.get("x-opsiq").is_some_and(|mark| mark != "subject") || node.values().any(hides),
+        Value::Array(items) => items.iter().any(hides),
+        _ => false,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Schema(Arc<Compiled>);
 struct Compiled {
     source: Value,
     closed: Value,
+    /// Whether it marks anything secret or personal.
+    hides: bool,
     validator: Validator,
 }
 
@@ -66,7 +68,7 @@ impl Schema {
             .offline()
             .build(&closed)
             .map_err(|error| vec![check::build_error(&error)])?;
-        Ok(Self(Arc::new(Compiled { source, closed, validator })))
+        Ok(Self(Arc::new(Compiled { hides: mark::hides(&closed), source, closed, validator })))
     }
 
     /// The schema of an object without members.

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Schema, vocabulary::FORMATS};
+use crate::CanonicalJson;
 
 fn schema(source: Value) -> Schema {
     Schema::compile(source).unwrap_or_else(|error| panic!("{error}"))
@@ -281,5 +282,20 @@ fn values_that_failed_the_check_show_nothing_unknown() {
     ] {
         assert!(!schema.violations(&bad).is_empty(), "{bad}");
         assert!(!schema.redact(&bad).to_string().contains("canary"), "{bad}");
+        let bad = CanonicalJson::of(bad).unwrap();
+        assert_eq!(schema.shown(&bad), schema.redact(bad.value()).to_string());
     }
+}
+
+#[test]
+fn a_schema_without_marks_shows_the_text_of_what_it_takes_and_nothing_else() {
+    let plain = json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "number" } } });
+    let of = |text: &str| CanonicalJson::parse(text.as_bytes(), 8).unwrap();
+    let schema = schema(plain);
+    for text in [r#"{"a":"x","b":1.5}"#, "{}"] {
+        assert_eq!(schema.shown(&of(text)), text);
+        assert_eq!(schema.redact(of(text).value()).to_string(), text);
+    }
+    assert_eq!(schema.shown(&of(r#"{"c":"canary"}"#)), r#"{"c":"[unknown]"}"#);
+    assert_eq!(schema.shown(&of(r#"{"a":7}"#)), r#"{"a":"[invalid]"}"#);
 }

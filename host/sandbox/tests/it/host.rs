@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, CheckpointKey, Journal, Log, Permit, Vaults};
 use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Digest, Grant, InstallState, Installation,
-    Principal, Role, authority,
+    Principal, Role, Standing, authority,
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
@@ -140,11 +140,11 @@ impl Installed {
         };
         let caller =
             Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Owner, scopes: None };
+        let standing =
+            Standing::new(Arc::new(installation), Arc::new(self.contract.clone()), Arc::new(self.ceiling.clone()));
         let request = AuthorityRequest {
-            installation: &installation,
-            contract: &self.contract,
-            ceiling: &self.ceiling,
-            caller: &caller,
+            standing: &Arc::new(standing),
+            caller: &Arc::new(caller),
             action: "act",
             invocation: invocation.parse().unwrap(),
         };
