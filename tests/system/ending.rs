@@ -134,7 +134,8 @@ fn an_erased_tenant_opens_never_again_in_no_copy() {
         assert!(doctor.code == 0 && doctor.stdout.contains("erased"), "{doctor:?}");
     };
     erased();
-    world.run(&["--as", "acme/ada", "audit", "export"]).refused(5);
+    let out = world.file("too-late.jsonl");
+    world.run(&["--as", "acme/ada", "audit", "export", "--out", out.to_str().unwrap()]).refused(5);
     assert_eq!(world.run(&["tenant", "create", "acme", "--owner", "eve"]).refused(3)["code"], "tenant.erased");
     world.run(&["tenant", "restore", "acme"]).refused(5);
     assert_eq!(erase(&["--confirm", "acme", "--now"]).ok()["standing"], "erased", "repeating it is harmless");
