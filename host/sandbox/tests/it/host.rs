@@ -18,7 +18,7 @@ use opsiq_sandbox::{
     SandboxConfig,
 };
 use opsiq_store::Store;
-use opsiq_vault::{Secret, TenantVault};
+use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
 use tempfile::TempDir;
 
 use crate::guest::Guest;
@@ -236,12 +236,16 @@ fn egress() -> Arc<Egress> {
     Arc::new(Egress::new(EgressConfig::system().unwrap()).unwrap())
 }
 
-/// Vaults that hold nothing: no entry is written here.
-struct NoVaults;
+/// The host's own vault and no other: no entry is written here.
+struct HostVault(TenantVault);
 
-impl Vaults for NoVaults {
-    fn vault<'a>(&'a self, _: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>> {
-        async { Err(AuditError::Unavailable("no vaults here".into())) }.boxed()
+impl Vaults for HostVault {
+    fn vault<'a>(&'a self, log: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>> {
+        let vault = match log {
+            Log::Host => Ok(self.0.clone()),
+            Log::Tenant(_) => Err(AuditError::Unavailable("no tenants here".into())),
+        };
+        std::future::ready(vault).boxed()
     }
 }
 
@@ -257,7 +261,8 @@ impl Leave {
         let data = folder.path().join("data");
         Store::init(&data).await.unwrap();
         let store = Arc::new(Store::open(&data).await.unwrap());
-        let journal = Journal::start(store, Arc::new(NoVaults), CheckpointKey::from_seed(&[7; 32])).await.unwrap();
+        let vault = Arc::new(HostVault(Vault::create(&RootKey::generate()).0.host()));
+        let journal = Journal::start(store, vault, CheckpointKey::from_seed(&[7; 32])).await.unwrap();
         Self { journal, _folder: folder }
     }
 }
