@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use opsiq_contract::TenantId;
 use opsiq_gate::{Actor, Answer, Call, Host, HostOptions};
@@ -130,8 +130,9 @@ fn a_wrong_or_missing_root_key_stays_sealed_and_names_the_keys() {
     hello(&world).ok();
 }
 
-/// Starts `keys rotate` again and again and kills it at every part of its time, then lets one end.
-fn killed(world: &World, which: &[&str], rounds: u32, mut after: impl FnMut(&World)) -> u32 {
+/// Starts `keys rotate` again and again and kills it at every part of its time, every second time soon after the file `begun`
+/// is there, then lets one end.
+fn killed(world: &World, which: &[&str], rounds: u32, begun: Option<&Path>, mut after: impl FnMut(&World)) -> u32 {
     let args = [&["keys", "rotate"], which].concat();
     let start = Instant::now();
     world.run(&args).ok();
@@ -139,7 +140,15 @@ fn killed(world: &World, which: &[&str], rounds: u32, mut after: impl FnMut(&Wor
     let mut cut = 0;
     for round in 0..rounds {
         let mut child = world.start(&args);
-        std::thread::sleep(whole * round / rounds * 5 / 4);
+        match begun.filter(|_| round % 2 == 1) {
+            None => std::thread::sleep(whole * round / rounds * 5 / 4),
+            Some(begun) => {
+                while !begun.exists() && child.try_wait().unwrap().is_none() {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                std::thread::sleep(whole / 40 * (round % 8) / 8);
+            }
+        }
         let _ = child.kill();
         cut += u32::from(!child.wait().unwrap().success());
         after(world);
@@ -153,7 +162,7 @@ fn a_tenants_rotation_killed_at_any_moment_loses_nothing_and_goes_on() {
     let world = with_calls(2048);
     let (values, _) = all_open(&world);
     let (mut unfinished, mut halfway) = (0, 0);
-    let cut = killed(&world, &["--tenant", "acme"], 24, |world| {
+    let cut = killed(&world, &["--tenant", "acme"], 24, None, |world| {
         let acme = generations(world).remove(0).1;
         assert!((1..=2).contains(&acme.len()), "{acme:?}");
         unfinished += usize::from(acme.len() == 2);
@@ -191,7 +200,7 @@ fn a_root_rotation_killed_at_any_moment_loses_nothing_and_ends_at_the_next_start
     let mut seen = vec![(expected(&world), root_text(&world))];
     let (mut unfinished, mut waiting) = (0, 0);
     let next = world.data().join("root.key.next");
-    let cut = killed(&world, &["--root"], 30, |world| {
+    let cut = killed(&world, &["--root"], 30, Some(&next), |world| {
         let status = status(world);
         assert_eq!(status["sealed"], false, "{status}");
         unfinished += usize::from(!status["rotating_to"].is_null());
