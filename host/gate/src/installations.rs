@@ -1,5 +1,5 @@
 //! Installations: a tenant's named use of one plugin version. Granting narrows or widens within the contract, never
-//! beyond it; every change raises the revision, which voids confirmations that were asked under the old one.
+//! beyond it; every change of what runs raises the revision, which voids confirmations that were asked under the old one.
 
 use std::sync::Arc;
 

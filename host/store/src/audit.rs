@@ -1,5 +1,5 @@
 //! Rows of the audit logs, and checkpoints. What they mean is the audit's; here they are numbers and bytes. There is no
-//! statement that changes or deletes one.
+//! statement that changes or deletes an entry.
 
 use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
