@@ -18,6 +18,7 @@ mod rollback;
 mod rooms;
 mod rotation;
 mod sql;
+mod subjects;
 mod tamper;
 mod upgrade;
 mod upstream;

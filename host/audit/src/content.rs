@@ -4,18 +4,20 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use opsiq_vault::{Form, KeyId, Place, Sealed, Tampering, TenantVault, VaultError};
+use opsiq_vault::{Apart, Form, KeyId, Place, Sealed, SubjectKey, Tampering, TenantVault, VaultError};
 use serde::{Deserialize, Serialize};
 
-use crate::draft::Draft;
+use crate::draft::{Draft, Value, field};
 use crate::entry::{Commitments, Record, Salt, commitment};
 use crate::error::AuditError;
+use crate::journal::Vaults;
 use crate::kind::Kind;
+use crate::log::Log;
 
 /// The sealed document of an entry, in few bytes: every row has one. Bound to the entry's random id, not to its number, so
 /// that it can be sealed before the number is known: sealing happens in the caller's task, in parallel, and the one
 /// committer only counts and writes.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// Names and values, in order of names.
@@ -27,15 +29,39 @@ pub struct Content {
     /// Which fields lists show as sealed, by their place.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     hidden: Vec<usize>,
+    /// What is about data subjects, each part under the key of one, and without parts of its own.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    apart: Vec<Apart<Content>>,
 }
 
 /// One opened field.
 pub(crate) struct Field {
     pub(crate) name: Cow<'static, str>,
-    pub(crate) salt: Salt,
-    pub(crate) value: String,
+    /// Its value and salt; `None` once the subject it was about is erased.
+    pub(crate) kept: Option<(String, Salt)>,
     /// Lists show this field as sealed.
     pub(crate) hidden: bool,
+}
+
+/// A content being filled.
+#[derive(Default)]
+struct Filling {
+    content: Content,
+    salts: Vec<u8>,
+}
+
+impl Filling {
+    fn push(&mut self, name: &'static str, value: Value, salt: &Salt) {
+        if value.hidden {
+            self.content.hidden.push(self.content.fields.len());
+        }
+        self.content.fields.push((Cow::Borrowed(name), value.text));
+        self.salts.extend_from_slice(salt);
+    }
+
+    fn filled(self) -> Content {
+        Content { salts: STANDARD_NO_PAD.encode(&self.salts), ..self.content }
+    }
 }
 
 impl Content {
@@ -48,8 +74,7 @@ impl Content {
         }
         let field = |(at, ((name, value), salt)): (usize, ((_, _), &Salt))| Field {
             name,
-            salt: *salt,
-            value,
+            kept: Some((value, *salt)),
             hidden: self.hidden.contains(&at),
         };
         Some(self.fields.into_iter().zip(salts).enumerate().map(field).collect())
@@ -73,54 +98,117 @@ fn with_place<T>(id: &[u8; 16], run: impl FnOnce(&Place<'_>) -> T) -> T {
     run(&Place { table: "audit_entry", row: &[row], column: "content", version: 1 })
 }
 
-/// Commits to the fields of a draft and seals them.
+/// Commits to the fields of a draft and seals them: what is about a data subject under that subject's key, and all of it
+/// under the vault's.
 ///
 /// # Errors
 /// [`AuditError::Draft`] for a field name that is none, [`AuditError::Vault`] when sealing fails.
 pub(crate) fn prepare(draft: Draft, vault: &TenantVault) -> Result<Prepared, AuditError> {
-    let Draft { kind, invocation, fields } = draft;
+    let Draft { kind, invocation, fields, about } = draft;
     let mut random = vec![0_u8; 16 * (fields.len() + 1)];
     getrandom::fill(&mut random).map_err(|_| AuditError::Randomness)?;
     let (id, salts) = random.split_first_chunk::<16>().ok_or(AuditError::Randomness)?;
     let mut commitments = Vec::with_capacity(fields.len());
-    let mut content =
-        Content { fields: Vec::with_capacity(fields.len()), salts: STANDARD_NO_PAD.encode(salts), hidden: Vec::new() };
-    for ((name, value), salt) in fields.into_iter().zip(salts.as_chunks::<16>().0) {
+    let mut own = Filling::default();
+    own.content.fields.reserve_exact(fields.len());
+    let mut apart: Vec<(SubjectKey, Filling)> = Vec::new();
+    for ((name, mut value), salt) in fields.into_iter().zip(salts.as_chunks::<16>().0) {
         commitments.push((Cow::Borrowed(name), commitment(name, salt, &value.text)));
-        if value.hidden {
-            content.hidden.push(content.fields.len());
-        }
-        content.fields.push((Cow::Borrowed(name), value.text));
+        let subject = value.about.take().or_else(|| about.clone()).filter(|_| !field::stays(name));
+        let filling = match subject {
+            None => &mut own,
+            Some(key) => {
+                let at = apart.iter().position(|(other, _)| other.id() == key.id()).unwrap_or_else(|| {
+                    apart.push((key, Filling::default()));
+                    apart.len() - 1
+                });
+                &mut apart[at].1
+            }
+        };
+        filling.push(name, value, salt);
     }
     let commitments = Commitments::new(commitments).ok_or(AuditError::Draft)?;
-    let sealed = with_place(id, |place| vault.seal(place, &content))?;
+    let mut content = own.filled();
+    let sealed = with_place(id, |place| {
+        for (key, filling) in apart {
+            content.apart.push(key.seal(place, &filling.filled())?);
+        }
+        vault.seal(place, &content)
+    })?;
     Ok(Prepared { kind, invocation, id: *id, commitments, sealed })
 }
 
 /// Opens the content of a row and checks it against the row's commitments, so that what is shown is what was committed to.
+/// What was about an erased subject comes without value and salt.
 ///
 /// # Errors
 /// [`AuditError::Vault`] when it does not open, [`AuditError::Tampered`] when it is not what the commitments say.
-pub(crate) fn open(
+pub(crate) async fn open(
+    log: &Log,
     seq: u64,
     record: &Record,
     sealed: &Sealed<Content>,
     vault: &TenantVault,
+    vaults: &dyn Vaults,
 ) -> Result<Vec<Field>, AuditError> {
     let changed = || AuditError::tampered(seq, "its content is not what its commitments say");
-    let content = with_place(&record.id, |place| vault.open(place, sealed))?;
-    let fields = content.open().ok_or_else(changed)?;
-    let opened = fields.iter().map(|field| (field.name.as_ref(), commitment(&field.name, &field.salt, &field.value)));
-    if opened.eq(record.commitments.iter().map(|(name, hash)| (name, *hash))) { Ok(fields) } else { Err(changed()) }
+    let mut content = with_place(&record.id, |place| vault.open(place, sealed))?;
+    let (apart, mut erased) = (std::mem::take(&mut content.apart), false);
+    let mut fields = content.open().ok_or_else(changed)?;
+    for part in apart {
+        match vaults.subject(log, part.key_id().ok_or_else(changed)?).await? {
+            Some(key) => {
+                let opened = with_place(&record.id, |place| key.open(place, &part))?;
+                fields.extend(opened.open().ok_or_else(changed)?);
+            }
+            None => erased = true,
+        }
+    }
+    fields.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut opened = fields.into_iter().peekable();
+    let mut all = Vec::with_capacity(record.commitments.iter().len());
+    for (name, hash) in record.commitments.iter() {
+        let field = match opened.next_if(|field| field.name == name) {
+            Some(field) => {
+                let holds = |(value, salt): &(String, Salt)| commitment(name, salt, value) == *hash;
+                if !field.kept.as_ref().is_some_and(holds) {
+                    return Err(changed());
+                }
+                field
+            }
+            None if erased => Field { name: Cow::Owned(name.to_owned()), kept: None, hidden: false },
+            None => return Err(changed()),
+        };
+        all.push(field);
+    }
+    if opened.next().is_none() { Ok(all) } else { Err(changed()) }
 }
 
-/// Proves that stored bytes are the content sealed for the entry with this stored header. Answers the key they are under.
+/// Proves that stored bytes are the content sealed for the entry with this stored header. Answers the key they are under,
+/// and the parts about data subjects, each for [`prove_apart`].
 ///
 /// # Errors
 /// [`VaultError::Tampered`] when they are not, or when the header is none.
-pub fn prove_content(vault: &TenantVault, header: &[u8], stored: &[u8]) -> Result<KeyId, VaultError> {
-    match Record::decode(header) {
-        Some(record) => with_place(&record.id, |place| vault.prove(place, Form::Document, stored)),
-        None => Err(VaultError::Tampered { table: "audit_entry", column: "header", why: Tampering::Format }),
-    }
+pub fn prove_content(
+    vault: &TenantVault,
+    header: &[u8],
+    stored: &[u8],
+) -> Result<(KeyId, Vec<Apart<Content>>), VaultError> {
+    let record = Record::decode(header).ok_or(NO_HEADER)?;
+    with_place(&record.id, |place| {
+        let key = vault.prove(place, Form::Document, stored)?;
+        let content = vault.open(place, &Sealed::<Content>::from_stored(stored.to_vec()))?;
+        Ok((key, content.apart))
+    })
 }
+
+/// Proves that a part of a content is what was sealed under a subject's key for the entry with this stored header.
+///
+/// # Errors
+/// [`VaultError::Tampered`] when it is not, or when the header is none.
+pub fn prove_apart(header: &[u8], part: &Apart<Content>, key: &SubjectKey) -> Result<(), VaultError> {
+    let record = Record::decode(header).ok_or(NO_HEADER)?;
+    with_place(&record.id, |place| key.open(place, part).map(drop))
+}
+
+const NO_HEADER: VaultError = VaultError::Tampered { table: "audit_entry", column: "header", why: Tampering::Format };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use opsiq_contract::{About, InvocationId};
+use opsiq_vault::SubjectKey;
 
 use crate::kind::Kind;
 
@@ -32,10 +33,47 @@ pub mod field {
     pub const DURATION_MS: &str = "duration_ms";
     /// Anything else a reader should know.
     pub const DETAIL: &str = "detail";
+    /// The stage of a call that refused it or failed.
+    pub const STAGE: &str = "stage";
+    /// The effect a call may have.
+    pub const EFFECT: &str = "effect";
+    /// The name of an event that a plugin recorded.
+    pub const EVENT: &str = "event";
+    /// The id of a confirmation.
+    pub const CONFIRMATION: &str = "confirmation";
+    /// Who approved a call.
+    pub const APPROVED_BY: &str = "approved_by";
+    /// In which role.
+    pub const APPROVED_AS: &str = "approved_as";
 
     /// All of them, in the order of a CSV export's columns.
     pub const COLUMNS: [&str; 12] =
         [ACTOR, ROLE, IP, ACTION, INSTALLATION, PLUGIN, PARAMS, RESPONSE, OUTCOME, RULE, DURATION_MS, DETAIL];
+
+    /// What says who did what and how it went, in the host's own words: it stays when the data subject is erased. All
+    /// else goes.
+    const STAYS: [&str; 15] = [
+        ACTOR,
+        ROLE,
+        IP,
+        ACTION,
+        INSTALLATION,
+        PLUGIN,
+        OUTCOME,
+        RULE,
+        DURATION_MS,
+        STAGE,
+        EFFECT,
+        EVENT,
+        CONFIRMATION,
+        APPROVED_BY,
+        APPROVED_AS,
+    ];
+
+    /// Whether a field stays when the data subject is erased.
+    pub(crate) fn stays(name: &str) -> bool {
+        STAYS.contains(&name)
+    }
 }
 
 /// The value of a field and how it may be shown.
@@ -43,6 +81,14 @@ pub mod field {
 pub(crate) struct Value {
     pub(crate) text: String,
     pub(crate) hidden: bool,
+    /// Whom it is about, where that is somebody else than the entry.
+    pub(crate) about: Option<SubjectKey>,
+}
+
+impl Value {
+    fn shown(text: String) -> Self {
+        Self { text, hidden: false, about: None }
+    }
 }
 
 /// Named values in order of their names. An entry has about a dozen, so they stand in one row.
@@ -73,7 +119,7 @@ impl Fields {
 
     fn set_missing(&mut self, name: &'static str, text: impl FnOnce() -> String) {
         if let Err(at) = self.place(name) {
-            self.put(at, name, Value { text: text(), hidden: false });
+            self.put(at, name, Value::shown(text()));
         }
     }
 
@@ -93,18 +139,20 @@ impl IntoIterator for Fields {
 }
 
 /// An entry to be: its kind, the invocation it belongs to, and named values. Values are sealed; what a log shows in clear is
-/// the kind, the invocation, and which fields there are. A field set twice keeps the last value.
+/// the kind, the invocation, and which fields there are. A field set twice keeps the last value. What is about a data
+/// subject is sealed under that subject's key as well.
 #[derive(Clone)]
 pub struct Draft {
     pub(crate) kind: Kind,
     pub(crate) invocation: Option<InvocationId>,
     pub(crate) fields: Fields,
+    pub(crate) about: Option<SubjectKey>,
 }
 
 impl Draft {
     /// An entry of that kind without fields.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, invocation: None, fields: Fields::default() }
+        Self { kind, invocation: None, fields: Fields::default(), about: None }
     }
 
     /// Names the invocation the entry belongs to.
@@ -114,10 +162,24 @@ impl Draft {
         self
     }
 
+    /// Says whose data the entry holds, if anybody's: all but who did what and how it went goes when they are erased.
+    #[must_use]
+    pub fn about(mut self, subject: Option<SubjectKey>) -> Self {
+        self.about = subject;
+        self
+    }
+
+    /// Sets a field that is about this subject, if any, whomever the entry is about.
+    #[must_use]
+    pub fn field_about(mut self, name: &'static str, value: impl Into<String>, subject: Option<SubjectKey>) -> Self {
+        self.fields.set(name, Value { about: subject, ..Value::shown(value.into()) });
+        self
+    }
+
     /// Sets a field that owners see in lists and exports.
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.set(name, Value { text: value.into(), hidden: false });
+        self.fields.set(name, Value::shown(value.into()));
         self
     }
 
@@ -125,7 +187,7 @@ impl Draft {
     /// personal. It is committed to like any other.
     #[must_use]
     pub fn hidden(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.set(name, Value { text: value.into(), hidden: true });
+        self.fields.set(name, Value { hidden: true, ..Value::shown(value.into()) });
         self
     }
 

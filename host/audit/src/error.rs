@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use opsiq_store::StoreError;
-use opsiq_vault::VaultError;
+use opsiq_vault::{KeyId, VaultError};
 
 /// Why something was not recorded, permitted or read.
 ///
@@ -44,6 +44,9 @@ pub enum AuditError {
     /// The vault refused: no key for the log, or content that does not open.
     #[error(transparent)]
     Vault(#[from] Arc<VaultError>),
+    /// The key of a data subject is missing although nobody erased it, or does not open.
+    #[error("the key {0} of a data subject is missing or changed, and nobody erased it")]
+    Subject(KeyId),
     /// A read of the store failed.
     #[error(transparent)]
     Store(Arc<StoreError>),

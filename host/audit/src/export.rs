@@ -30,7 +30,8 @@ pub struct Range {
     pub from: u64,
     /// One past the last; `None` for all there are.
     pub to: Option<u64>,
-    /// Whether hidden fields are written out too. Without them, their commitments alone are.
+    /// Whether hidden fields are written out too. Without them, their commitments alone are, as of what was about a data
+    /// subject who is erased.
     pub reveal: bool,
 }
 
@@ -165,7 +166,7 @@ impl Export {
             if row.seq != seq {
                 return Err(AuditError::tampered(seq, "it is missing"));
             }
-            entries.push(self.entry(row)?);
+            entries.push(self.entry(row).await?);
             nodes.extend(rows::nodes_of(row)?);
         }
         let mut entries = entries.into_iter();
@@ -190,13 +191,13 @@ impl Export {
     }
 
     /// The line of a row, but for its proof.
-    fn entry(&self, row: &AuditRow<Content>) -> Result<Entry, AuditError> {
+    async fn entry(&self, row: &AuditRow<Content>) -> Result<Entry, AuditError> {
         let (header, record) = rows::checked(&self.log, row)?;
         let mut fields = BTreeMap::new();
-        let opened = content::open(row.seq, &record, &row.sealed, &self.vault)?;
+        let vaults = self.journal.shared().vaults.as_ref();
+        let opened = content::open(&self.log, row.seq, &record, &row.sealed, &self.vault, vaults).await?;
         for (field, (name, commitment)) in opened.into_iter().zip(record.commitments.iter()) {
-            let shown = (self.reveal || !field.hidden).then_some((field.value, field.salt));
-            let (value, salt) = shown.unzip();
+            let (value, salt) = field.kept.filter(|_| self.reveal || !field.hidden).unzip();
             fields.insert(name.to_owned(), Field { value, salt, commitment: *commitment });
         }
         Ok(Entry {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use opsiq_contract::{Authorized, InvocationId};
 use opsiq_store::{OpenIntentRow, Store, WriteTx};
-use opsiq_vault::TenantVault;
+use opsiq_vault::{KeyId, SubjectKey, TenantVault};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::committer::{Committer, State};
@@ -33,6 +33,15 @@ pub trait Vaults: Send + Sync {
     /// # Errors
     /// When there is none: the entry is then not written, and nothing that needs it happens.
     fn vault<'a>(&'a self, log: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>>;
+
+    /// The key of a data subject of the log's tenant, by its id; `None` once the subject is erased.
+    ///
+    /// # Errors
+    /// [`AuditError::Subject`] when there is no such key although nobody erased it, as for logs without subjects: what is
+    /// under it is then not shown as erased, but not at all.
+    fn subject<'a>(&'a self, _: &'a Log, key: KeyId) -> BoxFuture<'a, Result<Option<SubjectKey>, AuditError>> {
+        future::ready(Err(AuditError::Subject(key))).boxed()
+    }
 }
 
 /// Told when an intent ends as interrupted, so that what else waits for its outcome (an idempotency key, a confirmation) is closed

@@ -41,7 +41,7 @@ mod stage;
 pub mod tree;
 pub mod verify;
 
-pub use content::{Content, prove_content};
+pub use content::{Content, prove_apart, prove_content};
 pub use draft::{Draft, field};
 pub use error::{AuditError, OpError};
 pub use export::Export;

@@ -70,6 +70,8 @@ pub enum Shown {
     Text(String),
     /// A value that lists do not show.
     Hidden,
+    /// A value about a data subject who was erased.
+    Erased,
 }
 
 impl fmt::Display for Shown {
@@ -77,6 +79,7 @@ impl fmt::Display for Shown {
         f.write_str(match self {
             Self::Text(text) => text,
             Self::Hidden => "[sealed]",
+            Self::Erased => "[erased]",
         })
     }
 }
@@ -101,7 +104,7 @@ impl Journal {
         if let Some(invocation) = &filter.invocation {
             let rows = shared.store.audit_of::<Content>(log.column(), invocation).await?;
             let mut rows = rows.iter().rev().filter(|row| row.seq < end);
-            let next = take(&mut rows, log, &vault, filter, &mut entries)?;
+            let next = self.take(&mut rows, log, &vault, filter, &mut entries).await?;
             return Ok(Page { entries, next: next.filter(|_| rows.next().is_some()) });
         }
         let last = shared.store.audit_last::<Content>(log.column()).await?;
@@ -116,51 +119,58 @@ impl Journal {
                 let seq = missing.map_or(first + rows.len() as u64, |(seq, _)| seq);
                 return Err(AuditError::tampered(seq, "it is missing"));
             }
-            if let Some(next) = take(&mut rows.iter().rev(), log, &vault, filter, &mut entries)? {
+            if let Some(next) = self.take(&mut rows.iter().rev(), log, &vault, filter, &mut entries).await? {
                 return Ok(Page { entries, next: Some(next).filter(|next| *next > 0) });
             }
             end = first;
         }
         Ok(Page { entries, next: Some(end).filter(|end| *end > 0) })
     }
-}
 
-/// Takes matching rows until there are enough: then the number of the last one taken.
-fn take<'r>(
-    rows: &mut impl Iterator<Item = &'r AuditRow<Content>>,
-    log: &Log,
-    vault: &TenantVault,
-    filter: &Filter,
-    entries: &mut Vec<View>,
-) -> Result<Option<u64>, AuditError> {
-    for row in rows {
-        if filter.kind.is_some_and(|kind| kind.code() != row.kind) {
-            continue;
-        }
-        let view = view(row, log, vault)?;
-        let action = view.fields.get(field::ACTION);
-        if filter.action.as_ref().is_none_or(|wanted| action == Some(&Shown::Text(wanted.clone()))) {
-            entries.push(view);
-            if entries.len() >= filter.limit {
-                return Ok(Some(row.seq));
+    /// Takes matching rows until there are enough: then the number of the last one taken.
+    async fn take<'r>(
+        &self,
+        rows: &mut impl Iterator<Item = &'r AuditRow<Content>>,
+        log: &Log,
+        vault: &TenantVault,
+        filter: &Filter,
+        entries: &mut Vec<View>,
+    ) -> Result<Option<u64>, AuditError> {
+        for row in rows {
+            if filter.kind.is_some_and(|kind| kind.code() != row.kind) {
+                continue;
+            }
+            let view = self.view(row, log, vault).await?;
+            let action = view.fields.get(field::ACTION);
+            if filter.action.as_ref().is_none_or(|wanted| action == Some(&Shown::Text(wanted.clone()))) {
+                entries.push(view);
+                if entries.len() >= filter.limit {
+                    return Ok(Some(row.seq));
+                }
             }
         }
+        Ok(None)
     }
-    Ok(None)
-}
 
-fn view(row: &AuditRow<Content>, log: &Log, vault: &TenantVault) -> Result<View, AuditError> {
-    let (header, record) = rows::checked(log, row)?;
-    let fields = content::open(row.seq, &record, &row.sealed, vault)?.into_iter().map(|field| {
-        let shown = if field.hidden { Shown::Hidden } else { Shown::Text(field.value) };
-        (field.name.into_owned(), shown)
-    });
-    Ok(View {
-        seq: header.seq,
-        time_ms: header.time_ms,
-        clock_held: header.clock_held,
-        kind: header.kind,
-        invocation: header.invocation,
-        fields: fields.collect(),
-    })
+    async fn view(&self, row: &AuditRow<Content>, log: &Log, vault: &TenantVault) -> Result<View, AuditError> {
+        let (header, record) = rows::checked(log, row)?;
+        let vaults = self.shared().vaults.as_ref();
+        let fields = content::open(log, row.seq, &record, &row.sealed, vault, vaults).await?;
+        let fields = fields.into_iter().map(|field| {
+            let shown = match field.kept {
+                Some(_) if field.hidden => Shown::Hidden,
+                Some((value, _)) => Shown::Text(value),
+                None => Shown::Erased,
+            };
+            (field.name.into_owned(), shown)
+        });
+        Ok(View {
+            seq: header.seq,
+            time_ms: header.time_ms,
+            clock_held: header.clock_held,
+            kind: header.kind,
+            invocation: header.invocation,
+            fields: fields.collect(),
+        })
+    }
 }

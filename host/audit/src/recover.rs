@@ -91,10 +91,11 @@ impl Journal {
         let rows = shared.store.audit_at::<Content>(log.column(), &[seq]).await?;
         let row = rows.first().ok_or_else(|| AuditError::tampered(seq, "it is missing"))?;
         let (header, record) = rows::checked(log, row)?;
-        let fields = content::open(seq, &record, &row.sealed, &shared.vaults.vault(log).await?)?;
+        let (vault, vaults) = (shared.vaults.vault(log).await?, shared.vaults.as_ref());
+        let fields = content::open(log, seq, &record, &row.sealed, &vault, vaults).await?;
         let about = fields.into_iter().filter_map(|field| {
             let name = ABOUT.into_iter().find(|name| *name == field.name)?;
-            Some((name, field.value))
+            Some((name, field.kept?.0))
         });
         Ok((Some(header.time_ms), about.collect()))
     }

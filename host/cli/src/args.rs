@@ -15,6 +15,7 @@ use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
 use crate::session::Place;
+use crate::subject::SubjectCommand;
 use crate::tenant::TenantCommand;
 use crate::user::UserCommand;
 
@@ -79,6 +80,10 @@ pub(crate) enum Command {
     /// Approve or deny what waits for a person.
     #[command(subcommand)]
     Confirm(ConfirmCommand),
+
+    /// Erase whom a tenant's calls are about.
+    #[command(subcommand)]
+    Subject(SubjectCommand),
 
     /// Read, export and verify the audit log.
     #[command(subcommand)]

@@ -96,6 +96,6 @@ pub(crate) fn card(one: &ConfirmationView) -> String {
     card.line("expires", time(one.expires_ms));
     card.line("decided by", one.decided_by.clone().unwrap_or_default());
     card.line("outcome", one.outcome.clone().unwrap_or_default());
-    card.line("bound to", one.hash.to_string());
+    card.line("bound to", one.hash.map(|hash| hash.to_string()).unwrap_or_default());
     card.shown()
 }

@@ -29,6 +29,7 @@ mod refusal;
 mod secret;
 mod session;
 mod shell;
+mod subject;
 mod table;
 mod tenant;
 mod text;
@@ -88,6 +89,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Keys(command) => keys::run(command, session).await,
         Command::Action(command) => action::run(command, session).await,
         Command::Confirm(command) => confirm::run(command, session).await,
+        Command::Subject(command) => subject::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
         Command::Ceiling(command) => ceiling::run(command, session),
         Command::Doctor => doctor::run(session).await,

@@ -208,7 +208,7 @@ impl Core {
         let mut draft = draft
             .field(field::OUTCOME, "refused")
             .field(field::RULE, refusal.code.to_string())
-            .field("stage", refusal.stage.as_str())
+            .field(field::STAGE, refusal.stage.as_str())
             .field("reason", refusal.message.clone());
         if !refusal.faults.is_empty() {
             let faults = refusal.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message));

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use opsiq_audit::{AuditError, Draft, Kind, Log, Op, OpError, field};
 use opsiq_contract::{Caller, Principal, Role, confirmation_hash, visible};
+use opsiq_vault::KeyId;
 
 use crate::act::{Person, with_address};
 use crate::actor::Actor;
 use crate::confirmations::{ConfirmationState, ConfirmationView, Decided, Waiting};
 use crate::core::{Core, now_ms};
-use crate::docs::{StoredEnd, answer_place};
+use crate::docs::StoredEnd;
 use crate::errors;
 use crate::invoke::{Answer, abnormal};
 use crate::refusal::{Class, Refusal, Stage};
+use crate::replay::seal_end;
 use crate::stages::{Admitted, Asked};
 use crate::state::TenantState;
 
@@ -80,7 +82,7 @@ impl Confirmations {
         if let Err(refusal) = &done
             && refusal.stage < Stage::Intent
         {
-            let draft = person.draft(Kind::Refused, act).field("confirmation", visible(id, 64).text);
+            let draft = person.draft(Kind::Refused, act).field(field::CONFIRMATION, visible(id, 64).text);
             self.core.record_refusal(person.log(), draft, refusal).await?;
         }
         done
@@ -100,20 +102,37 @@ impl Confirmations {
         }
     }
 
-    /// The confirmation as it stands now: one whose time has run out expires.
+    /// Ends what waits about the subject of this key, which is destroyed.
+    pub(crate) async fn void_about(&self, tenant: &Arc<TenantState>, key: KeyId) -> Result<(), Refusal> {
+        for waiting in self.core.pending(tenant).await? {
+            if waiting.is_about(key) {
+                self.current(tenant, waiting).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The confirmation as it stands now: one whose time has run out expires, and one about whom is erased is void.
     async fn current(&self, tenant: &Arc<TenantState>, waiting: Waiting) -> Result<Waiting, Refusal> {
-        if waiting.state() != ConfirmationState::Pending || waiting.expires_ms() > now_ms() {
+        if waiting.state() != ConfirmationState::Pending {
             return Ok(waiting);
         }
-        let refusal = Refusal::new(
-            Class::Denied,
-            Stage::Confirmation,
-            "confirmation.expired",
-            "nobody approved the call in time",
-            "call the action again",
-        );
+        let (to, word, refusal) = match waiting.told() {
+            Err(refusal) => (ConfirmationState::Void, "void", refusal),
+            Ok(_) if waiting.expires_ms() > now_ms() => return Ok(waiting),
+            Ok(_) => {
+                let refusal = Refusal::new(
+                    Class::Denied,
+                    Stage::Confirmation,
+                    "confirmation.expired",
+                    "nobody approved the call in time",
+                    "call the action again",
+                );
+                (ConfirmationState::Expired, "expired", refusal)
+            }
+        };
         let draft = Draft::new(Kind::Confirmation).field(field::ACTOR, "host");
-        self.end(tenant, waiting, ConfirmationState::Expired, draft, "expired", refusal).await
+        self.end(tenant, waiting, to, draft, word, refusal).await
     }
 
     async fn approve_now(&self, person: &Person, id: &str) -> Result<Answer, Refusal> {
@@ -152,7 +171,7 @@ impl Confirmations {
 
     /// Stages 3 to 5 once more for the requester, as everything stands now, and the hash over all of it.
     async fn again(&self, tenant: &Arc<TenantState>, waiting: &Waiting) -> Result<Admitted, Refusal> {
-        let request = waiting.request();
+        let (request, told) = (waiting.request(), waiting.told()?);
         let Principal::User { name } = &request.requester else {
             return Err(errors::internal(Stage::Confirmation, "the requester is no user"));
         };
@@ -170,13 +189,12 @@ impl Confirmations {
             caller: &Arc::new(caller),
             installation: waiting.installation().as_str(),
             action: &request.action,
-            params: request.params.as_bytes(),
+            params: told.params.as_bytes(),
             invocation: &waiting.invocation()?,
         };
         let admitted = self.core.admit(tenant, asked).await?;
-        let same_text = admitted.params.as_str() == request.params;
-        if same_text && confirmation_hash(&admitted.authorized, &admitted.params, waiting.expires_ms()) == request.hash
-        {
+        let same_text = admitted.params.as_str() == told.params;
+        if same_text && confirmation_hash(&admitted.authorized, &admitted.params, waiting.expires_ms()) == told.hash {
             return Ok(admitted);
         }
         Err(Refusal::new(
@@ -197,9 +215,9 @@ impl Confirmations {
         let settled = waiting.moved(&person.tenant, ConfirmationState::Pending, ConfirmationState::Running)?;
         let draft = with_address(&person.actor, waiting.entry(Draft::new(Kind::Intent), "approved"))
             .field(field::PARAMS, ready.shown_params())
-            .field("effect", ready.authorized.effect().to_string())
-            .field("approved_by", person.actor.principal.to_string())
-            .field("approved_as", person.user.role.to_string());
+            .field(field::EFFECT, ready.authorized.effect().to_string())
+            .field(field::APPROVED_BY, person.actor.principal.to_string())
+            .field(field::APPROVED_AS, person.user.role.to_string());
         ready.confirmation = Some(waiting.now(&settled));
         let op = Op::new(move |tx| Box::pin(async move { settled.write(tx).await }));
         let (journal_core, ticket) = (core.clone(), core.running.enter());
@@ -265,8 +283,7 @@ impl Confirmations {
             None => None,
             Some(replay) => {
                 let end = StoredEnd::Failed(Box::new(refusal.of(&invocation)));
-                let sealed = tenant.vault.seal(&answer_place(&[invocation.as_str()]), &end);
-                Some((replay, sealed.map_err(|error| errors::vault(Stage::Confirmation, &error))?))
+                Some((replay, seal_end(tenant, &invocation, end, None)?))
             }
         };
         let now = waiting.now(&settled);

@@ -6,18 +6,20 @@ use opsiq_contract::{
     Argument, Digest, InstallationId, InvocationId, PluginRef, Principal, Role, confirmation_hash, render, visible,
 };
 use opsiq_store::{ConfirmationRow, WriteTx};
+use opsiq_vault::{KeyId, SubjectKey};
 use serde::{Serialize, Serializer};
 
 pub use opsiq_store::ConfirmationState;
 
 use crate::act::Person;
 use crate::core::{Core, now_ms};
-use crate::docs::{ConfirmationDoc, Request};
+use crate::docs::{ConfirmationDoc, Kept, Request, Told};
 use crate::errors;
 use crate::refusal::{Refusal, Stage};
 use crate::replay::{KEPT_MS, Replay};
 use crate::stages::Admitted;
 use crate::state::TenantState;
+use crate::subjects;
 
 /// A confirmation, as a person must see it before deciding.
 #[derive(Debug, Clone, Serialize)]
@@ -41,8 +43,8 @@ pub struct ConfirmationView {
     pub preview: String,
     /// Every argument; fields marked secret or pii are redacted, and what would hide is made visible.
     pub arguments: Vec<Argument>,
-    /// The hash of all it is bound to.
-    pub hash: Digest,
+    /// The hash of all it is bound to; `None`, as preview and arguments are gone, once whom it was about is erased.
+    pub hash: Option<Digest>,
     /// Who asked.
     pub requester: String,
     /// In which role.
@@ -66,6 +68,10 @@ fn as_word<S: Serializer>(state: &ConfirmationState, to: S) -> Result<S::Ok, S::
 pub(crate) struct Waiting {
     row: ConfirmationRow<ConfirmationDoc>,
     doc: ConfirmationDoc,
+    /// What is asked; `None` once whom it was about is erased.
+    told: Option<Told>,
+    /// The key of whom it is about.
+    about: Option<SubjectKey>,
 }
 
 /// The end of a confirmation, ready to be written with the outcome.
@@ -103,6 +109,16 @@ impl Waiting {
         &self.doc.request
     }
 
+    /// What of it is about somebody.
+    pub(crate) fn told(&self) -> Result<&Told, Refusal> {
+        self.told.as_ref().ok_or_else(|| subjects::erased(Stage::Confirmation))
+    }
+
+    /// Whether it is, or was, about the subject of that key.
+    pub(crate) fn is_about(&self, key: KeyId) -> bool {
+        self.doc.request.told.about() == Some(key)
+    }
+
     /// Who asked.
     pub(crate) fn requester(&self) -> &Principal {
         &self.doc.request.requester
@@ -125,14 +141,15 @@ impl Waiting {
 
     /// The confirmation as it is once `settled` is written.
     pub(crate) fn now(&self, settled: &Settled) -> Self {
-        Self { row: settled.row.clone(), doc: self.doc.clone() }
+        let (told, about) = (self.told.clone(), self.about.clone());
+        Self { row: settled.row.clone(), doc: self.doc.clone(), told, about }
     }
 
     /// What a person is shown.
     pub(crate) fn view(&self) -> ConfirmationView {
-        let Request {
-            installation_name, plugin, connector, action, action_title, shown, requester, role, hash, ..
-        } = &self.doc.request;
+        let Request { installation_name, plugin, connector, action, action_title, requester, role, .. } =
+            &self.doc.request;
+        let told = self.told.as_ref();
         ConfirmationView {
             id: self.row.id.clone(),
             state: self.row.state,
@@ -141,9 +158,9 @@ impl Waiting {
             connector: connector.clone(),
             action: action.clone(),
             action_title: action_title.clone(),
-            preview: shown.sentence.clone(),
-            arguments: shown.arguments.clone(),
-            hash: *hash,
+            preview: self.sentence().to_owned(),
+            arguments: told.map(|told| told.shown.arguments.clone()).unwrap_or_default(),
+            hash: told.map(|told| told.hash),
             requester: requester.to_string(),
             role: *role,
             requested_ms: self.row.created_ms,
@@ -151,6 +168,10 @@ impl Waiting {
             decided_by: self.doc.decided_by.clone(),
             outcome: self.doc.outcome.clone(),
         }
+    }
+
+    fn sentence(&self) -> &str {
+        self.told.as_ref().map_or("[erased]", |told| &told.shown.sentence)
     }
 
     /// The row after it ran with this outcome.
@@ -175,12 +196,16 @@ impl Waiting {
     /// An entry about it.
     pub(crate) fn entry(&self, draft: Draft, act: &str) -> Draft {
         let request = &self.doc.request;
-        draft
+        let draft = draft
+            .about(self.about.clone())
             .field(field::INSTALLATION, request.installation_name.clone())
             .field(field::PLUGIN, request.plugin.to_string())
-            .field("confirmation", self.row.id.clone())
-            .field("hash", request.hash.to_string())
-            .field(field::DETAIL, format!("{act}: {}", request.shown.sentence))
+            .field(field::CONFIRMATION, self.row.id.clone())
+            .field(field::DETAIL, format!("{act}: {}", self.sentence()));
+        match &self.told {
+            Some(told) => draft.field("hash", told.hash.to_string()),
+            None => draft,
+        }
     }
 }
 
@@ -193,19 +218,26 @@ impl Core {
         replay: Option<Replay>,
         invocation: &InvocationId,
     ) -> Result<ConfirmationView, AuditError> {
-        let Admitted { installed, authorized, params } = admitted;
+        let Admitted { installed, authorized, params, about } = admitted;
         let (created_ms, tenant) = (now_ms(), &person.tenant);
         let expires_ms = created_ms + self.settings.confirmation_ms;
         let action = authorized.action();
+        let told = Told {
+            shown: render(action.preview.as_ref(), &action.title, &action.params, params.value()),
+            hash: confirmation_hash(&authorized, &params, expires_ms),
+            params: params.as_str().to_owned(),
+        };
+        let kept = match &about {
+            Some(key) => Kept::Apart { apart: key.seal(&Told::place(&[invocation.as_str()]), &told)? },
+            None => Kept::Here(told.clone()),
+        };
         let request = Request {
             installation_name: authorized.installation_name().to_owned(),
             plugin: authorized.plugin().clone(),
             connector: visible(&installed.contract.plugin.title, 120).text,
             action: action.name.clone(),
             action_title: visible(&action.title, 120).text,
-            shown: render(action.preview.as_ref(), &action.title, &action.params, params.value()),
-            hash: confirmation_hash(&authorized, &params, expires_ms),
-            params: params.as_str().to_owned(),
+            told: kept,
             requester: person.actor.principal.clone(),
             scopes: person.actor.scopes.clone(),
             role: person.user.role,
@@ -223,7 +255,7 @@ impl Core {
             version: 1,
             doc: sealed,
         };
-        let waiting = Waiting { row, doc };
+        let waiting = Waiting { row, doc, told: Some(told), about };
         let draft = waiting
             .entry(person.draft(Kind::Confirmation, &action.name), "asked")
             .invocation(invocation.clone())
@@ -246,21 +278,51 @@ impl Core {
     pub(crate) async fn confirmation(&self, tenant: &TenantState, id: &str) -> Result<Option<Waiting>, Refusal> {
         let found = self.store.confirmation::<ConfirmationDoc>(&tenant.id, id).await;
         let found = found.map_err(|error| errors::store(Stage::Confirmation, &error))?;
-        found.map(|row| opened(tenant, row)).transpose()
+        match found {
+            Some(row) => self.opened(tenant, row).await.map(Some),
+            None => Ok(None),
+        }
     }
-}
 
-impl Core {
     /// The newest confirmations of a tenant, newest first.
     pub(crate) async fn confirmations(&self, tenant: &TenantState, most: u32) -> Result<Vec<Waiting>, Refusal> {
         let rows = self.store.confirmations::<ConfirmationDoc>(&tenant.id, most).await;
         let rows = rows.map_err(|error| errors::store(Stage::Confirmation, &error))?;
-        rows.into_iter().map(|row| opened(tenant, row)).collect()
+        self.all_opened(tenant, rows).await
     }
-}
 
-fn opened(tenant: &TenantState, row: ConfirmationRow<ConfirmationDoc>) -> Result<Waiting, Refusal> {
-    let doc = tenant.vault.open(&ConfirmationDoc::place(&[&row.id], row.version), &row.doc);
-    let doc = doc.map_err(|error| errors::vault(Stage::Confirmation, &error))?;
-    Ok(Waiting { row, doc })
+    /// Those that wait, newest first.
+    pub(crate) async fn pending(&self, tenant: &TenantState) -> Result<Vec<Waiting>, Refusal> {
+        let rows = self.store.confirmations_in::<ConfirmationDoc>(&tenant.id, ConfirmationState::Pending, u32::MAX);
+        let rows = rows.await.map_err(|error| errors::store(Stage::Confirmation, &error))?;
+        self.all_opened(tenant, rows).await
+    }
+
+    async fn all_opened(
+        &self,
+        tenant: &TenantState,
+        rows: Vec<ConfirmationRow<ConfirmationDoc>>,
+    ) -> Result<Vec<Waiting>, Refusal> {
+        let mut all = Vec::with_capacity(rows.len());
+        for row in rows {
+            all.push(self.opened(tenant, row).await?);
+        }
+        Ok(all)
+    }
+
+    async fn opened(&self, tenant: &TenantState, row: ConfirmationRow<ConfirmationDoc>) -> Result<Waiting, Refusal> {
+        let failed = |error| errors::vault(Stage::Confirmation, &error);
+        let doc = tenant.vault.open(&ConfirmationDoc::place(&[&row.id], row.version), &row.doc).map_err(failed)?;
+        let (told, about) = match &doc.request.told {
+            Kept::Here(told) => (Some(told.clone()), None),
+            Kept::Apart { apart } => {
+                let key = apart.key_id();
+                let key = key.ok_or_else(|| errors::internal(Stage::Confirmation, "a confirmation names no key"))?;
+                let about = tenant.subject_by_id(&self.store, key).await?;
+                let told = about.as_ref().map(|key| key.open(&Told::place(&[&row.id]), apart));
+                (told.transpose().map_err(failed)?, about)
+            }
+        };
+        Ok(Waiting { row, doc, told, about })
+    }
 }

@@ -13,7 +13,7 @@ use opsiq_contract::{
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};
-use opsiq_vault::{Secret, TenantVault, Vault};
+use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Settings;
@@ -29,13 +29,14 @@ use crate::state::TenantState;
 /// The tenants of this host, each with its open vault.
 pub(crate) struct TenantMap {
     host: TenantVault,
+    store: Arc<Store>,
     map: RwLock<HashMap<TenantId, Arc<TenantState>>>,
     erased: RwLock<BTreeMap<TenantId, Erased>>,
 }
 
 impl TenantMap {
-    pub(crate) fn new(host: TenantVault) -> Self {
-        Self { host, map: RwLock::default(), erased: RwLock::default() }
+    pub(crate) fn new(host: TenantVault, store: Arc<Store>) -> Self {
+        Self { host, store, map: RwLock::default(), erased: RwLock::default() }
     }
 
     /// Lets go of a tenant whose erasure has begun; its vault is wiped with its last user.
@@ -80,6 +81,19 @@ impl Vaults for TenantMap {
         };
         let vault = vault.ok_or_else(|| AuditError::Unavailable("the tenant's key is not there".into()));
         std::future::ready(vault).boxed()
+    }
+
+    fn subject<'a>(&'a self, log: &'a Log, key: KeyId) -> BoxFuture<'a, Result<Option<SubjectKey>, AuditError>> {
+        async move {
+            let missing = |why: &str| AuditError::Unavailable(why.into());
+            let Log::Tenant(id) = log else { return Err(missing("the host's log has no subjects")) };
+            let tenant = self.get(id).ok_or_else(|| missing("the tenant's key is not there"))?;
+            tenant.subject_by_id(&self.store, key).await.map_err(|refusal| match refusal.class {
+                Class::Tampered => AuditError::Subject(key),
+                _ => missing(&refusal.message),
+            })
+        }
+        .boxed()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use opsiq_contract::{Digest, Grant, InstallState, PluginRef, Principal, Rendered, Role};
-use opsiq_vault::Place;
+use opsiq_vault::{Apart, KeyId, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -135,16 +135,51 @@ pub(crate) struct Request {
     pub(crate) connector: String,
     pub(crate) action: String,
     pub(crate) action_title: String,
+    #[serde(flatten)]
+    pub(crate) told: Kept<Told>,
+    pub(crate) requester: Principal,
+    pub(crate) scopes: Option<BTreeSet<String>>,
+    pub(crate) role: Role,
+    /// The caller's idempotency key, which the call claimed.
+    pub(crate) replay: Option<Replay>,
+}
+
+/// What of a request goes when the data subject it is about is erased.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Told {
     /// Canonical parameters: the bytes that run.
     pub(crate) params: String,
     /// What the person is shown of them.
     pub(crate) shown: Rendered,
-    pub(crate) requester: Principal,
-    pub(crate) scopes: Option<BTreeSet<String>>,
-    pub(crate) role: Role,
+    /// The hash of all the request is bound to, the parameters among it.
     pub(crate) hash: Digest,
-    /// The caller's idempotency key, which the call claimed.
-    pub(crate) replay: Option<Replay>,
+}
+
+impl Told {
+    /// It is sealed once: later versions of the document repeat it as it is.
+    pub(crate) fn place<'a>(row: &'a [&'a str]) -> Place<'a> {
+        Place { table: "confirmation", row, column: "told", version: 0 }
+    }
+}
+
+/// A part of a document: under a subject's key when it is about one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Kept<T> {
+    /// About a subject.
+    Apart { apart: Apart<T> },
+    /// About nobody.
+    Here(T),
+}
+
+impl<T> Kept<T> {
+    /// The key of the subject it is about.
+    pub(crate) fn about(&self) -> Option<KeyId> {
+        match self {
+            Self::Apart { apart } => apart.key_id(),
+            Self::Here(_) => None,
+        }
+    }
 }
 
 /// How an invocation ended, as stored for its idempotency key to be answered again.
@@ -155,6 +190,8 @@ pub(crate) enum StoredEnd {
     Done(String),
     /// Without one.
     Failed(Box<Refusal>),
+    /// Either, about a data subject.
+    About(Apart<StoredEnd>),
 }
 
 /// The place of the stored answer of `row`, an invocation.

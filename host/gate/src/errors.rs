@@ -59,6 +59,13 @@ pub(crate) fn audit(stage: Stage, error: &AuditError) -> Refusal {
         },
         AuditError::Operation(OpError::Store(error)) | AuditError::Store(error) => store(stage, error),
         AuditError::Vault(error) => vault(stage, error),
+        AuditError::Subject(_) => Refusal::new(
+            Class::Tampered,
+            stage,
+            "subject.key-missing",
+            message,
+            "restore keys.db from a backup; see opsiq keys verify",
+        ),
         AuditError::Tampered { .. } => {
             Refusal::new(Class::Tampered, stage, "audit.tampered", message, "restore from a backup; see opsiq doctor")
         }

@@ -22,6 +22,7 @@ use crate::keys::Keys;
 use crate::master_keys::MasterKeys;
 use crate::refusal::{Refusal, Stage};
 use crate::rollback::{self, Examined, Rollback};
+use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
@@ -167,7 +168,7 @@ impl Host {
         let checkpoints = checkpoint_file(&options, &settings);
         let Examined { outside, faults: rolled_back, accepted } =
             rollback::examine(&checkpoints, &options.rollback, &store, &key, &vault.host()).await?;
-        let tenants = Arc::new(TenantMap::new(vault.host()));
+        let tenants = Arc::new(TenantMap::new(vault.host(), store.clone()));
         let mut locked_out = Vec::new();
         for row in store.tenants::<TenantDoc>().await.map_err(failed)? {
             if ending::goes_on(&store, &vault, &tenants, &row).await? {
@@ -197,6 +198,7 @@ impl Host {
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
         ending::finish(&journal, &vault, &tenants).await;
+        subjects::go_on(&store, &journal, &tenants).await?;
         let (data, ceiling) = (options.data.clone(), Arc::new(ceiling));
         let parts = Parts {
             data,
@@ -293,6 +295,11 @@ impl Host {
     /// The root key and the keys of tenants, which the operator rotates.
     pub fn master_keys(&self) -> MasterKeys {
         MasterKeys { core: self.core.clone() }
+    }
+
+    /// Whom the calls of the acting user's tenant are about.
+    pub fn subjects(&self) -> Subjects {
+        Subjects { core: self.core.clone() }
     }
 
     /// Risky writes that wait for a person.

@@ -13,7 +13,7 @@ use crate::act::{Person, with_address};
 use crate::actor::Actor;
 use crate::confirmations::ConfirmationView;
 use crate::core::{Core, new_invocation, now_ms};
-use crate::docs::{StoredEnd, answer_place};
+use crate::docs::StoredEnd;
 use crate::errors;
 use crate::host::Host;
 use crate::refusal::{Refusal, Stage};
@@ -169,7 +169,8 @@ impl Core {
         let ready = self.ready(&person.tenant, admitted, replay, person.actor.address).await?;
         let draft = with_address(&person.actor, Draft::new(Kind::Intent))
             .field(field::PARAMS, ready.shown_params())
-            .field("effect", ready.authorized.effect().to_string());
+            .field(field::EFFECT, ready.authorized.effect().to_string())
+            .about(ready.about.clone());
         let claim = ready.replay.clone();
         let (tenant, whose) = (person.tenant.id.clone(), invocation.clone());
         let op = match claim {
@@ -236,8 +237,7 @@ impl Core {
                 _ => Err(replay::in_flight()),
             },
             Claim::Answered { invocation: first, answer } => {
-                let end = tenant.vault.open(&answer_place(&[first.as_str()]), &answer);
-                let end = end.map_err(|error| errors::vault(Stage::Replay, &error))?;
+                let end = replay::open_end(&self.store, tenant, &first, &answer).await?;
                 self.record_replay(person, asking, &first, invocation).await?;
                 match end {
                     StoredEnd::Done(result) => Ok(Answer::Done(Done {
@@ -251,6 +251,7 @@ impl Core {
                     })),
                     // Its own stage is kept, and so not recorded once more as a refusal of this call.
                     StoredEnd::Failed(refusal) => Err(*refusal),
+                    StoredEnd::About(_) => Err(errors::internal(Stage::Replay, "a stored answer holds another one")),
                 }
             }
         }

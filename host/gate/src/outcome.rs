@@ -18,13 +18,23 @@ const MESSAGE_MOST: usize = 2000;
 
 /// A run, judged.
 pub(crate) struct Ended {
-    /// The result as canonical JSON, or why there is none.
-    pub(crate) end: Result<String, Refusal>,
+    /// The result, or why there is none.
+    pub(crate) end: Result<Answered, Refusal>,
     pub(crate) meter: Meter,
     /// Events and denials, in order.
     pub(crate) drafts: Vec<Draft>,
-    /// The entry that ends the call.
+    /// The entry that ends the call, but for the result.
     pub(crate) outcome: Draft,
+}
+
+/// A result that is what the contract promises.
+pub(crate) struct Answered {
+    /// As canonical JSON.
+    pub(crate) text: String,
+    /// As it may be shown.
+    pub(crate) shown: String,
+    /// Whose data it is, if it says so.
+    pub(crate) subject: Option<String>,
 }
 
 /// Judges a run of `action`; `outcome` is the beginning of its last entry.
@@ -64,17 +74,17 @@ pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outco
 
     let mut outcome = outcome.field(field::DETAIL, detail(&meter, &http, &logs, scan));
     outcome = match &end {
-        Ok((_, shown)) => outcome.field(field::OUTCOME, "ok").field(field::RESPONSE, shown.clone()),
+        Ok(_) => outcome.field(field::OUTCOME, "ok"),
         Err(refusal) => outcome
             .field(field::OUTCOME, refusal.code.to_string())
-            .field("stage", refusal.stage.as_str())
+            .field(field::STAGE, refusal.stage.as_str())
             .field("reason", refusal.to_string()),
     };
-    Ended { end: end.map(|(text, _)| text), meter, drafts, outcome }
+    Ended { end, meter, drafts, outcome }
 }
 
-/// The result as canonical JSON, and as it may be shown.
-fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<(String, String), Refusal> {
+/// The result, held against its schema and the tenant's secrets.
+fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<Answered, Refusal> {
     let off = |faults: Vec<Fault>| {
         Refusal::new(
             Class::Plugin,
@@ -98,8 +108,8 @@ fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<(String, Str
             "the outside system or the plugin gives the secret back; rotate the key and tell the publisher",
         ));
     }
-    let shown = action.result.shown(&checked);
-    Ok((checked.into_string(), shown))
+    let (shown, subject) = (action.result.shown(&checked), action.result.subject(checked.value()));
+    Ok(Answered { text: checked.into_string(), shown, subject })
 }
 
 /// The plugin said that it failed.
@@ -149,7 +159,7 @@ fn denial_draft(denial: &Denial, scan: &SecretScan) -> Draft {
 }
 
 fn event_draft(event: Event, scan: &SecretScan) -> Draft {
-    Draft::new(Kind::Event).field("event", event.event).field(field::DETAIL, scan.clean(event.detail))
+    Draft::new(Kind::Event).field(field::EVENT, event.event).field(field::DETAIL, scan.clean(event.detail))
 }
 
 /// What a run used, asked of the network, and logged.

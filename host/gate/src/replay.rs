@@ -4,12 +4,16 @@
 
 use opsiq_audit::OpError;
 use opsiq_contract::{CanonicalJson, InstallationId, InvocationId, Principal, TenantId};
+use opsiq_store::Store;
 use opsiq_store::{Claim, IdempotencyKey, WriteTx};
-use opsiq_vault::TenantVault;
+use opsiq_vault::{Sealed, SubjectKey, TenantVault};
 use serde::{Deserialize, Serialize};
 
-use crate::docs::StoredEnd;
+use crate::docs::{StoredEnd, answer_place};
+use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::state::TenantState;
+use crate::subjects;
 
 /// How long a key holds its call, in milliseconds, counted from the call, or from the last moment its confirmation can
 /// be approved.
@@ -87,6 +91,47 @@ impl Replay {
             Claim::New => Ok(()),
             taken => Err(OpError::refused(Taken(taken))),
         }
+    }
+}
+
+/// Seals how an invocation ended, to be answered again; under the key of the subject it is about as well.
+pub(crate) fn seal_end(
+    tenant: &TenantState,
+    invocation: &InvocationId,
+    end: StoredEnd,
+    about: Option<&SubjectKey>,
+) -> Result<Sealed<StoredEnd>, Refusal> {
+    let row = [invocation.as_str()];
+    let place = answer_place(&row);
+    let kept = match about {
+        None => Ok(end),
+        Some(key) => key.seal(&place, &end).map(StoredEnd::About),
+    };
+    let sealed = kept.and_then(|kept| tenant.vault.seal(&place, &kept));
+    sealed.map_err(|error| errors::vault(Stage::Outcome, &error))
+}
+
+/// Opens how an invocation ended.
+///
+/// # Errors
+/// What does not open, and what was about a subject who is erased.
+pub(crate) async fn open_end(
+    store: &Store,
+    tenant: &TenantState,
+    invocation: &InvocationId,
+    sealed: &Sealed<StoredEnd>,
+) -> Result<StoredEnd, Refusal> {
+    let row = [invocation.as_str()];
+    let place = answer_place(&row);
+    let failed = |error| errors::vault(Stage::Replay, &error);
+    let apart = match tenant.vault.open(&place, sealed).map_err(failed)? {
+        StoredEnd::About(apart) => apart,
+        end => return Ok(end),
+    };
+    let key = apart.key_id().ok_or_else(|| errors::internal(Stage::Replay, "a stored answer names no key"))?;
+    match tenant.subject_by_id(store, key).await? {
+        Some(key) => key.open(&place, &apart).map_err(failed),
+        None => Err(subjects::erased(Stage::Replay)),
     }
 }
 

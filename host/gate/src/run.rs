@@ -7,16 +7,17 @@ use std::sync::Arc;
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
 use opsiq_contract::{Authorized, CanonicalJson, Effect};
 use opsiq_sandbox::{Capabilities, Plugin, Run};
+use opsiq_vault::SubjectKey;
 
 use crate::confirmations::Waiting;
 use crate::core::Core;
-use crate::docs::{StoredEnd, answer_place};
+use crate::docs::StoredEnd;
 use crate::errors;
 use crate::invoke::Done;
 use crate::kv::InstallationKv;
 use crate::outcome::{self, Ended};
 use crate::refusal::{Class, Refusal, Stage};
-use crate::replay::Replay;
+use crate::replay::{Replay, seal_end};
 use crate::stages::Admitted;
 use crate::state::{Installed, TenantState};
 
@@ -26,6 +27,8 @@ pub(crate) struct Ready {
     pub(crate) installed: Arc<Installed>,
     pub(crate) authorized: Authorized,
     pub(crate) params: CanonicalJson,
+    /// The key of whom its parameters are about.
+    pub(crate) about: Option<SubjectKey>,
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) upstream_key: Option<String>,
     pub(crate) replay: Option<Replay>,
@@ -43,7 +46,7 @@ impl Ready {
         replay: Option<Replay>,
         address: Option<IpAddr>,
     ) -> Self {
-        let Admitted { installed, authorized, params } = admitted;
+        let Admitted { installed, authorized, params, about } = admitted;
         let upstream_key = (authorized.effect() > Effect::Read).then(|| {
             let call = match &replay {
                 Some(replay) => replay.upstream(),
@@ -51,7 +54,7 @@ impl Ready {
             };
             core.upstream_key(&tenant.id, authorized.installation(), &call)
         });
-        Self { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation: None, address }
+        Self { tenant, installed, authorized, params, about, plugin, upstream_key, replay, confirmation: None, address }
     }
 
     /// The parameters as they may be shown.
@@ -64,7 +67,7 @@ impl Core {
     /// Runs a permitted call and answers how it ended, once that is durable.
     pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
         let engine = self.engine().await?;
-        let Ready { tenant, installed, authorized, params, plugin, upstream_key, replay, confirmation, address } =
+        let Ready { tenant, installed, authorized, params, about, plugin, upstream_key, replay, confirmation, address } =
             ready;
         let invocation = authorized.invocation().clone();
         let effect = authorized.effect();
@@ -84,9 +87,21 @@ impl Core {
         let report = engine.sandbox.run(&plugin, run).await;
         let authorized = report.authorized.clone();
         let action = authorized.action();
-        let Ended { end, meter, mut drafts, outcome } = outcome::judge(report, action, &installed.scan, outcome);
-        let end = end.map_err(|refusal| refusal.of(&invocation));
-        drafts.push(outcome);
+        let Ended { end, meter, drafts, mut outcome } = outcome::judge(report, action, &installed.scan, outcome);
+        let effect_possible =
+            |refusal: Refusal| Refusal { effect_possible: effect > Effect::Read, ..refusal.of(&invocation) };
+        // Whoever the result names; else whoever the parameters name.
+        let named = end.as_ref().ok().and_then(|answered| answered.subject.as_ref());
+        let of_result = match named {
+            Some(subject) => Some(tenant.subject_key(&self.store, subject).await.map_err(effect_possible)?),
+            None => about.clone(),
+        };
+        if let Ok(answered) = &end {
+            outcome = outcome.field_about(field::RESPONSE, answered.shown.clone(), of_result.clone());
+        }
+        let whole = about.or_else(|| of_result.clone());
+        let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(whole.clone())).collect();
+        let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation));
 
         // What never began holds no key.
         let began = end.as_ref().err().is_none_or(|refusal| refusal.class != Class::Unavailable);
@@ -99,8 +114,7 @@ impl Core {
                     Ok(result) => StoredEnd::Done(result.clone()),
                     Err(refusal) => StoredEnd::Failed(Box::new(refusal.clone())),
                 };
-                let sealed = tenant.vault.seal(&answer_place(&[invocation.as_str()]), &stored);
-                Some((replay.clone(), sealed.map_err(|error| errors::vault(Stage::Outcome, &error))?))
+                Some((replay.clone(), seal_end(&tenant, &invocation, stored, of_result.as_ref())?))
             }
         };
         let code = end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
@@ -123,11 +137,8 @@ impl Core {
         } else {
             Op::none()
         };
-        self.journal.outcome(open, drafts, op).await.map_err(|error| {
-            let mut refusal = errors::audit(Stage::Outcome, &error).of(&invocation);
-            refusal.effect_possible = effect > Effect::Read;
-            refusal
-        })?;
+        let recorded = self.journal.outcome(open, drafts, op).await;
+        recorded.map_err(|error| effect_possible(errors::audit(Stage::Outcome, &error)))?;
         let result = end?;
         let (contract, action) = (installed.contract.clone(), action.name.clone());
         Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })

@@ -7,6 +7,7 @@ use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, CanonicalJson, Denial, InvocationId, Limits, MAX_DEPTH, Permission, Schema,
     decide, grant_command,
 };
+use opsiq_vault::SubjectKey;
 
 use crate::core::Core;
 use crate::refusal::{Class, Refusal, Stage};
@@ -17,6 +18,8 @@ pub(crate) struct Admitted {
     pub(crate) installed: Arc<Installed>,
     pub(crate) authorized: Authorized,
     pub(crate) params: CanonicalJson,
+    /// The key of whom the call is about, if its parameters name somebody.
+    pub(crate) about: Option<SubjectKey>,
 }
 
 /// Who asks for what.
@@ -44,8 +47,10 @@ impl Core {
         let installed = self.installed(tenant, asked.installation).await?;
         let authorized = decide(&asked.of(&installed)).map_err(denied)?;
         keys_are_set(&installed)?;
-        let params = checked(&authorized.action().params, authorized.limits(), asked.params)?;
-        Ok(Admitted { installed, authorized, params })
+        let schema = &authorized.action().params;
+        let params = checked(schema, authorized.limits(), asked.params)?;
+        let about = tenant.subject_of(&self.store, schema, params.value()).await?;
+        Ok(Admitted { installed, authorized, params, about })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::docs::{Held, InstallationDoc, TenantDoc};
 use crate::ending::day;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::scan::SecretScan;
+use crate::subjects::KnownSubjects;
 
 /// A user as last read.
 #[derive(Debug)]
@@ -95,6 +96,8 @@ pub(crate) struct TenantState {
     /// Held by an administrative act from its first look to its commit, so that two of them never decide on the same
     /// state, such as both of two owners disabling each other.
     pub(crate) acts: Mutex<()>,
+    /// Whom its calls are about.
+    pub(crate) subjects: KnownSubjects,
     known: RwLock<Known>,
     /// Until when its owners may take out what is theirs, in milliseconds since 1970; 0 while it lives on.
     cancelled: AtomicI64,
@@ -106,7 +109,8 @@ pub(crate) struct Mark(u64);
 
 impl TenantState {
     pub(crate) fn new(id: TenantId, vault: TenantVault) -> Self {
-        Self { id, vault, acts: Mutex::default(), known: RwLock::default(), cancelled: AtomicI64::new(0) }
+        let (acts, subjects, known) = (Mutex::default(), KnownSubjects::default(), RwLock::default());
+        Self { id, vault, acts, subjects, known, cancelled: AtomicI64::new(0) }
     }
 
     /// Whether it is cancelled, from now on: until when its owners may take out what is theirs.

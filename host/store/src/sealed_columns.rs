@@ -52,13 +52,26 @@ pub struct SealedColumn {
     pub column: &'static str,
     /// What was sealed.
     pub form: Form,
+    /// Whether it is with the wrapped keys, apart from the data, so that no transaction spans it and others.
+    pub in_key_store: bool,
     key: &'static [Key],
     bound: Bound,
 }
 
 const fn documents(table: &'static str, key: &'static [Key], version: &'static str) -> SealedColumn {
-    SealedColumn { table, column: "doc", form: Form::Document, key, bound: Bound::Row(key, Some(version)) }
+    let bound = Bound::Row(key, Some(version));
+    SealedColumn { table, column: "doc", form: Form::Document, in_key_store: false, key, bound }
 }
+
+/// The keys of data subjects.
+pub(crate) const SUBJECT_KEYS: SealedColumn = SealedColumn {
+    table: "subject_key",
+    column: "wrapped",
+    form: Form::Secret,
+    in_key_store: true,
+    key: &[Key::Bytes("id")],
+    bound: Bound::Row(&[Key::Bytes("id"), Key::Bytes("subject")], None),
+};
 
 const KEY_OF_KEY: &[Key] = &[Key::Text("installation"), Key::Text("name"), Key::Number("version")];
 const PLACE_OF_KEY: Bound = Bound::Row(&[Key::Text("installation"), Key::Text("name")], Some("version"));
@@ -66,6 +79,7 @@ const KEY_OF_KV: &[Key] = &[Key::Text("installation"), Key::Bytes("key_index")];
 
 /// All columns of sealed values of tenants.
 pub const SEALED_COLUMNS: &[SealedColumn] = &[
+    SUBJECT_KEYS,
     documents("tenant", &[], "version"),
     documents("app_user", &[Key::Text("id")], "version"),
     documents("installation", &[Key::Text("id")], "revision"),
@@ -73,6 +87,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "installation_key",
         column: "secret",
         form: Form::Secret,
+        in_key_store: false,
         key: KEY_OF_KEY,
         bound: PLACE_OF_KEY,
     },
@@ -80,6 +95,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "installation_key",
         column: "doc",
         form: Form::Document,
+        in_key_store: false,
         key: KEY_OF_KEY,
         bound: PLACE_OF_KEY,
     },
@@ -88,6 +104,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "idempotency",
         column: "answer",
         form: Form::Document,
+        in_key_store: false,
         key: &[Key::Bytes("client_index"), Key::Bytes("key_index")],
         bound: Bound::Row(&[Key::Text("invocation")], None),
     },
@@ -95,6 +112,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "kv",
         column: "key",
         form: Form::Document,
+        in_key_store: false,
         key: KEY_OF_KV,
         bound: Bound::Row(&[Key::Text("installation")], None),
     },
@@ -102,6 +120,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "kv",
         column: "value",
         form: Form::Document,
+        in_key_store: false,
         key: KEY_OF_KV,
         bound: Bound::Row(KEY_OF_KV, Some("version")),
     },
@@ -109,6 +128,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         table: "audit_entry",
         column: "sealed",
         form: Form::Document,
+        in_key_store: false,
         key: &[Key::Number("seq")],
         bound: Bound::Header,
     },
@@ -214,7 +234,7 @@ impl SealedColumn {
         (sql, arguments)
     }
 
-    fn update(&self, tenant: &str, row: &Cursor, stored: &[u8]) -> (String, SqliteArguments) {
+    pub(crate) fn update(&self, tenant: &str, row: &Cursor, stored: &[u8]) -> (String, SqliteArguments) {
         let mut arguments = SqliteArguments::default();
         bind(&mut arguments, &Part::Bytes(stored.to_vec()));
         bind(&mut arguments, &Part::Text(tenant.to_owned()));
@@ -249,7 +269,7 @@ impl SealedColumn {
     }
 
     /// The next values; as many as a step has unless there are no more.
-    async fn step(
+    pub(crate) async fn step(
         &self,
         connection: &mut SqliteConnection,
         tenant: &str,
@@ -262,6 +282,11 @@ impl SealedColumn {
         let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(connection).await;
         let rows = rows.map_err(|error| StoreError::of(self.table, &error))?;
         rows.iter().map(|row| self.value(row)).collect()
+    }
+
+    /// Where to go on after a step with these values; `None` at the end of the column.
+    pub(crate) fn next(values: &[SealedValue]) -> Option<Cursor> {
+        values.last().filter(|_| values.len() == STEP_ROWS).map(|last| last.row.clone())
     }
 }
 
@@ -286,9 +311,10 @@ impl Store {
         tenant: &str,
         after: Option<&Cursor>,
     ) -> Result<(Vec<SealedValue>, Option<Cursor>), StoreError> {
-        let mut connection = self.reader().acquire().await.map_err(|error| StoreError::of(column.table, &error))?;
+        let pool = if column.in_key_store { self.key_db() } else { self.reader() };
+        let mut connection = pool.acquire().await.map_err(|error| StoreError::of(column.table, &error))?;
         let values = column.step(&mut connection, tenant, after).await?;
-        let next = values.last().filter(|_| values.len() == STEP_ROWS).map(|last| last.row.clone());
+        let next = SealedColumn::next(&values);
         Ok((values, next))
     }
 
@@ -315,7 +341,7 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    /// One step of putting a column of `tenant` under the newest key of `vault`.
+    /// One step of putting a column of the data of `tenant` under the newest key of `vault`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

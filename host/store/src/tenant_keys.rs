@@ -5,6 +5,7 @@ use opsiq_contract::TenantId;
 use opsiq_vault::{KeyCheck, WrappedKey};
 use sqlx::{query, query_scalar};
 
+use crate::subjects::forget_keys;
 use crate::{Store, StoreError};
 
 const WHAT: &str = "tenant key";
@@ -67,18 +68,17 @@ impl Store {
             .map_err(|error| StoreError::of(WHAT, &error))
     }
 
-    /// Destroys all keys of a tenant: nothing sealed under them opens again. The write-ahead log is emptied as well.
+    /// Destroys all keys of a tenant, and those of its data subjects: nothing sealed under them opens again. The
+    /// write-ahead log is emptied as well.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; the keys may then still exist, and it is to be repeated.
     pub async fn tenant_keys_destroy(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let of = |error: sqlx::Error| StoreError::of(WHAT, &error);
-        let gone = query("DELETE FROM tenant_key WHERE tenant = $1")
-            .bind(tenant.as_ref())
-            .execute(self.key_db())
-            .await
-            .map_err(of)?
-            .rows_affected();
+        let mut tx = self.key_db().begin().await.map_err(of)?;
+        let gone = query("DELETE FROM tenant_key WHERE tenant = $1").bind(tenant.as_ref()).execute(&mut *tx).await;
+        let gone = gone.map_err(of)?.rows_affected() + forget_keys(tenant, &mut *tx).await.map_err(of)?;
+        tx.commit().await.map_err(of)?;
         self.empty_key_log().await?;
         Ok(gone)
     }

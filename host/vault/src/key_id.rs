@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cipher::derive_into;
 
-/// The id of a root or tenant key: eight bytes derived one way from the key, shown as 16 hex digits.
+/// The id of a root, tenant or subject key: eight bytes derived one way from the key, shown as 16 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 

@@ -9,8 +9,9 @@
 //! 2. each tenant has a random key-encryption key, stored as a [`WrappedKey`]; the host's own is in the [`KeyCheck`],
 //!    which also proves at start that the root key is the right one;
 //! 3. each sealed value has a random data key, wrapped by its tenant's key, so that rotation re-wraps keys and never
-//!    touches data, and a data subject's key may take the tenant key's place;
-//! 4. AES-256-GCM seals the value with its [`Place`] (tenant, table, row, column, version) as additional data.
+//!    touches data;
+//! 4. AES-256-GCM seals the value with its [`Place`] (tenant, table, row, column, version) as additional data;
+//! 5. what such a value says about a data subject is sealed once more, [`Apart`], under that subject's own key.
 //!
 //! Fails closed: the wrong root key, an unknown format or key, and any changed byte are errors that name the place and
 //! never the content. No I/O, no async, no SQL.
@@ -25,6 +26,7 @@ mod place;
 mod root;
 mod sealed;
 mod secret;
+mod subject;
 mod tenant;
 mod vault;
 mod wrapped;
@@ -35,6 +37,7 @@ pub use place::Place;
 pub use root::RootKey;
 pub use sealed::Sealed;
 pub use secret::{MacAlgorithm, Secret, verify_any};
+pub use subject::{Apart, SubjectKey};
 pub use tenant::{Form, TenantVault};
 pub use vault::Vault;
 pub use wrapped::{KeyCheck, WrappedKey};

@@ -77,7 +77,7 @@ impl<T> fmt::Debug for Sealed<T> {
 
 /// The format this host writes.
 pub(crate) const FORMAT: u8 = 1;
-/// The data key is wrapped by a key of the tenant. Other kinds (a data subject's key) take other numbers.
+/// The data key is wrapped by a key of the tenant.
 pub(crate) const BY_TENANT_KEY: u8 = 1;
 
 /// Bytes before the wrapped data key's nonce: format, kind, key id.

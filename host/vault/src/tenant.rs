@@ -52,6 +52,11 @@ impl TenantVault {
         Self(Arc::new(Inner { tenant: tenant.to_owned(), keys: LiveKeys::new(keys), index }))
     }
 
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.0.tenant
+    }
+
     /// The id of the key that seals now.
     pub fn key_id(&self) -> KeyId {
         self.0.keys.newest().0.id

@@ -3,6 +3,7 @@
 //! It talks to the WIT package directly, without generated types, because half of what it answers is not what its
 //! contract says. An attack that is held ends in a failure that the host names; one that gets through answers.
 
+mod about;
 mod allocator;
 mod flood;
 mod memory;
@@ -46,6 +47,7 @@ impl Guest for Hostile {
             "kv" => reach::kv(&params)?,
             "state" => state::count(),
             "panic" => panic!("on purpose"),
+            "about-read" | "about-write" | "about-risky" => about::answer(&params)?,
             "echo" | "echo-write" => json!({ "text": params["text"] }),
             other => return Err(Failure::internal(format!("no attack is called {other}"))),
         };

@@ -28,7 +28,12 @@ impl Schema {
 
     /// The value of the member marked `subject`, when the value has it: whose data this is.
     pub fn subject(&self, value: &Value) -> Option<String> {
-        self.find_subject(&[&self.0.closed], value)
+        let path = self.0.subject.as_ref()?;
+        match path.iter().try_fold(value, |value, name| value.get(name))? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
     }
 
     fn redacted(&self, schemas: &[&Value], value: &Value) -> Value {
@@ -62,26 +67,6 @@ impl Schema {
                 items.iter().enumerate().map(|(at, item)| self.redacted(&item_schemas(&nodes, at), item)).collect()
             }
             other => other.clone(),
-        }
-    }
-
-    fn find_subject(&self, schemas: &[&Value], value: &Value) -> Option<String> {
-        let nodes = self.nodes(schemas, value);
-        if nodes.iter().any(|node| node.get("x-opsiq").is_some_and(|mark| mark == "subject")) {
-            return match value {
-                Value::String(text) => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
-                _ => None,
-            };
-        }
-        match value {
-            Value::Object(members) => {
-                members.iter().find_map(|(name, member)| self.find_subject(&member_schemas(&nodes, name), member))
-            }
-            Value::Array(items) => {
-                items.iter().enumerate().find_map(|(at, item)| self.find_subject(&item_schemas(&nodes, at), item))
-            }
-            _ => None,
         }
     }
 

@@ -42,6 +42,8 @@ struct Compiled {
     closed: Value,
     /// Whether it marks anything secret or personal.
     hides: bool,
+    /// Where a value names whose data it is.
+    subject: Option<Vec<String>>,
     validator: Validator,
 }
 
@@ -68,7 +70,8 @@ impl Schema {
             .offline()
             .build(&closed)
             .map_err(|error| vec![check::build_error(&error)])?;
-        Ok(Self(Arc::new(Compiled { hides: mark::hides(&closed), source, closed, validator })))
+        let (hides, subject) = (mark::hides(&closed), vocabulary::subject(&closed));
+        Ok(Self(Arc::new(Compiled { source, closed, hides, subject, validator })))
     }
 
     /// The schema of an object without members.

@@ -48,14 +48,15 @@ const KEYWORDS: &[&str] = &[
 ];
 
 const TYPES: &[&str] = &["array", "boolean", "integer", "null", "number", "object", "string"];
-const MARKS: &[&str] = &["secret", "pii", "subject"];
+const SUBJECT: &str = "subject";
+const MARKS: &[&str] = &["secret", "pii", SUBJECT];
 /// Keywords that may stand beside `$ref`.
 const BESIDE_REF: &[&str] = &["$ref", "$defs", "title", "description", "examples", "x-opsiq"];
 const MAX_NESTING: usize = 32;
 
 /// Checks `source` against the subset and returns it with every object closed that does not say otherwise.
 pub(super) fn close(source: &Value) -> Result<Value, Vec<SchemaError>> {
-    let mut walk = Walk { errors: Vec::new(), defs: BTreeSet::new(), used: BTreeSet::new(), subjects: 0 };
+    let mut walk = Walk { errors: Vec::new(), defs: BTreeSet::new(), used: BTreeSet::new(), subjects: Vec::new() };
     if let Some(Value::Object(defs)) = source.get("$defs") {
         walk.defs = defs.keys().cloned().collect();
     }
@@ -65,13 +66,57 @@ pub(super) fn close(source: &Value) -> Result<Value, Vec<SchemaError>> {
         let pointer = format!("/$defs/{}", escape(unused));
         walk.errors.push(error("schema.unused-def", &pointer, "no $ref uses this definition", "remove it"));
     }
-    if walk.subjects > 1 {
+    if walk.subjects.len() > 1 {
         walk.errors.push(error("schema.subject", "", "more than one field is marked as the subject", "mark one field"));
+    }
+    for pointer in &walk.subjects {
+        if let Err(message) = subject_path(pointer, source) {
+            let fix = "mark a member of type string or integer, reached by properties alone; what a list says about many \
+                       people is marked \"pii\"";
+            walk.errors.push(error("schema.subject", pointer, message, fix));
+        }
     }
     if walk.errors.is_empty() {
         walk.errors.extend(empty_cycle(source));
     }
     if walk.errors.is_empty() { Ok(closed) } else { Err(walk.errors) }
+}
+
+/// Names of the members that lead to the one marked as the subject, in a schema that [`close`] took.
+pub(super) fn subject(closed: &Value) -> Option<Vec<String>> {
+    fn find(schema: &Value, path: &mut Vec<String>) -> bool {
+        if schema.get("x-opsiq").is_some_and(|mark| mark == SUBJECT) {
+            return true;
+        }
+        schema.get("properties").and_then(Value::as_object).is_some_and(|members| {
+            members.iter().any(|(name, member)| {
+                path.push(name.clone());
+                let found = find(member, path);
+                if !found {
+                    path.pop();
+                }
+                found
+            })
+        })
+    }
+    let mut path = Vec::new();
+    find(closed, &mut path).then_some(path)
+}
+
+/// Whether a value has exactly one subject where the mark stands, so that nothing about one person is ever sealed under
+/// another's key.
+fn subject_path(pointer: &str, source: &Value) -> Result<(), &'static str> {
+    let tokens: Vec<&str> = pointer.split('/').skip(1).collect();
+    let members = tokens.chunks(2).all(|pair| pair.len() == 2 && pair[0] == "properties");
+    if tokens.is_empty() || !members {
+        return Err("the subject is not one named member: it stands in a list, an alternative or a definition");
+    }
+    let kind = source.pointer(pointer).and_then(|schema| schema.get("type"));
+    if kind.is_some_and(|kind| kind == "string" || kind == "integer") {
+        Ok(())
+    } else {
+        Err("the subject is neither a string nor an integer")
+    }
 }
 
 pub(super) fn error(
@@ -92,7 +137,8 @@ struct Walk {
     errors: Vec<SchemaError>,
     defs: BTreeSet<String>,
     used: BTreeSet<String>,
-    subjects: usize,
+    /// Where the mark of a subject stands.
+    subjects: Vec<String>,
 }
 
 impl Walk {
@@ -124,7 +170,8 @@ impl Walk {
                 "$defs" if nesting > 0 => {
                     self.refuse("schema.defs", &here, "$defs stands only at the top of a schema", "move it there");
                 }
-                "x-opsiq" if MARKS.iter().any(|mark| value == mark) => self.subjects += usize::from(value == "subject"),
+                "x-opsiq" if value == SUBJECT => self.subjects.push(at.to_owned()),
+                "x-opsiq" if MARKS.iter().any(|mark| value == mark) => {}
                 "x-opsiq" => {
                     self.refuse("schema.mark", &here, "not a mark", "write \"secret\", \"pii\" or \"subject\"");
                 }

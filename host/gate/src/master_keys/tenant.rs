@@ -190,13 +190,18 @@ impl Core {
         let mut tries = 0;
         loop {
             let (whose, after) = (state.clone(), after.clone());
-            let op = Op::new(move |tx| {
-                Box::pin(
-                    async move { Ok(tx.rewrap_step(column, whose.id.as_str(), after.as_ref(), &whose.vault).await?) },
-                )
-            });
-            let done = self.journal.commit(&Log::Tenant(state.id.clone()), Vec::new(), op).await;
-            match done.map_err(|error| errors::audit(Stage::Admin, &error)) {
+            let done = if column.in_key_store {
+                self.store.rewrap_subject_keys(&whose.id, after.as_ref(), &whose.vault).await.map_err(failed)
+            } else {
+                let op = Op::new(move |tx| {
+                    Box::pin(async move {
+                        Ok(tx.rewrap_step(column, whose.id.as_str(), after.as_ref(), &whose.vault).await?)
+                    })
+                });
+                let done = self.journal.commit(&Log::Tenant(state.id.clone()), Vec::new(), op).await;
+                done.map_err(|error| errors::audit(Stage::Admin, &error))
+            };
+            match done {
                 Err(refusal) if refusal.class == Class::Unavailable && tries < TRIES => tries += 1,
                 done => return done,
             }

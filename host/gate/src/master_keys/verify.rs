@@ -1,16 +1,18 @@
 //! Opening everything: each wrapped key, and each sealed value in its place. Plaintext is wiped as soon as it proved right.
 
-use opsiq_audit::{Kind, Log, field, prove_content};
+use opsiq_audit::{Kind, Log, field, prove_apart, prove_content};
 use opsiq_store::{SEALED_COLUMNS, SealedColumn, SealedPlace, SealedValue, StoreError};
-use opsiq_vault::{KeyId, Place, TenantVault, VaultError};
+use opsiq_vault::{Apart, KeyId, Place, Sealed, SubjectKey, TenantVault, VaultError};
 use serde::Serialize;
 
 use super::{Walked, Watch};
 use crate::act::operator_draft;
 use crate::actor::Actor;
 use crate::core::Core;
+use crate::docs::{ConfirmationDoc, Kept, StoredEnd, Told, answer_place};
 use crate::errors;
 use crate::refusal::{Refusal, Stage};
+use crate::state::TenantState;
 
 /// Faults that are named.
 const NAMED: usize = 1000;
@@ -52,6 +54,8 @@ pub struct KeysVerified {
     pub keys: u64,
     /// Values that open, by column.
     pub columns: Vec<ColumnCount>,
+    /// How many of these hold something about a data subject who was erased, which opens no more.
+    pub erased: u64,
     /// What does not open, the first thousand.
     pub faults: Vec<KeyFault>,
     /// How many do not open.
@@ -76,6 +80,7 @@ impl Core {
             root: self.vault.root().to_string(),
             keys: 0,
             columns: Vec::new(),
+            erased: 0,
             faults: Vec::new(),
             faulty: 0,
         };
@@ -103,12 +108,8 @@ impl Core {
         let tenants = self.tenants.all();
         for column in SEALED_COLUMNS {
             let mut count = ColumnCount { table: column.table, column: column.column, values: 0, older: 0 };
-            self.verify_column(column, "", &self.vault.host(), (&mut count, &mut found), watch)
-                .await
-                .map_err(failed)?;
-            for tenant in &tenants {
-                let into = (&mut count, &mut found);
-                self.verify_column(column, tenant.id.as_str(), &tenant.vault, into, watch).await.map_err(failed)?;
+            for tenant in [None].into_iter().chain(tenants.iter().map(|tenant| Some(tenant.as_ref()))) {
+                self.verify_column(column, tenant, (&mut count, &mut found), watch).await.map_err(failed)?;
             }
             found.columns.push(count);
         }
@@ -124,41 +125,106 @@ impl Core {
     async fn verify_column(
         &self,
         column: &SealedColumn,
-        tenant: &str,
-        vault: &TenantVault,
+        tenant: Option<&TenantState>,
         (count, found): (&mut ColumnCount, &mut KeysVerified),
         watch: Watch<'_>,
     ) -> Result<(), StoreError> {
+        let (id, vault) = match tenant {
+            Some(tenant) => (tenant.id.as_str(), tenant.vault.clone()),
+            None => ("", self.vault.host()),
+        };
         let (newest, mut after) = (vault.key_id(), None);
         loop {
-            let (values, next) = self.store.sealed_values(column, tenant, after.as_ref()).await?;
+            let (values, next) = self.store.sealed_values(column, id, after.as_ref()).await?;
             for value in &values {
-                match prove(column, vault, value) {
-                    Ok(key) => {
+                let proven = match prove(column, &vault, value) {
+                    Ok((key, parts)) => self.prove_parts(tenant, parts).await.map(|erased| (key, erased)),
+                    Err(error) => Err(error.to_string()),
+                };
+                match proven {
+                    Ok((key, erased)) => {
                         count.values += 1;
                         count.older += u64::from(key != newest);
+                        found.erased += erased;
                     }
-                    Err(error) => {
-                        found.fault(tenant, (column.table, column.column), value.row.to_string(), error.to_string());
-                    }
+                    Err(why) => found.fault(id, (column.table, column.column), value.row.to_string(), why),
                 }
             }
-            watch(Walked { tenant, table: column.table, column: column.column, values: count.values });
+            watch(Walked { tenant: id, table: column.table, column: column.column, values: count.values });
             match next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
             }
         }
     }
+
+    /// Opens what a value holds about data subjects; how many parts are of erased ones.
+    async fn prove_parts(&self, tenant: Option<&TenantState>, parts: Vec<Part<'_>>) -> Result<u64, String> {
+        let mut erased = 0;
+        for part in parts {
+            let (Some(tenant), Some(key)) = (tenant, part.key) else {
+                return Err("a part about a data subject names no key of one".to_owned());
+            };
+            match tenant.subject_by_id(&self.store, key).await.map_err(|refusal| refusal.message)? {
+                Some(key) => (part.opens)(&key).map_err(|error| error.to_string())?,
+                None => erased += 1,
+            }
+        }
+        Ok(erased)
+    }
 }
 
-fn prove(column: &SealedColumn, vault: &TenantVault, value: &SealedValue) -> Result<KeyId, VaultError> {
-    match &value.place {
-        SealedPlace::Header(header) => prove_content(vault, header, &value.stored),
-        SealedPlace::Row(row, version) => {
-            let row: Vec<&str> = row.iter().map(String::as_str).collect();
-            let place = Place { table: column.table, row: &row, column: column.column, version: *version };
-            vault.prove(&place, column.form, &value.stored)
+/// What a value holds about a data subject.
+struct Part<'a> {
+    key: Option<KeyId>,
+    opens: Box<dyn Fn(&SubjectKey) -> Result<(), VaultError> + Send + 'a>,
+}
+
+/// Proves a value, and names its parts about data subjects, which are under keys of their own.
+fn prove<'a>(
+    column: &SealedColumn,
+    vault: &TenantVault,
+    value: &'a SealedValue,
+) -> Result<(KeyId, Vec<Part<'a>>), VaultError> {
+    let (row, version) = match &value.place {
+        SealedPlace::Header(header) => {
+            let (key, parts) = prove_content(vault, header, &value.stored)?;
+            let part = |apart: Apart<_>| Part {
+                key: apart.key_id(),
+                opens: Box::new(move |key| prove_apart(header, &apart, key)),
+            };
+            return Ok((key, parts.into_iter().map(part).collect()));
         }
-    }
+        SealedPlace::Row(row, version) => (row, *version),
+    };
+    let names: Vec<&str> = row.iter().map(String::as_str).collect();
+    let place = Place { table: column.table, row: &names, column: column.column, version };
+    let key = vault.prove(&place, column.form, &value.stored)?;
+    let stored = value.stored.clone();
+    let parts = match column.table {
+        "confirmation" => match vault.open(&place, &Sealed::<ConfirmationDoc>::from_stored(stored))?.request.told {
+            Kept::Apart { apart } => {
+                let key = apart.key_id();
+                let opens = move |key: &SubjectKey| {
+                    let names: Vec<&str> = row.iter().map(String::as_str).collect();
+                    key.open(&Told::place(&names), &apart).map(drop)
+                };
+                vec![Part { key, opens: Box::new(opens) }]
+            }
+            Kept::Here(_) => Vec::new(),
+        },
+        "idempotency" => match vault.open(&place, &Sealed::<StoredEnd>::from_stored(stored))? {
+            StoredEnd::About(apart) => {
+                let key = apart.key_id();
+                let opens = move |key: &SubjectKey| {
+                    let names: Vec<&str> = row.iter().map(String::as_str).collect();
+                    key.open(&answer_place(&names), &apart).map(drop)
+                };
+                vec![Part { key, opens: Box::new(opens) }]
+            }
+            StoredEnd::Done(_) | StoredEnd::Failed(_) => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    Ok((key, parts))
 }

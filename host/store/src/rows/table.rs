@@ -43,7 +43,8 @@ struct Shape {
 }
 
 /// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it.
-const SHAPES: [Shape; 8] = [
+/// New ones come last: a head holds a sum for each in this order.
+const SHAPES: [Shape; 9] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -93,6 +94,13 @@ const SHAPES: [Shape; 8] = [
         keys: &[Key::Text("installation"), Key::Bytes("key_index")],
         plain: &["version", "bytes"],
         sealed: &["key", "value"],
+    },
+    Shape {
+        name: "erased_subject",
+        tenants: true,
+        keys: &[Key::Bytes("key_id")],
+        plain: &["subject", "begun_ms", "done_ms"],
+        sealed: &[],
     },
 ];
 
