@@ -1,9 +1,9 @@
 //! A host with two tenants and nothing above the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture, FutureExt as _};
@@ -15,7 +15,7 @@ use opsiq_contract::{
     Principal, Role, Standing, authority,
 };
 use opsiq_store::{CheckpointRow, Store, StoreError};
-use opsiq_vault::{RootKey, TenantVault, Vault};
+use opsiq_vault::{KeyId, RootKey, SubjectKey, TenantVault, Vault};
 use serde_json::json;
 
 const CONTRACT: &str = r#"contract = 1
@@ -38,11 +38,29 @@ result = { type = "number" }
 
 const TENANTS: [&str; 2] = ["acme", "other"];
 
-pub(crate) struct Keys(BTreeMap<Log, TenantVault>);
+pub(crate) struct Keys {
+    vaults: BTreeMap<Log, TenantVault>,
+    /// Keys of data subjects by id; `None` for erased ones.
+    pub(crate) subjects: Mutex<HashMap<KeyId, Option<SubjectKey>>>,
+}
+
+impl Keys {
+    /// A new subject's key, known from now on.
+    pub(crate) fn subject(&self, log: &Log, whom: u8) -> SubjectKey {
+        let (key, _) = self.vaults[log].new_subject_key(&[whom; 32]);
+        self.subjects.lock().unwrap().insert(key.id(), Some(key.clone()));
+        key
+    }
+}
 
 impl Vaults for Keys {
     fn vault<'a>(&'a self, log: &'a Log) -> BoxFuture<'a, Result<TenantVault, AuditError>> {
-        future::ready(self.0.get(log).cloned().ok_or_else(|| AuditError::Range)).boxed()
+        future::ready(self.vaults.get(log).cloned().ok_or_else(|| AuditError::Range)).boxed()
+    }
+
+    fn subject<'a>(&'a self, _: &'a Log, key: KeyId) -> BoxFuture<'a, Result<Option<SubjectKey>, AuditError>> {
+        let found = self.subjects.lock().unwrap().get(&key).cloned();
+        future::ready(found.ok_or(AuditError::Subject(key))).boxed()
     }
 }
 
@@ -85,7 +103,7 @@ impl Host {
         }
         store.close().await;
         let key = CheckpointKey::derive(&vault).unwrap();
-        Self { keys: Arc::new(Keys(keys)), key, root: root.to_owned() }
+        Self { keys: Arc::new(Keys { vaults: keys, subjects: Mutex::default() }), key, root: root.to_owned() }
     }
 
     pub(crate) async fn open(&self, path: &Path) -> (Arc<Store>, Journal) {

@@ -8,4 +8,5 @@ mod fault;
 mod host;
 mod list;
 mod recover;
+mod subjects;
 mod tamper;

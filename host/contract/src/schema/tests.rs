@@ -69,6 +69,31 @@ fn outside_the_subset_is_a_load_error() {
             "schema.subject",
             "",
         ),
+        (object(json!({ "a": { "type": "boolean", "x-opsiq": "subject" } })), "schema.subject", "/properties/a"),
+        (
+            object(json!({ "a": { "type": ["string", "null"], "x-opsiq": "subject" } })),
+            "schema.subject",
+            "/properties/a",
+        ),
+        (json!({ "type": "string", "x-opsiq": "subject" }), "schema.subject", ""),
+        (
+            object(json!({ "a": { "type": "array", "items": { "type": "string", "x-opsiq": "subject" } } })),
+            "schema.subject",
+            "/properties/a/items",
+        ),
+        (
+            json!({
+                "$ref": "#/$defs/a",
+                "$defs": { "a": object(json!({ "b": { "type": "string", "x-opsiq": "subject" } })) },
+            }),
+            "schema.subject",
+            "/$defs/a/properties/b",
+        ),
+        (
+            object(json!({ "a": { "anyOf": [{ "type": "string", "x-opsiq": "subject" }, { "type": "integer" }] } })),
+            "schema.subject",
+            "/properties/a/anyOf/0",
+        ),
     ] {
         let errors = Schema::compile_all(source.clone()).expect_err(&source.to_string());
         assert!(errors.iter().any(|e| e.code == code && e.pointer == pointer), "{source}: {errors:#?}");

@@ -69,7 +69,9 @@ impl Kept {
                     let (values, next) = store.sealed_values(column, id.as_ref(), after.as_ref()).await.unwrap();
                     for value in values {
                         let proved = match &value.place {
-                            SealedPlace::Header(header) => prove_content(&vault, header, &value.stored),
+                            SealedPlace::Header(header) => {
+                                prove_content(&vault, header, &value.stored).map(|(key, _)| key)
+                            }
                             SealedPlace::Row(row, version) => {
                                 let row: Vec<&str> = row.iter().map(String::as_str).collect();
                                 let (table, column_name) = (column.table, column.column);

@@ -47,6 +47,21 @@ async fn shop(host: &TenantVault) -> (tempfile::TempDir, Store, BTreeMap<String,
     (dir, store, heads)
 }
 
+#[test]
+fn a_head_written_before_a_table_was_there_still_counts() {
+    let (vault, _) = opsiq_vault::Vault::create(&opsiq_vault::RootKey::generate());
+    let host = vault.host();
+    let mut sums = Sums::NONE;
+    sums.0[1] = [7; 32];
+    let older = Secret::from(sums.0[..COUNT - 1].concat());
+    let sealed = host.seal_secret(&place(&["acme"], 3), &older);
+    assert!(Sums::open(&host, "acme", 3, sealed.as_bytes().to_vec()) == Some(sums));
+    for odd in [vec![0; 33], vec![0; 32 * (COUNT + 1)]] {
+        let sealed = host.seal_secret(&place(&["acme"], 3), &Secret::from(odd));
+        assert!(Sums::open(&host, "acme", 3, sealed.as_bytes().to_vec()).is_none());
+    }
+}
+
 #[tokio::test]
 async fn what_the_host_writes_is_as_marked() {
     let host = host();
