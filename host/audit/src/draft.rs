@@ -214,6 +214,7 @@ impl fmt::Debug for Draft {
         f.debug_struct("Draft")
             .field("kind", &self.kind)
             .field("invocation", &self.invocation)
+            .field("about", &self.about)
             .field("fields", &self.fields.0.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish()
     }

@@ -99,8 +99,8 @@ impl Core {
         if let Ok(answered) = &end {
             outcome = outcome.field_about(field::RESPONSE, answered.shown.clone(), of_result.clone());
         }
-        let whole = about.or_else(|| of_result.clone());
-        let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(whole.clone())).collect();
+        let of_call = about.or_else(|| of_result.clone());
+        let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(of_call.clone())).collect();
         let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation));
 
         // What never began holds no key.

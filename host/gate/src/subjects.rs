@@ -125,14 +125,13 @@ impl TenantState {
         }
         let _turn = self.subjects.making.lock().await;
         let row = store.subject_key_of(&self.id, &index).await.map_err(failed)?;
-        let key = match row {
-            Some(row) => self.opened(&row)?.ok_or_else(|| missing(&self.id, row.id))?,
-            None => {
-                let (key, wrapped) = self.vault.new_subject_key(&index);
-                let row = SubjectKeyRow { id: key.id(), subject: index, created_ms: now_ms(), wrapped: Some(wrapped) };
-                store.subject_key_insert(&self.id, &row).await.map_err(failed)?;
-                key
-            }
+        let key = if let Some(row) = row {
+            self.opened(&row)?.ok_or_else(|| missing(&self.id, row.id))?
+        } else {
+            let (key, wrapped) = self.vault.new_subject_key(&index);
+            let row = SubjectKeyRow { id: key.id(), subject: index, created_ms: now_ms(), wrapped: Some(wrapped) };
+            store.subject_key_insert(&self.id, &row).await.map_err(failed)?;
+            key
         };
         self.subjects.keep(index, &key);
         Ok(key)

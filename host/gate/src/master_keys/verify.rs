@@ -177,8 +177,11 @@ impl Core {
 /// What a value holds about a data subject.
 struct Part<'a> {
     key: Option<KeyId>,
-    opens: Box<dyn Fn(&SubjectKey) -> Result<(), VaultError> + Send + 'a>,
+    opens: Opens<'a>,
 }
+
+/// Opens a part and throws its content away.
+type Opens<'a> = Box<dyn Fn(&SubjectKey) -> Result<(), VaultError> + Send + 'a>;
 
 /// Proves a value, and names its parts about data subjects, which are under keys of their own.
 fn prove<'a>(
