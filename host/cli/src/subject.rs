@@ -43,15 +43,14 @@ pub(crate) struct Who {
 
 impl Who {
     fn read(self) -> Result<String, Failure> {
-        let subject = match self.subject {
-            Some(subject) => subject,
-            None => {
-                let mut text = String::new();
-                let read = std::io::stdin().lock().take(MAX + 1).read_to_string(&mut text);
-                read.map_err(|_| Failure::usage("standard input cannot be read, or is not UTF-8 text"))?;
-                let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-                line.unwrap_or(&text).to_owned()
-            }
+        let subject = if let Some(subject) = self.subject {
+            subject
+        } else {
+            let mut text = String::new();
+            let read = std::io::stdin().lock().take(MAX + 1).read_to_string(&mut text);
+            read.map_err(|_| Failure::usage("standard input cannot be read, or is not UTF-8 text"))?;
+            let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            line.unwrap_or(&text).to_owned()
         };
         if subject.is_empty() || subject.len() as u64 > MAX {
             return Err(Failure::usage(format!("a subject has 1 to {MAX} bytes")));
