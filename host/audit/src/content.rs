@@ -105,14 +105,15 @@ fn with_place<T>(id: &[u8; 16], run: impl FnOnce(&Place<'_>) -> T) -> T {
 /// [`AuditError::Draft`] for a field name that is none, [`AuditError::Vault`] when sealing fails.
 pub(crate) fn prepare(draft: Draft, vault: &TenantVault) -> Result<Prepared, AuditError> {
     let Draft { kind, invocation, fields, about } = draft;
-    let mut random = vec![0_u8; 16 * (fields.len() + 1)];
-    getrandom::fill(&mut random).map_err(|_| AuditError::Randomness)?;
-    let (id, salts) = random.split_first_chunk::<16>().ok_or(AuditError::Randomness)?;
+    let mut id = [0; 16];
+    let mut salts = vec![Salt::default(); fields.len()];
+    opsiq_vault::fresh(&mut id);
+    opsiq_vault::fresh(salts.as_flattened_mut());
     let mut commitments = Vec::with_capacity(fields.len());
     let mut own = Filling::default();
     own.content.fields.reserve_exact(fields.len());
     let mut apart: Vec<(SubjectKey, Filling)> = Vec::new();
-    for ((name, mut value), salt) in fields.into_iter().zip(salts.as_chunks::<16>().0) {
+    for ((name, mut value), salt) in fields.into_iter().zip(&salts) {
         commitments.push((Cow::Borrowed(name), commitment(name, salt, &value.text)));
         let subject = value.about.take().or_else(|| about.clone()).filter(|_| !field::stays(name));
         let filling = match subject {
@@ -129,13 +130,13 @@ pub(crate) fn prepare(draft: Draft, vault: &TenantVault) -> Result<Prepared, Aud
     }
     let commitments = Commitments::new(commitments).ok_or(AuditError::Draft)?;
     let mut content = own.filled();
-    let sealed = with_place(id, |place| {
+    let sealed = with_place(&id, |place| {
         for (key, filling) in apart {
             content.apart.push(key.seal(place, &filling.filled())?);
         }
         vault.seal(place, &content)
     })?;
-    Ok(Prepared { kind, invocation, id: *id, commitments, sealed })
+    Ok(Prepared { kind, invocation, id, commitments, sealed })
 }
 
 /// Opens the content of a row and checks it against the row's commitments, so that what is shown is what was committed to.

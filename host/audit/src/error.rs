@@ -38,9 +38,6 @@ pub enum AuditError {
     /// A range of entries that the log does not have.
     #[error("the log has no such entries")]
     Range,
-    /// The system gave no random bytes.
-    #[error("no random bytes for salts")]
-    Randomness,
     /// The vault refused: no key for the log, or content that does not open.
     #[error(transparent)]
     Vault(#[from] Arc<VaultError>),

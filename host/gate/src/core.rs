@@ -287,8 +287,9 @@ pub(crate) fn now_ms() -> i64 {
 
 /// A new invocation's id.
 pub(crate) fn new_invocation() -> Result<InvocationId, Refusal> {
-    uuid::Uuid::now_v7()
-        .to_string()
-        .parse()
-        .map_err(|_| errors::internal(Stage::Resolve, "an invocation id could not be made"))
+    let (millis, mut random) = (u64::try_from(now_ms()).unwrap_or(0), [0; 10]);
+    opsiq_vault::fresh(&mut random);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    let id = id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).parse();
+    id.map_err(|_| errors::internal(Stage::Resolve, "an invocation id could not be made"))
 }

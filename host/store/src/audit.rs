@@ -5,16 +5,15 @@ use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 use opsiq_contract::InvocationId;
 use opsiq_vault::Sealed;
-use sqlx::{QueryBuilder, Sqlite, query_as, query_scalar};
+use sqlx::{Arguments as _, QueryBuilder, Sqlite, query_as, query_scalar};
 
 use crate::column::{hash, id, number, unsigned};
+use crate::many::{LazyMany, Many};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "audit entry";
 const CHECKPOINT: &str = "audit checkpoint";
 
-/// Rows of one statement. Each size is one prepared statement, so there are few.
-const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 /// Rows of one page of a stream.
 const PAGE: u32 = 512;
 /// Numbers of one look-up; shorter lists are filled by repeating the last.
@@ -240,33 +239,23 @@ impl WriteTx<'_> {
     /// [`StoreError::Conflict`] when a number of a log is taken, and none of these is added then if the caller goes back
     /// to a savepoint; [`StoreError::Unavailable`].
     pub async fn audit_append<D>(&mut self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
-        let mut rest = rows;
-        for chunk in CHUNKS {
-            while let Some((rows, more)) = rest.split_at_checked(chunk) {
-                self.append_chunk(rows).await?;
-                rest = more;
-            }
-        }
-        Ok(())
-    }
-
-    async fn append_chunk<D>(&mut self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
-        let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "INSERT INTO audit_entry (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) ",
-        );
-        insert.push_values(rows, |mut values, row| {
-            values
-                .push_bind(&row.log)
-                .push_bind(number(row.seq))
-                .push_bind(row.time_ms)
-                .push_bind(i64::from(row.kind))
-                .push_bind(row.invocation.as_ref().map(AsRef::<str>::as_ref))
-                .push_bind(row.leaf.as_slice())
-                .push_bind(row.nodes.as_slice())
-                .push_bind(row.header.as_slice())
-                .push_bind(row.sealed.as_bytes());
+        static APPEND: LazyMany = LazyMany::new(|| {
+            let insert = "INSERT INTO audit_entry \
+                (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) SELECT * FROM (VALUES ";
+            Many::new(insert, 9, ") AS entries WHERE column2 IS NOT NULL")
         });
-        self.run(WHAT, insert.build()).await.map(drop)
+        self.run_many(WHAT, &APPEND, rows, |row, values| {
+            values.add(&row.log)?;
+            values.add(number(row.seq))?;
+            values.add(row.time_ms)?;
+            values.add(i64::from(row.kind))?;
+            values.add(row.invocation.as_ref().map(AsRef::<str>::as_ref))?;
+            values.add(row.leaf.as_slice())?;
+            values.add(row.nodes.as_slice())?;
+            values.add(row.header.as_slice())?;
+            values.add(row.sealed.as_bytes())
+        })
+        .await
     }
 
     /// Keeps a checkpoint, in the place of an earlier one of the same size.

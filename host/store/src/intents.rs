@@ -1,15 +1,13 @@
 //! Intents without an outcome: what was running when the host stopped.
 
 use opsiq_contract::InvocationId;
-use sqlx::{QueryBuilder, Sqlite, query_as};
+use sqlx::{Arguments as _, query_as};
 
 use crate::column::{id, number, unsigned};
+use crate::many::{LazyMany, Many};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "open intent";
-
-/// Rows of one statement, as for audit entries.
-const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// An intent whose outcome is not written yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,19 +45,16 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when one is noted already; [`StoreError::Unavailable`].
     pub async fn open_intents_insert(&mut self, rows: &[OpenIntentRow]) -> Result<(), StoreError> {
-        let mut rest = rows;
-        for chunk in CHUNKS {
-            while let Some((rows, more)) = rest.split_at_checked(chunk) {
-                let mut insert: QueryBuilder<Sqlite> =
-                    QueryBuilder::new("INSERT INTO open_intent (tenant, invocation, seq) ");
-                insert.push_values(rows, |mut values, row| {
-                    values.push_bind(&row.log).push_bind(row.invocation.as_ref()).push_bind(number(row.seq));
-                });
-                self.run(WHAT, insert.build()).await?;
-                rest = more;
-            }
-        }
-        Ok(())
+        static INSERT: LazyMany = LazyMany::new(|| {
+            let insert = "INSERT INTO open_intent (tenant, invocation, seq) SELECT * FROM (VALUES ";
+            Many::new(insert, 3, ") AS intents WHERE column3 IS NOT NULL")
+        });
+        self.run_many(WHAT, &INSERT, rows, |row, values| {
+            values.add(&row.log)?;
+            values.add(row.invocation.as_ref())?;
+            values.add(number(row.seq))
+        })
+        .await
     }
 
     /// Forgets open intents, when their outcomes are written in the same transaction: pairs of log and run. Those that are
@@ -68,20 +63,13 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn open_intents_remove(&mut self, list: &[(&str, &InvocationId)]) -> Result<(), StoreError> {
-        let mut rest = list;
-        for chunk in CHUNKS {
-            while let Some((part, more)) = rest.split_at_checked(chunk) {
-                let mut delete: QueryBuilder<Sqlite> =
-                    QueryBuilder::new("DELETE FROM open_intent WHERE (tenant, invocation) IN (");
-                delete.push_values(part, |mut values, (log, invocation)| {
-                    values.push_bind(*log).push_bind(invocation.as_ref());
-                });
-                delete.push(")");
-                self.run(WHAT, delete.build()).await?;
-                rest = more;
-            }
-        }
-        Ok(())
+        static REMOVE: LazyMany =
+            LazyMany::new(|| Many::new("DELETE FROM open_intent WHERE (tenant, invocation) IN (VALUES ", 2, ")"));
+        self.run_many(WHAT, &REMOVE, list, |(log, invocation), values| {
+            values.add(*log)?;
+            values.add(invocation.as_ref())
+        })
+        .await
     }
 
     /// Forgets an open intent, when its outcome is written in the same transaction; `false` when it was not noted.

@@ -29,6 +29,7 @@ mod installations;
 mod intents;
 mod keys;
 mod kv;
+mod many;
 mod plugins;
 mod root_rotation;
 mod rows;

@@ -53,6 +53,16 @@ pub(crate) fn random(out: &mut [u8]) {
     getrandom::fill(out).expect("the operating system gives random bytes");
 }
 
+/// Fills `out` with random bytes of a generator of this thread (ChaCha12, seeded and reseeded by the operating system):
+/// for what is made anew with every value, keys used once, nonces and salts. A call of the kernel for each of them would
+/// cost more than sealing does. Keys that live on come from [`random`].
+///
+/// # Panics
+/// As [`random`].
+pub fn fresh(out: &mut [u8]) {
+    rand::fill(out);
+}
+
 /// HKDF-SHA256 (RFC 5869) of `key` without salt; the info is `labels`, each length-prefixed.
 pub(crate) fn derive_into(key: &[u8], labels: &[&str], out: &mut [u8]) {
     let labels: Vec<&[u8]> = labels.iter().map(|l| l.as_bytes()).collect();

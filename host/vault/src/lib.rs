@@ -31,6 +31,7 @@ mod tenant;
 mod vault;
 mod wrapped;
 
+pub use cipher::fresh;
 pub use error::{Tampering, VaultError};
 pub use key_id::KeyId;
 pub use place::Place;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::buffer::WipingBuffer;
-use crate::cipher::{KEY, KeyBytes, KeyWrap, TAG, XNONCE, derive_key, random};
+use crate::cipher::{KEY, KeyBytes, KeyWrap, TAG, XNONCE, derive_key, fresh, random};
 use crate::error::Tampering;
 use crate::{KeyId, Place, Sealed, Secret, TenantVault, VaultError};
 
@@ -70,7 +70,7 @@ impl SubjectKey {
         let mut buffer = WipingBuffer::with_prefix(HEAD, ROOM);
         serde_json::to_writer(&mut buffer, value).map_err(|_| place.form())?;
         let mut nonce = [0; XNONCE];
-        random(&mut nonce);
+        fresh(&mut nonce);
         let (head, plain) = buffer.as_mut().split_at_mut(HEAD);
         head[0] = FORMAT;
         head[1..=KeyId::LEN].copy_from_slice(self.0.id.as_bytes());

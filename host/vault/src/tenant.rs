@@ -9,7 +9,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::buffer::WipingBuffer;
-use crate::cipher::{KEY, KeyBytes, TAG, XNONCE, derive_key, open_once, random, seal_once};
+use crate::cipher::{KEY, KeyBytes, TAG, XNONCE, derive_key, fresh, open_once, seal_once};
 use crate::error::Tampering;
 use crate::live::{LiveKey, LiveKeys};
 use crate::place::length_prefixed;
@@ -142,7 +142,7 @@ impl TenantVault {
         }
         let key = self.unwrap_key(&parts)?;
         let mut nonce = [0; XNONCE];
-        random(&mut nonce);
+        fresh(&mut nonce);
         let mut out = bytes.to_vec();
         self.write_prefix(&newest, &mut out, &nonce, &key);
         Ok(Some(Sealed::fresh(out, in_use)))
@@ -178,9 +178,9 @@ impl TenantVault {
     }
 
     fn seal_buffer<T>(&self, domain: &str, place: &Place<'_>, mut buffer: WipingBuffer) -> Sealed<T> {
-        let mut fresh = Zeroizing::new([0; KEY + XNONCE]);
-        random(fresh.as_mut_slice());
-        let (key, nonce) = fresh.split_at(KEY);
+        let mut drawn = Zeroizing::new([0; KEY + XNONCE]);
+        fresh(drawn.as_mut_slice());
+        let (key, nonce) = drawn.split_at(KEY);
         let (key, nonce): (&[u8; KEY], &[u8; XNONCE]) =
             (key.try_into().expect("a key"), nonce.try_into().expect("a nonce"));
         let aad = place.additional_data(domain, &self.0.tenant);
