@@ -236,7 +236,6 @@ impl Committer {
             tx.rollback().await;
             return Ok(());
         }
-        tx.audit_append(&stage.rows).await.map_err(AuditError::unavailable)?;
         tx.open_intents_insert(&stage.opened).await.map_err(AuditError::unavailable)?;
         let ended: Vec<_> = batch.iter().filter_map(Request::ends).collect();
         tx.open_intents_remove(&ended).await.map_err(AuditError::unavailable)?;
@@ -249,7 +248,7 @@ impl Committer {
             return Err(AuditError::unavailable("the disk answered too late"));
         }
         *committing = true;
-        tx.commit().await.map_err(AuditError::unavailable)
+        tx.commit_with(&stage.rows).await.map_err(AuditError::unavailable)
     }
 
     /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.

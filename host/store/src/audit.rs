@@ -233,18 +233,17 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    /// Adds entries, of any logs.
+    /// Adds entries, of any logs, and commits the transaction: it is on disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when a number of a log is taken, and none of these is added then if the caller goes back
-    /// to a savepoint; [`StoreError::Unavailable`].
-    pub async fn audit_append<D>(&mut self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
+    /// [`StoreError::Conflict`] when a number of a log is taken; [`StoreError::Unavailable`]. Nothing was written.
+    pub async fn commit_with<D>(self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
         static APPEND: LazyMany = LazyMany::new(|| {
             let insert = "INSERT INTO audit_entry \
                 (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) SELECT * FROM (VALUES ";
             Many::new(insert, 9, ") AS entries WHERE column2 IS NOT NULL")
         });
-        self.run_many(WHAT, &APPEND, rows, |row, values| {
+        self.commit_many(WHAT, &APPEND, rows, |row, values| {
             values.add(&row.log)?;
             values.add(number(row.seq))?;
             values.add(row.time_ms)?;

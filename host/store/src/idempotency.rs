@@ -132,7 +132,7 @@ impl WriteTx<'_> {
             .bind(key.client_index.as_slice())
             .bind(key.key_index.as_slice())
             .bind(now_ms)
-            .fetch_one(self.connection()?)
+            .fetch_one(self.connection().await?)
             .await
             .map_err(|error| StoreError::of(WHAT, &error));
         claim(params_hash, self.noting(found)?)

@@ -130,7 +130,7 @@ impl WriteTx<'_> {
         tenant: &TenantId,
         installation: &InstallationId,
     ) -> Result<Option<InstallationRow<D>>, StoreError> {
-        let found = by_id(self.connection()?, tenant, installation).await;
+        let found = by_id(self.connection().await?, tenant, installation).await;
         self.noting(found)
     }
 

@@ -118,7 +118,7 @@ impl WriteTx<'_> {
         installation: &InstallationId,
         key_index: &[u8; 32],
     ) -> Result<Option<KvEntryRow<K, V>>, StoreError> {
-        let found = get(self.connection()?, tenant, installation, key_index).await;
+        let found = get(self.connection().await?, tenant, installation, key_index).await;
         self.noting(found)
     }
 
@@ -132,7 +132,7 @@ impl WriteTx<'_> {
         )
         .bind(tenant.as_ref())
         .bind(installation.as_ref())
-        .fetch_one(self.connection()?)
+        .fetch_one(self.connection().await?)
         .await
         .map_err(|error| StoreError::of(WHAT, &error));
         let sum = self.noting(sum)?;

@@ -14,7 +14,15 @@ use crate::{StoreError, WriteTx};
 const SIZES: [usize; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
 /// One statement in all sizes: its text goes around a list of rows of parameters. It must pass over rows that are null.
-pub(crate) struct Many([&'static str; SIZES.len()]);
+pub(crate) struct Many {
+    alone: Sizes,
+    /// With a `COMMIT` after it.
+    last: Sizes,
+    /// With a `BEGIN` before it as well.
+    whole: Sizes,
+}
+
+type Sizes = [&'static str; SIZES.len()];
 
 /// Such a statement, made at its first use.
 pub(crate) type LazyMany = LazyLock<Many>;
@@ -23,38 +31,69 @@ impl Many {
     /// `before (?, ?), (?, ?) after`, with as many parameters a row as `columns`.
     pub(crate) fn new(before: &str, columns: usize, after: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(", "));
-        // Made once in the life of the process.
-        Self(SIZES.map(|rows| &*format!("{before}{}{after}", vec![row.as_str(); rows].join(", ")).leak()))
-    }
-
-    /// The statement for the first of `left` rows, and how many of them it takes.
-    fn of(&self, left: usize) -> (&'static str, usize) {
-        let at = SIZES.iter().position(|size| *size >= left).unwrap_or(SIZES.len() - 1);
-        (self.0[at], left.min(SIZES[at]))
+        let sizes = |begin: &str, end: &str| {
+            // Made once in the life of the process.
+            SIZES.map(|rows| &*format!("{begin}{before}{}{after}{end}", vec![row.as_str(); rows].join(", ")).leak())
+        };
+        Self { alone: sizes("", ""), last: sizes("", "; COMMIT"), whole: sizes("BEGIN IMMEDIATE; ", "; COMMIT") }
     }
 }
 
+/// Which size serves the first of `left` rows, and how many of them it takes.
+fn size_for(left: usize) -> (usize, usize) {
+    let at = SIZES.iter().position(|size| *size >= left).unwrap_or(SIZES.len() - 1);
+    (at, left.min(SIZES[at]))
+}
+
+/// Adds the parameters of a row, in order.
+type Bind<R> = fn(&R, &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>;
+
+fn bound<R>(what: &'static str, rows: &[R], bind: Bind<R>) -> Result<SqliteArguments, StoreError> {
+    let mut arguments = SqliteArguments::default();
+    for row in rows {
+        // Texts, bytes and numbers always have a form.
+        bind(row, &mut arguments).map_err(|_| StoreError::damaged(what))?;
+    }
+    Ok(arguments)
+}
+
 impl WriteTx<'_> {
-    /// Runs a statement over `rows`, whose parameters `bind` adds in order.
+    /// Runs a statement over `rows`.
     pub(crate) async fn run_many<R>(
         &mut self,
         what: &'static str,
         many: &Many,
         mut rows: &[R],
-        bind: impl Fn(&R, &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>,
+        bind: Bind<R>,
     ) -> Result<(), StoreError> {
         while !rows.is_empty() {
-            let (sql, taken) = many.of(rows.len());
+            let (size, taken) = size_for(rows.len());
             let (now, later) = rows.split_at(taken);
-            let mut arguments = SqliteArguments::default();
-            for row in now {
-                // Texts, bytes and numbers always have a form.
-                bind(row, &mut arguments).map_err(|_| StoreError::damaged(what))?;
-            }
-            self.run(what, sqlx::query_with(sql, arguments)).await?;
+            self.run(what, sqlx::query_with(many.alone[size], bound(what, now, bind)?)).await?;
             rows = later;
         }
         Ok(())
+    }
+
+    /// Runs a statement over `rows`, and commits.
+    pub(crate) async fn commit_many<R>(
+        mut self,
+        what: &'static str,
+        many: &Many,
+        mut rows: &[R],
+        bind: Bind<R>,
+    ) -> Result<(), StoreError> {
+        if let Some(more) = rows.len().checked_sub(SIZES[SIZES.len() - 1]) {
+            let (first, last) = rows.split_at(more);
+            self.run_many(what, many, first, bind).await?;
+            rows = last;
+        }
+        if rows.is_empty() {
+            return self.commit().await;
+        }
+        let (size, _) = size_for(rows.len());
+        let statements = if self.has_begun() { &many.last } else { &many.whole };
+        self.run_whole(what, sqlx::query_with(statements[size], bound(what, rows, bind)?)).await
     }
 }
 
@@ -65,13 +104,14 @@ mod tests {
     #[test]
     fn a_batch_takes_one_statement_until_the_largest() {
         let many = Many::new("x ", 2, " y");
-        assert_eq!(many.of(1), ("x (?, ?) y", 1));
-        assert_eq!(many.of(2), ("x (?, ?), (?, ?) y", 2));
+        assert_eq!(many.alone[0], "x (?, ?) y");
+        assert_eq!(many.last[1], "x (?, ?), (?, ?) y; COMMIT");
+        assert_eq!(many.whole[0], "BEGIN IMMEDIATE; x (?, ?) y; COMMIT");
         for left in 1..=256 {
-            let (sql, taken) = many.of(left);
+            let (size, taken) = size_for(left);
             assert_eq!(taken, left);
-            assert!(sql.matches('?').count() >= 2 * left && sql.matches('?').count() <= 4 * left);
+            assert!(SIZES[size] >= left && SIZES[size] <= 2 * left);
         }
-        assert_eq!(many.of(1000).1, 256);
+        assert_eq!(size_for(1000), (SIZES.len() - 1, 256));
     }
 }

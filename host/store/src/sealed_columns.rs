@@ -352,7 +352,7 @@ impl WriteTx<'_> {
         after: Option<&Cursor>,
         vault: &TenantVault,
     ) -> Result<Rewrapped, StoreError> {
-        let values = match column.step(self.connection()?, tenant, after).await {
+        let values = match column.step(self.connection().await?, tenant, after).await {
             Err(error) if error.is_unavailable() => self.noting(Err(error)),
             // A row that somebody damaged ends this step and not the transaction, which others share.
             values => values,

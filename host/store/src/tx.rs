@@ -15,6 +15,8 @@ use crate::error::Trouble;
 use crate::root_rotation::empty_log;
 use crate::rows::TRIGGERS;
 
+const TRANSACTION: &str = "transaction";
+
 /// The writer's connection and whether a transaction may be open on it.
 pub(crate) struct Writer {
     options: SqliteConnectOptions,
@@ -39,11 +41,7 @@ impl Writer {
         if slot.connection.is_none() {
             slot.connection = Some(self.connect().await.map_err(|error| StoreError::of("database", &error))?);
         }
-        let mut tx = WriteTx { slot, troubled: false, unset: 0, written: false };
-        tx.slot.open = true;
-        tx.run("transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
-        tx.written = false;
-        Ok(tx)
+        Ok(WriteTx { slot, troubled: false, unset: 0, written: false })
     }
 
     /// A connection that notices which guarded rows it changes.
@@ -90,7 +88,8 @@ impl Slot {
 }
 
 /// The write transaction in progress; there is one at a time. Dropped without [`WriteTx::commit`], nothing of it
-/// remains.
+/// remains. It begins with its first statement, and may end with its last: a statement goes to the connection's own thread
+/// and back, so one that also begins and commits costs a third.
 pub struct WriteTx<'s> {
     slot: MutexGuard<'s, Slot>,
     troubled: bool,
@@ -107,7 +106,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.connection()?;
+        self.untroubled()?;
         self.unset += 1;
         Ok(())
     }
@@ -130,7 +129,7 @@ impl WriteTx<'_> {
     /// [`StoreError::Unavailable`], also when trouble has already undone the whole transaction.
     pub async fn rollback_to(&mut self) -> Result<(), StoreError> {
         if self.unset > 0 {
-            self.connection()?;
+            self.untroubled()?;
             self.unset -= 1;
             return Ok(());
         }
@@ -143,8 +142,10 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`]; nothing was written.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        self.run("transaction", sqlx::query("COMMIT")).await?;
-        self.slot.open = false;
+        if self.has_begun() {
+            self.run(TRANSACTION, sqlx::query("COMMIT")).await?;
+        }
+        self.ended();
         Ok(())
     }
 
@@ -158,12 +159,32 @@ impl WriteTx<'_> {
         self.written
     }
 
-    /// The connection, for reading within the transaction. Results go through [`WriteTx::noting`].
-    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    /// Whether a statement of it ran, or was about to.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.slot.open
+    }
+
+    /// It was committed.
+    pub(crate) fn ended(&mut self) {
+        self.slot.open = false;
+    }
+
+    fn untroubled(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if self.troubled {
             return Err(StoreError::unavailable(Trouble::Ended));
         }
         self.slot.connection.as_mut().ok_or(StoreError::unavailable(Trouble::Ended))
+    }
+
+    /// The connection, for reading within the transaction. Results go through [`WriteTx::noting`].
+    pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if !self.has_begun() {
+            self.untroubled()?;
+            self.slot.open = true;
+            let begun = sqlx::query("BEGIN IMMEDIATE").execute(self.untroubled()?).await;
+            self.noting(begun.map_err(|error| StoreError::of(TRANSACTION, &error)))?;
+        }
+        self.untroubled()
     }
 
     /// Passes `result` on, and refuses everything further when it tells of trouble. A violated constraint undoes only
@@ -184,13 +205,27 @@ impl WriteTx<'_> {
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<u64, StoreError> {
         while self.unset > 0 {
-            let set = sqlx::query("SAVEPOINT op").execute(self.connection()?).await;
+            let set = sqlx::query("SAVEPOINT op").execute(self.connection().await?).await;
             self.noting(set.map_err(|error| StoreError::of("savepoint", &error)))?;
             self.unset -= 1;
         }
         self.written = true;
-        let result = query.execute(self.connection()?).await;
+        let result = query.execute(self.connection().await?).await;
         self.noting(result.map(|done| done.rows_affected()).map_err(|error| StoreError::of(what, &error)))
+    }
+
+    /// Runs a statement that begins the transaction unless it has begun, and commits it.
+    pub(crate) async fn run_whole(
+        &mut self,
+        what: &'static str,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<(), StoreError> {
+        self.untroubled()?;
+        self.slot.open = true;
+        let result = query.execute(self.untroubled()?).await;
+        self.noting(result.map_err(|error| StoreError::of(what, &error)))?;
+        self.ended();
+        Ok(())
     }
 
     /// Runs a statement that must change exactly one row of `what`, else it changed or vanished since it was read.

@@ -113,7 +113,7 @@ impl WriteTx<'_> {
         tenant: &TenantId,
         name_index: &[u8; 32],
     ) -> Result<Option<UserRow<D>>, StoreError> {
-        let found = by_name(self.connection()?, tenant, name_index).await;
+        let found = by_name(self.connection().await?, tenant, name_index).await;
         self.noting(found)
     }
 

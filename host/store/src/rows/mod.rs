@@ -112,7 +112,7 @@ impl WriteTx<'_> {
         if !self.has_written() {
             return Ok(BTreeMap::new());
         }
-        let touched = query_scalar("SELECT DISTINCT tbl FROM temp.touched").fetch_all(self.connection()?).await;
+        let touched = query_scalar("SELECT DISTINCT tbl FROM temp.touched").fetch_all(self.connection().await?).await;
         let touched: Vec<String> = self.noting(touched.map_err(|error| StoreError::of(WHAT, &error)))?;
         if touched.is_empty() {
             return Ok(BTreeMap::new());
@@ -152,7 +152,7 @@ impl WriteTx<'_> {
 
     /// Rows of a table that were touched and are not as marked.
     async fn changed(&mut self, at: usize, table: &Table, host: &TenantVault) -> Result<Vec<Changed>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(table.touched)).fetch_all(self.connection()?).await;
+        let rows = sqlx::query(AssertSqlSafe(table.touched)).fetch_all(self.connection().await?).await;
         let rows = self.noting(rows.map_err(|error| StoreError::of(WHAT, &error)))?;
         let mut changed = Vec::new();
         for row in rows {
@@ -197,7 +197,7 @@ impl WriteTx<'_> {
     async fn write_head(&mut self, owner: &str, rows: &[&Changed], host: &TenantVault) -> Result<RowHead, StoreError> {
         let found = query_as("SELECT changes, sealed FROM row_head WHERE tenant = $1")
             .bind(owner.to_owned())
-            .fetch_optional(self.connection()?)
+            .fetch_optional(self.connection().await?)
             .await;
         let found: Option<(i64, Vec<u8>)> = self.noting(found.map_err(|error| StoreError::of(HEAD, &error)))?;
         let (before, mut sums) = match found {

@@ -9,7 +9,7 @@ async fn names(store: &Store) -> Vec<String> {
 }
 
 async fn pragma(tx: &mut WriteTx<'_>, statement: &'static str) {
-    sqlx::query(statement).execute(tx.connection().unwrap()).await.unwrap();
+    sqlx::query(statement).execute(tx.connection().await.unwrap()).await.unwrap();
 }
 
 #[tokio::test]
