@@ -3,6 +3,8 @@
 pub(crate) mod build;
 mod catalogue;
 mod inspect;
+mod names;
+mod types;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,11 @@ use crate::session::Session;
 pub(crate) enum PluginCommand {
     /// Build a plugin's directory to one component with its contract inside.
     Build(build::BuildArgs),
+    /// Write the contract's types in the plugin's language, for an editor. `build` does so too.
+    Types {
+        /// The plugin's directory.
+        dir: PathBuf,
+    },
     /// Say what a component imports and exports, and why it is or is not acceptable.
     Inspect {
         /// Any WebAssembly component, made by any toolchain.
@@ -35,6 +42,10 @@ pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result
     match command {
         PluginCommand::Build(args) => {
             build::run(&args, session.out)?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Types { dir } => {
+            types::run(&dir, session.out)?;
             Ok(Exit::Done)
         }
         PluginCommand::Inspect { file } => inspect::run(&file, session.out),
