@@ -5,7 +5,7 @@
 
 import { plain } from './failure.js';
 import { fetch, Headers, Response } from './fetch.js';
-import { host } from './host.js';
+import { host, isServed } from './host.js';
 import { later, Promise } from './promise.js';
 import { TextDecoder, TextEncoder } from './text.js';
 import { URLSearchParams } from './url.js';
@@ -24,7 +24,8 @@ Object.defineProperties(HostDate, {
   length: { value: 7 },
   parse: { value: EngineDate.parse },
   UTC: { value: EngineDate.UTC },
-  now: { value: () => Number(host('clock').nowMs()) },
+  // While the plugin is built it is 1970, so that a module that looks at the clock can be loaded at all.
+  now: { value: () => (isServed() ? Number(host('clock').nowMs()) : 0) },
 });
 EngineDate.prototype.constructor = HostDate;
 
@@ -86,7 +87,7 @@ const console = Object.freeze({
 });
 
 Math.random = random;
-const performance = Object.freeze({ now: () => Number(host('clock').monotonicNs()) / 1e6 });
+const performance = Object.freeze({ now: () => (isServed() ? Number(host('clock').monotonicNs()) / 1e6 : 0) });
 const added = {
   Date: HostDate, Promise, queueMicrotask: later, crypto, console, performance, fetch, Headers, Response, TextEncoder,
   TextDecoder, URLSearchParams,

@@ -18,10 +18,15 @@ const DECLARE = {
   audit: '[[audit]]',
 };
 
+/** Whether the host can be called: while a plugin is built, it cannot. */
+export function isServed() {
+  return given.context !== undefined;
+}
+
 /** An interface of the host by its name in WIT. */
 export function host(name) {
   const found = given[name];
   if (found) return found;
-  if (!given.context) throw new Error(`${name} belongs to a call; outside an action nothing of the host exists`);
+  if (!isServed()) throw new Error(`${name} belongs to a call; outside an action nothing of the host exists`);
   throw new Error(`the plugin has no ${name}: its contract must declare ${DECLARE[name] ?? name}`);
 }

@@ -28,6 +28,11 @@ def begin() -> None:
     _in_call = True
 
 
+def in_call() -> bool:
+    """Whether the host can be called."""
+    return _in_call
+
+
 def host(name: str) -> Any:
     """An interface by its name in WIT."""
     if not _in_call:

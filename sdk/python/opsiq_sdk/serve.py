@@ -46,8 +46,7 @@ class Service:
             answer = self._to_wit(failure)
         except BaseException as raised:
             # Nothing a plugin raises may end the call without a word, not even SystemExit.
-            write("error", "".join(traceback.format_exception(raised))[-4000:])
-            answer = self._types.Failure_Internal(plain(f"{type(raised).__name__}: {raised}"))
+            answer = self._types.Failure_Internal(plain(_told(raised)))
         raise self._err(answer)
 
     def _to_wit(self, failure: Failure) -> Any:
@@ -68,6 +67,15 @@ class Service:
                 return types.Failure_Conflict(message)
             case _:
                 return types.Failure_Internal(message)
+
+
+def _told(raised: BaseException) -> str:
+    """What was raised, in one line; the log has where."""
+    try:
+        write("error", "".join(traceback.format_exception(raised))[-4000:])
+        return f"{type(raised).__name__}: {raised}"
+    except BaseException as again:
+        return f"{type(raised).__name__}, which cannot be shown ({type(again).__name__})"
 
 
 def _methods(plugin: Any, of: str, names: list[str]) -> dict[str, Callable[..., Any]]:

@@ -8,13 +8,18 @@ import builtins
 import datetime as _datetime
 import importlib.machinery
 import io
+import linecache
+import math
 import os
+import posix
 import random
 import sys
 import time
+import traceback
+import types
 from typing import Any
 
-from .host import host
+from .host import host, in_call
 
 _POOL_BYTES = 256
 _pool = b""
@@ -50,11 +55,12 @@ def _randomness() -> None:
 
 
 def _now_ns() -> int:
-    return host("clock").now_ms() * 1_000_000
+    # While the plugin is built it is 1970, so that a module that looks at the clock can be imported at all.
+    return host("clock").now_ms() * 1_000_000 if in_call() else 0
 
 
 def _monotonic_ns() -> int:
-    return host("clock").monotonic_ns()
+    return host("clock").monotonic_ns() if in_call() else 0
 
 
 def _sleep(_seconds: float) -> None:
@@ -124,8 +130,31 @@ class _Lines(io.TextIOBase):
         return len(text)
 
 
-def _no_files(*_arguments: Any, **_named: Any) -> Any:
-    raise PermissionError("a plugin has no files; read them at the top of the module, while it is built")
+def _no_system(*_arguments: Any, **_named: Any) -> Any:
+    raise PermissionError("a plugin has no files and no system; what it needs to read, it reads while it is built")
+
+
+# Functions of the operating system that need none.
+_PURE = {"fspath", "strerror", "urandom", "getpid", "cpu_count", "register_at_fork", "DirEntry"}
+
+
+def _lines_at_hand() -> None:
+    """Tracebacks show the plugin's own lines, as they are now, and look for no other."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None) or ""
+        if not file.startswith("/python/"):
+            linecache.getlines(file)
+    # Showing one makes Python import what it needs for that, which it cannot do later.
+    for fault in (lambda: {}["none"], lambda: math.none, lambda: none, lambda: int("none")):  # type: ignore  # noqa: F821
+        try:
+            fault()
+        except Exception as raised:
+            traceback.format_exception(raised)
+    # It parses each line to place its marks, and a line that is no expression has Python look for the file.
+    traceback._extract_caret_anchors_from_line_segment = lambda segment: None  # type: ignore[attr-defined]
+    linecache.checkcache = lambda filename=None: None
+    linecache.updatecache = lambda filename, module_globals=None: []
+    linecache.lazycache = lambda filename, module_globals: False
 
 
 class _TopOnly:
@@ -142,7 +171,13 @@ def seal() -> None:
     sys.path.clear()
     sys.path_importer_cache.clear()
     sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, _TopOnly]  # type: ignore[list-item]
-    builtins.open = io.open = _no_files
+    _lines_at_hand()
+    for name in set(dir(posix)) - _PURE:
+        if isinstance(getattr(posix, name), types.BuiltinFunctionType):
+            for module in (posix, os):
+                if hasattr(module, name):
+                    setattr(module, name, _no_system)
+    builtins.open = io.open = _no_system
     sys.stdout, sys.stderr = _Lines("info"), _Lines("error")  # type: ignore[assignment]
     sys.stdin = None  # type: ignore[assignment]
 
