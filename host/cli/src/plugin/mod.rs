@@ -4,6 +4,7 @@ pub(crate) mod build;
 mod catalogue;
 mod inspect;
 mod names;
+mod new;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use crate::session::Session;
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Write a small plugin that works as it is.
+    New(new::NewArgs),
     /// Build a plugin's directory to one component with its contract inside.
     Build(build::BuildArgs),
     /// Write the contract's types in the plugin's language, for an editor. `build` does so too.
@@ -40,6 +43,10 @@ pub(crate) enum PluginCommand {
 /// Runs one of them.
 pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::New(args) => {
+            new::run(&args, session.out)?;
+            Ok(Exit::Done)
+        }
         PluginCommand::Build(args) => {
             build::run(&args, session.out)?;
             Ok(Exit::Done)

@@ -109,7 +109,7 @@ pub(super) fn tool(name: impl AsRef<std::ffi::OsStr>) -> Command {
         let Some(name) = name.to_str() else { continue };
         if name.starts_with("NODE_") && name != "NODE_EXTRA_CA_CERTS"
             || name.starts_with("PYTHON")
-            || name == "VIRTUAL_ENV"
+            || matches!(name, "VIRTUAL_ENV" | "RUST_BACKTRACE" | "RUST_LIB_BACKTRACE")
         {
             command.env_remove(name);
         }
