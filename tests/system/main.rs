@@ -10,6 +10,7 @@ mod ending;
 mod foreign_keys;
 mod github;
 mod hygiene;
+mod languages;
 mod limits;
 mod opsiq;
 mod orders;
