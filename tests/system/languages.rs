@@ -16,7 +16,7 @@ fn source(path: &str) -> PathBuf {
 
 /// Builds a plugin into the world's own folder. `None` where the machine has no npm or PyPI within reach, which is said
 /// aloud; with CI set it fails.
-fn build(world: &World, path: &str) -> Option<PathBuf> {
+pub(crate) fn build(world: &World, path: &str) -> Option<PathBuf> {
     let out = world.file("plugin.wasm");
     let ran = world.run(&["plugin", "build", source(path).to_str().unwrap(), "--out", out.to_str().unwrap()]);
     if ran.code == 8 && ran.json()["error"]["code"] == "build.toolchain" {

@@ -97,7 +97,7 @@ def calling(call: Callable[[], T]) -> T:
 
 
 def _translated(answer: Any) -> Failure | None:
-    value = getattr(answer, "value", None)
+    value: Any = getattr(answer, "value", None)
     match type(answer).__name__:
         case "Denial":
             return Failure.denied(answer)

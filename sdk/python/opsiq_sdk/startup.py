@@ -63,7 +63,7 @@ def _monotonic_ns() -> int:
     return host("clock").monotonic_ns() if in_call() else 0
 
 
-def _sleep(_seconds: float) -> None:
+def _sleep(_seconds: Any) -> None:
     raise RuntimeError("a plugin cannot sleep; answer `Failure.rate_limited` and let the caller come again")
 
 
@@ -85,10 +85,10 @@ def _clock() -> None:
         """Whatever is a date to Python is one here."""
 
         def __instancecheck__(cls, value: object) -> bool:
-            return isinstance(value, cls.__base__)
+            return isinstance(value, cls.__mro__[1]) if cls.__module__ == __name__ else super().__instancecheck__(value)
 
         def __subclasscheck__(cls, other: type) -> bool:
-            return issubclass(other, cls.__base__)
+            return issubclass(other, cls.__mro__[1]) if cls.__module__ == __name__ else super().__subclasscheck__(other)
 
     class date(_datetime.date, metaclass=_Like):
         @classmethod
