@@ -194,3 +194,18 @@ fn the_sdk_for_javascript_keeps_its_word() {
     let ran = Command::new("node").arg(source("sdk/js/test/run.mjs")).arg(kit).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
 }
+
+/// Tests of what is written in Python: the SDK's, and the published examples of the signatures that `s3` makes.
+#[test]
+fn the_sdk_and_the_signatures_in_python_keep_their_word() {
+    for path in ["sdk/python", "plugins/s3"] {
+        let mut python = Command::new("python3");
+        let ran = python.args(["-m", "unittest", "discover", "-s", "tests"]).current_dir(source(path)).output();
+        let Ok(ran) = ran else {
+            assert!(std::env::var_os("CI").is_none(), "CI must have python3");
+            eprintln!("NOT RUN: there is no python3");
+            return;
+        };
+        assert!(ran.status.success(), "{path}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
