@@ -78,8 +78,8 @@ class Plugin(Actions):
 
 def place(ctx: Context, key: str) -> tuple[str, str, str]:
     """Origin, path and host of an object; of the bucket where there is no key."""
-    if any(segment in (".", "..") for segment in key.split("/")):
-        raise Failure.invalid("a name with `.` or `..` between slashes means another path to whoever passes it on")
+    if key and any(segment in ("", ".", "..") for segment in key.split("/")):
+        raise Failure.invalid("a name with nothing, `.` or `..` between slashes means another path to whoever passes it on")
     base = urlsplit(ctx.config["base-url"])
     path = f"{base.path.rstrip('/')}/{ctx.config['bucket']}" + (f"/{key}" if key else "")
     return f"{base.scheme}://{base.netloc}", path, base.netloc

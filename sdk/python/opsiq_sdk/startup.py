@@ -150,8 +150,9 @@ def _lines_at_hand() -> None:
             fault()
         except Exception as raised:
             traceback.format_exception(raised)
-    # It parses each line to place its marks, and a line that is no expression has Python look for the file.
+    # To place its marks it parses each line, and for a line that is no statement Python itself looks for the file.
     traceback._extract_caret_anchors_from_line_segment = lambda segment: None  # type: ignore[attr-defined]
+    traceback.StackSummary._should_show_carets = lambda self, *line: False  # type: ignore[attr-defined]
     linecache.checkcache = lambda filename=None: None
     linecache.updatecache = lambda filename, module_globals=None: []
     linecache.lazycache = lambda filename, module_globals: False
