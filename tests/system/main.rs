@@ -18,6 +18,7 @@ mod redact;
 mod rollback;
 mod rooms;
 mod rotation;
+mod s3;
 mod slack;
 mod sql;
 mod tamper;
