@@ -14,7 +14,7 @@ fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Builds a plugin into the world's own folder. `None` where the machine has no npm or PyPI within reach, which is said
+/// Builds a plugin into the world's own folder. `None` where the machine has neither npm nor pip within reach, which is said
 /// aloud; with CI set it fails.
 pub(crate) fn build(world: &World, path: &str) -> Option<PathBuf> {
     let out = world.file("plugin.wasm");

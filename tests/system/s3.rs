@@ -78,7 +78,10 @@ fn objects_are_put_listed_and_read() {
         assert_eq!(world.call("s3", "get-object", &json!({ "key": harmful })).refused(7)["code"], "plugin.invalid");
     }
     let link = world.call("s3", "presign-object", &json!({ "key": name, "seconds": 60 }));
-    assert!(link.code == 0 && !link.stdout.contains("X-Amz-Signature"), "a link is shown to whoever asks to see it: {link:?}");
+    assert!(
+        link.code == 0 && !link.stdout.contains("X-Amz-Signature"),
+        "a link is shown to whoever asks to see it: {link:?}"
+    );
 
     // The twin: with another secret nothing of this is answered.
     let args = ["--as", "acme/ada", "key", "rotate", "s3", "secret-access-key", "--stdin"];

@@ -47,7 +47,7 @@ impl Default for SandboxConfig {
             queue_length: 4096,
             keep_resident: 1 << 20,
             component_bytes: 24 << 20,
-            compile_time: Duration::from_secs(60),
+            compile_time: Duration::from_mins(1),
             always_fuel: false,
             compiled: None,
         }

@@ -1,4 +1,4 @@
-//! From a JavaScript package to a component: QuickJS, with the plugin's code loaded and its snapshot taken.
+//! From a JavaScript package to a component: the interpreter `QuickJS`, with the plugin's code loaded and its snapshot taken.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -149,7 +149,7 @@ mod tests {
         let kit = Kit { interpreter: "no-such-interpreter", ..KIT };
         match kit.ready(true, &mut |_| {}) {
             Err(BuildError::NoKit { why, fix, .. }) => {
-                assert!(why.contains("no-such-interpreter") && fix == "install it")
+                assert!(why.contains("no-such-interpreter") && fix == "install it");
             }
             other => panic!("{other:?}"),
         }

@@ -3,6 +3,7 @@
 //! Toolchains of interpreters import the whole of a world whether the code uses it or not, so theirs holds exactly what
 //! the contract gives; the encoder for Rust leaves out what is not reached, so it takes a world as released.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use opsiq_contract::Contract;
@@ -33,7 +34,7 @@ pub(super) fn interfaces(contract: &Contract) -> Vec<&'static str> {
 fn world(contract: &Contract) -> String {
     let mut text = format!("package opsiq:plugin@0.1.0;\n\nworld {WORLD} {{\n");
     for interface in interfaces(contract) {
-        text.push_str(&format!("    import {interface};\n"));
+        let _ = writeln!(text, "    import {interface};");
     }
     text.push_str("    export actions;\n");
     if !contract.webhooks.is_empty() {
@@ -99,7 +100,7 @@ result = { type = "object" }
         let mut sources = wit_parser::SourceMap::default();
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let path = entry.unwrap().path();
-            sources.push_str(path.to_str().unwrap(), &std::fs::read_to_string(&path).unwrap());
+            sources.push_str(path.to_str().unwrap(), std::fs::read_to_string(&path).unwrap());
         }
         let mut resolve = wit_parser::Resolve::default();
         let package = resolve.push_group(sources.parse().map_err(|(_, error)| error).unwrap()).unwrap();
