@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::limits::{Limits, LimitsCeiling, LimitsRequest};
 
-/// Largest component accepted unless the operator raises it, in bytes.
-pub const DEFAULT_COMPONENT_BYTES: u64 = 16 << 20;
+/// Largest component accepted unless the operator raises it, in bytes: room for a plugin with the largest interpreter,
+/// which is Python at 18 MB.
+pub const DEFAULT_COMPONENT_BYTES: u64 = 24 << 20;
 
 /// A private destination that plugins may reach.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

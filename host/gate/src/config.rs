@@ -35,7 +35,7 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]
-# component = "16MiB"
+# component = "24MiB"
 #
 # [ceiling.limits]
 # memory = "64MiB"

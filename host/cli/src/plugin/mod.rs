@@ -3,6 +3,9 @@
 pub(crate) mod build;
 mod catalogue;
 mod inspect;
+mod names;
+mod new;
+mod types;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +17,15 @@ use crate::session::Session;
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Write a small plugin that works as it is.
+    New(new::NewArgs),
     /// Build a plugin's directory to one component with its contract inside.
     Build(build::BuildArgs),
+    /// Write the contract's types in the plugin's language, for an editor. `build` does so too.
+    Types {
+        /// The plugin's directory.
+        dir: PathBuf,
+    },
     /// Say what a component imports and exports, and why it is or is not acceptable.
     Inspect {
         /// Any WebAssembly component, made by any toolchain.
@@ -33,8 +43,16 @@ pub(crate) enum PluginCommand {
 /// Runs one of them.
 pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::New(args) => {
+            new::run(&args, session.out)?;
+            Ok(Exit::Done)
+        }
         PluginCommand::Build(args) => {
             build::run(&args, session.out)?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Types { dir } => {
+            types::run(&dir, session.out)?;
             Ok(Exit::Done)
         }
         PluginCommand::Inspect { file } => inspect::run(&file, session.out),

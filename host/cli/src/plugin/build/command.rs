@@ -12,18 +12,19 @@ use crate::output::Output;
 /// What to build and where to put it.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// The plugin's directory, with `contract.toml` and `Cargo.toml`.
+    /// The plugin's directory, with `contract.toml` beside `Cargo.toml`, `package.json` or `pyproject.toml`.
     pub(crate) dir: PathBuf,
 
-    /// Where the component goes; by default `plugins/ID.wasm` in cargo's target directory.
+    /// Where the component goes; by default `plugins/ID.wasm` in cargo's target directory, or `build/ID.wasm` in the
+    /// plugin's.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Which compiler to use.
+    /// Which Rust compiler to use.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) toolchain: Choice,
 
-    /// Keep function names, for readable backtraces; about a quarter larger.
+    /// Keep names, for readable backtraces; a Rust plugin gets about a quarter larger.
     #[arg(long)]
     pub(crate) names: bool,
 

@@ -57,7 +57,7 @@ pub(super) struct Compiled {
 /// Compiles the crate to a core module.
 ///
 /// # Errors
-/// [`BuildError::Cargo`] with the compiler's own output.
+/// [`BuildError::Program`] with the compiler's own output.
 pub(super) fn compile(project: &Project, toolchain: &Toolchain, options: &Options) -> Result<Compiled, BuildError> {
     let dir = project.manifest.parent().unwrap_or(Path::new("."));
     let mut command = toolchain.cargo_for_build(dir);
@@ -94,7 +94,7 @@ pub(super) fn compile(project: &Project, toolchain: &Toolchain, options: &Option
     let remarks = remarks(&output);
     match artifacts.and_then(|reader| reader.join().ok()).flatten() {
         Some(module) if status.success() => Ok(Compiled { module, remarks }),
-        _ => Err(BuildError::Cargo {
+        _ => Err(BuildError::Program {
             what: format!("compiling {}", project.package),
             status: status.to_string(),
             output: remarks,

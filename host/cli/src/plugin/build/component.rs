@@ -9,13 +9,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, SourceMap, WorldId, WorldKey};
 
 use super::error::BuildError;
-
-/// The WIT package that plugins are written against, as released.
-const WIT: [(&str, &str); 3] = [
-    ("types.wit", include_str!("../../../../../wit/0.1.0/types.wit")),
-    ("host.wit", include_str!("../../../../../wit/0.1.0/host.wit")),
-    ("worlds.wit", include_str!("../../../../../wit/0.1.0/worlds.wit")),
-];
+use super::world::WIT;
 
 /// Makes a component out of the core module of a plugin with this contract.
 ///

@@ -14,19 +14,28 @@ pub(crate) enum BuildError {
     NoContract(PathBuf),
     /// The contract has mistakes.
     Contract(PathBuf, ContractErrors),
-    /// The directory is no crate that can become a plugin.
+    /// The directory is nothing that can become a plugin.
     Project {
         /// The directory or manifest.
         path: PathBuf,
         /// What is missing.
-        why: &'static str,
+        why: String,
         /// What to add.
-        fix: &'static str,
+        fix: String,
+    },
+    /// What builds the plugin's language is not here and was not fetched.
+    NoKit {
+        /// The programs, in words.
+        what: &'static str,
+        /// Why not.
+        why: String,
+        /// How to get them.
+        fix: String,
     },
     /// No compiler for `wasm32-unknown-unknown` was found in any of these ways.
     NoToolchain(Vec<Tried>),
-    /// Cargo or the compiler failed.
-    Cargo {
+    /// A program of the toolchain failed.
+    Program {
         /// What was being done.
         what: String,
         /// How it ended.
@@ -77,7 +86,7 @@ apt-get install rustc-web cargo-web rust-web-src lld        (Debian, Ubuntu)";
 
 impl BuildError {
     /// A failure of the file system.
-    pub(super) fn io(verb: &'static str, path: &Path, error: std::io::Error) -> Self {
+    pub(crate) fn io(verb: &'static str, path: &Path, error: std::io::Error) -> Self {
         Self::Io { verb, path: path.to_owned(), error }
     }
 }
@@ -96,13 +105,16 @@ impl From<BuildError> for Failure {
             BuildError::Project { path, why, fix } => {
                 invalid("build.project", format!("{}: {why}", path.display())).fix(fix)
             }
+            BuildError::NoKit { what, why, fix } => {
+                Self::new(Exit::Unavailable, "build.toolchain", format!("{what} cannot be used")).detail(why).fix(fix)
+            }
             BuildError::NoToolchain(tried) => {
                 let tried = tried.iter().map(|Tried { way, why }| format!("{way}: {why}")).collect::<Vec<_>>();
                 Self::new(Exit::Unavailable, "build.toolchain", "no compiler for wasm32-unknown-unknown was found")
                     .detail(tried.join("\n"))
                     .fix(INSTALL)
             }
-            BuildError::Cargo { what, status, output } => {
+            BuildError::Program { what, status, output } => {
                 invalid("build.compile", format!("{what} failed ({status})")).detail(output)
             }
             BuildError::Import { import, why } => {
@@ -112,7 +124,11 @@ impl From<BuildError> for Failure {
                 invalid("build.component", format!("the compiled module does not fit the world `{world}`")).detail(why)
             }
             BuildError::Refused(problems) => {
-                let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let problems = problems.iter().map(|problem| match &problem.subject {
+                    Some(subject) => format!("{subject}: {problem}"),
+                    None => problem.to_string(),
+                });
+                let problems = problems.collect::<Vec<_>>();
                 invalid("build.refused", "the component does not keep to its contract".to_owned())
                     .detail(problems.join("\n"))
             }

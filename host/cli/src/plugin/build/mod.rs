@@ -1,16 +1,21 @@
-//! `opsiq plugin build`: a Rust crate with a `contract.toml` beside it becomes one component that carries its contract.
+//! `opsiq plugin build`: a directory with a `contract.toml` becomes one component that carries its contract.
 //!
-//! The steps, each able to stop with a sentence that says what to do: find a compiler for
-//! `wasm32-unknown-unknown` ([`toolchain`]), ask cargo what the crate is ([`project`]), compile it under settings that
-//! do not depend on the user's own ([`compile`]), and turn the core module into a component of the one world that
-//! the contract calls for ([`component`]). What imports anything else is refused here, before a host ever sees it.
+//! What the directory holds says which language it is ([`language`]). A Rust crate is compiled by [`rust`]; JavaScript
+//! and Python are loaded into an interpreter by [`javascript`] and [`python`], whose programs come from a [`kit`]. Whatever
+//! made the component, what it imports beyond its contract is refused here, before a host ever sees it.
 
 mod command;
 mod compile;
 mod component;
 mod error;
+mod javascript;
+mod kit;
+mod language;
 mod project;
+mod python;
+mod rust;
 mod toolchain;
+mod world;
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +24,16 @@ use opsiq_contract::{Contract, Digest};
 
 pub(crate) use command::{BuildArgs, run};
 pub(crate) use error::BuildError;
+pub(crate) use language::Language;
 pub(crate) use toolchain::Choice;
+
+use super::types;
 
 /// What the caller may decide about a build.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// Where the component goes; by default `<target>/plugins/<id>.wasm`.
+    /// Where the component goes; by default `<target>/plugins/<id>.wasm` of a crate, else `build/<id>.wasm`
+    /// in the directory.
     pub(crate) out: Option<PathBuf>,
     /// Which compiler; by default the first that serves.
     pub(crate) toolchain: Choice,
@@ -53,38 +62,48 @@ pub(crate) struct Built {
     pub(crate) remarks: String,
 }
 
-/// Builds the crate in `dir` into a component. `progress` is told of each step that may take a while.
+/// What a language makes of a plugin's code.
+struct Made {
+    /// The component, without its contract.
+    component: Vec<u8>,
+    /// Where it goes when nobody says otherwise.
+    out: PathBuf,
+    /// What made it, in words.
+    toolchain: String,
+    /// Warnings.
+    remarks: String,
+}
+
+/// Builds the plugin in `dir` into a component. `progress` is told of each step that may take a while.
 ///
 /// # Errors
-/// Whatever stops a step; nothing is written then. The contract is read first, so that a mistake in it is told before
-/// minutes of compiling.
+/// Whatever stops a step; no component is written then. The contract is read first, so that a mistake in it is told
+/// before minutes of compiling.
 pub(crate) fn build(dir: &Path, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
     let contract = read_contract(dir)?;
-    let toolchain = toolchain::find(dir, options.toolchain, options.offline, progress)?;
-    let project = project::inspect(dir, &toolchain)?;
-    progress(&format!("Compiling {} with {toolchain}", project.package));
-    let compiled = compile::compile(&project, &toolchain, options)?;
-    let module = std::fs::read(&compiled.module).map_err(|error| BuildError::io("read", &compiled.module, error))?;
-
-    let component = component::encode(&module, &contract)?;
-    let component = embed(&component, &contract).map_err(BuildError::Refused)?;
-    let path = match &options.out {
-        Some(path) => path.clone(),
-        None => project.target_dir.join("plugins").join(format!("{}.wasm", contract.plugin.id)),
+    let language = Language::of(dir)?;
+    let dir = &dir.canonicalize().map_err(|error| BuildError::io("find", dir, error))?;
+    types::write(dir, language, &contract)?;
+    let made = match language {
+        Language::Rust => rust::build(dir, &contract, options, progress)?,
+        Language::JavaScript => javascript::build(dir, &contract, options, progress)?,
+        Language::Python => python::build(dir, &contract, options, progress)?,
     };
+    let component = embed(&made.component, &contract).map_err(BuildError::Refused)?;
+    let path = options.out.clone().unwrap_or(made.out);
     write_whole(&path, &component)?;
     Ok(Built {
         digest: Digest::of(&component),
         bytes: component.len(),
-        toolchain: toolchain.to_string(),
-        remarks: compiled.remarks,
+        toolchain: made.toolchain,
+        remarks: made.remarks,
         contract,
         path,
     })
 }
 
 /// Reads and checks `contract.toml`.
-fn read_contract(dir: &Path) -> Result<Contract, BuildError> {
+pub(crate) fn read_contract(dir: &Path) -> Result<Contract, BuildError> {
     let path = dir.join("contract.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -42,15 +42,15 @@ struct Target {
 /// Asks cargo about the crate in `dir`.
 ///
 /// # Errors
-/// [`BuildError::Project`] where there is no crate or none of the right type, [`BuildError::Cargo`] with cargo's own
+/// [`BuildError::Project`] where there is no crate or none of the right type, [`BuildError::Program`] with cargo's own
 /// words where it fails.
 pub(super) fn inspect(dir: &Path, toolchain: &Toolchain) -> Result<Project, BuildError> {
     let manifest = dir.join("Cargo.toml");
     let Ok(manifest) = manifest.canonicalize() else {
         return Err(BuildError::Project {
             path: manifest,
-            why: "there is no such file",
-            fix: "name the directory of a plugin's crate",
+            why: "there is no such file".into(),
+            fix: "name the directory of a plugin's crate".into(),
         });
     };
     let output = toolchain
@@ -60,13 +60,13 @@ pub(super) fn inspect(dir: &Path, toolchain: &Toolchain) -> Result<Project, Buil
         .output()
         .map_err(|error| BuildError::io("run", toolchain.cargo(), error))?;
     if !output.status.success() {
-        return Err(BuildError::Cargo {
+        return Err(BuildError::Program {
             what: "cargo metadata".into(),
             status: output.status.to_string(),
             output: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
         });
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| BuildError::Cargo {
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| BuildError::Program {
         what: "reading cargo metadata".into(),
         status: "not understood".into(),
         output: error.to_string(),
@@ -74,15 +74,15 @@ pub(super) fn inspect(dir: &Path, toolchain: &Toolchain) -> Result<Project, Buil
     let Some(package) = metadata.packages.into_iter().find(|package| package.manifest_path == manifest) else {
         return Err(BuildError::Project {
             path: manifest,
-            why: "a workspace without a crate of its own",
-            fix: "name the directory of one of its crates",
+            why: "a workspace without a crate of its own".into(),
+            fix: "name the directory of one of its crates".into(),
         });
     };
     if !package.targets.iter().any(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) {
         return Err(BuildError::Project {
             path: manifest,
-            why: "no `cdylib`, which a plugin is",
-            fix: "add\n[lib]\ncrate-type = [\"cdylib\"]",
+            why: "no `cdylib`, which a plugin is".into(),
+            fix: "add\n[lib]\ncrate-type = [\"cdylib\"]".into(),
         });
     }
     Ok(Project {
