@@ -36,9 +36,26 @@ fn imports(world: &World, component: &Path) -> Vec<String> {
     imports.iter().map(|import| import["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What the operator has to allow for the largest interpreter, and for compiling it beside other tests.
+pub(crate) const INTERPRETERS: &str = "[ceiling]\ncomponent = \"24MiB\"\ncompile = \"5min\"\n";
+
+/// Until the operator allows it, what is too large is refused, and the refusal says what to write.
+#[test]
+fn the_largest_interpreter_waits_for_the_operator() {
+    let world = World::new();
+    let Some(component) = build(&world, "examples/hello-python") else { return };
+    let refused = world.run(&["plugin", "register", component.to_str().unwrap()]).refused(3);
+    assert_eq!(refused["code"], "plugin.too-large");
+    assert!(refused["fix"].as_str().unwrap().contains("`component` under [ceiling]"), "{refused}");
+    world.configure("[ceiling]\ncomponent = \"24MiB\"\ncompile = \"100ms\"\n");
+    let refused = world.run(&["plugin", "register", component.to_str().unwrap()]).refused(3);
+    assert!(refused["title"].as_str().unwrap().contains("longer than 100 ms"), "{refused}");
+}
+
 /// What every language must be able to say; `more`: what only this one can get wrong.
 fn says_everything(path: &str, more: &[(&str, &str)]) {
     let world = World::new();
+    world.configure(INTERPRETERS);
     let Some(component) = build(&world, path) else { return };
     let imports = imports(&world, &component);
     assert!(imports.iter().all(|name| name.starts_with("opsiq:plugin/")), "{imports:?}");

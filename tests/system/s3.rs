@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::languages::build;
+use crate::languages::{INTERPRETERS, build};
 use crate::opsiq::{World, built};
 
 /// The server, which ends with the value.
@@ -49,6 +49,7 @@ impl Drop for Moto {
 fn objects_are_put_listed_and_read() {
     let Some(moto) = Moto::start() else { return };
     let world = World::new();
+    world.configure(INTERPRETERS);
     let Some(component) = build(&world, "plugins/s3") else { return };
     let (port, id) = (moto.said["port"].as_u64().unwrap(), moto.said["id"].as_str().unwrap());
     world.open_loopback(u16::try_from(port).unwrap());

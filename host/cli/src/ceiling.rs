@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use opsiq_contract::{Ceiling, LimitsCeiling, PrivateTarget, show_size};
+use opsiq_contract::{Ceiling, LimitsCeiling, PrivateTarget, show_size, show_time};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -50,6 +50,7 @@ fn read(file: &Path) -> Result<Ceiling, Failure> {
 fn shown(ceiling: &Ceiling) -> String {
     let mut card = Card::new();
     card.line("component", show_size(ceiling.component_bytes));
+    card.line("compile", show_time(ceiling.compile_ms));
     limits(&mut card, "", &ceiling.limits);
     targets(&mut card, "", &ceiling.private_targets);
     for (name, plugin) in &ceiling.plugins {

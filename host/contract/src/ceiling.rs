@@ -12,9 +12,10 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::limits::{Limits, LimitsCeiling, LimitsRequest};
 
-/// Largest component accepted unless the operator raises it, in bytes: room for a plugin with the largest interpreter,
-/// which is Python at 18 MB.
-pub const DEFAULT_COMPONENT_BYTES: u64 = 24 << 20;
+/// Largest component accepted unless the operator raises it, in bytes.
+pub const DEFAULT_COMPONENT_BYTES: u64 = 16 << 20;
+/// Longest that compiling a component may take unless the operator raises it, in milliseconds.
+pub(crate) const DEFAULT_COMPILE_MS: u64 = 10_000;
 
 /// A private destination that plugins may reach.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,6 +50,8 @@ pub struct PluginCeiling {
 pub struct Ceiling {
     /// Bytes of a component, at most.
     pub component_bytes: u64,
+    /// Milliseconds that compiling a component may take, at most.
+    pub compile_ms: u64,
     /// Limits of any plugin.
     pub limits: LimitsCeiling,
     /// Private destinations for any plugin.
@@ -61,6 +64,7 @@ impl Default for Ceiling {
     fn default() -> Self {
         Self {
             component_bytes: DEFAULT_COMPONENT_BYTES,
+            compile_ms: DEFAULT_COMPILE_MS,
             limits: LimitsCeiling::default(),
             private_targets: Vec::new(),
             plugins: BTreeMap::new(),

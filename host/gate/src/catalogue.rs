@@ -72,11 +72,12 @@ impl Catalogue {
                 Stage::Admin,
                 "plugin.too-large",
                 format!("the component has {} bytes; {} are allowed", bytes.len(), core.ceiling.component_bytes),
-                "the operator may raise `component-bytes` under [ceiling] in opsiq.toml",
+                "make it smaller, or let the operator raise `component` under [ceiling] in opsiq.toml",
             ));
         }
         let bytes: Arc<[u8]> = bytes.into();
-        let admitted = component::admit(&bytes).map_err(|problems| inadmissible(&problems))?;
+        let admitted = component::admit_within(&bytes, core.ceiling.component_bytes);
+        let admitted = admitted.map_err(|problems| inadmissible(&problems))?;
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
         let plugin = contract.plugin_ref();
         let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(|error| failed(&error))?;
@@ -174,7 +175,7 @@ pub(crate) fn not_loaded(error: &LoadError) -> Refusal {
             Stage::Resolve,
             "plugin.too-large",
             message,
-            "make the component smaller, or let the operator raise the ceiling in opsiq.toml",
+            "make the component smaller, or let the operator raise `component` or `compile` under [ceiling] in opsiq.toml",
         ),
         _ => Refusal::new(
             Class::Invalid,

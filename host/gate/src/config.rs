@@ -35,7 +35,8 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]
-# component = "24MiB"
+# component = "16MiB"      # 24MiB for plugins in Python
+# compile = "10s"          # 2min for those
 #
 # [ceiling.limits]
 # memory = "64MiB"

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -208,6 +209,7 @@ impl Core {
                 let config = SandboxConfig {
                     compiled: Some(CompiledCache { dir, mac_key: self.vault.derive("compiled code") }),
                     component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
+                    compile_time: Duration::from_millis(self.ceiling.compile_ms),
                     always_fuel: names_fuel(&self.ceiling.limits)
                         || self.ceiling.plugins.values().any(|own| names_fuel(&own.limits)),
                     ..SandboxConfig::default()
@@ -232,7 +234,8 @@ impl Core {
             return Ok(contract.clone());
         }
         let bytes = self.blob(digest).await?;
-        let admitted = component::admit(&bytes).map_err(|_| {
+        // How large it may be was asked when it was registered, and is again before it runs.
+        let admitted = component::admit_within(&bytes, bytes.len() as u64).map_err(|_| {
             Refusal::new(
                 Class::Tampered,
                 Stage::Resolve,

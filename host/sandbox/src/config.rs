@@ -29,8 +29,7 @@ pub struct SandboxConfig {
     pub keep_resident: usize,
     /// Largest component that is compiled, in bytes.
     pub component_bytes: usize,
-    /// Time a compilation may take before its plugin is refused. An interpreter takes some ten seconds on two cores
-    /// that have nothing else to do, and more than a minute where they have.
+    /// Time a compilation may take before its plugin is refused.
     pub compile_time: Duration,
     /// Count fuel in every plugin, as an operator whose ceiling limits fuel must. Otherwise only plugins whose
     /// contract asks for a fuel limit pay for it.
@@ -47,8 +46,8 @@ impl Default for SandboxConfig {
             queue_wait: Duration::from_secs(5),
             queue_length: 4096,
             keep_resident: 1 << 20,
-            component_bytes: 24 << 20,
-            compile_time: Duration::from_mins(3),
+            component_bytes: 16 << 20,
+            compile_time: Duration::from_secs(10),
             always_fuel: false,
             compiled: None,
         }

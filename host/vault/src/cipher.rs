@@ -53,7 +53,7 @@ pub(crate) fn random(out: &mut [u8]) {
     getrandom::fill(out).expect("the operating system gives random bytes");
 }
 
-/// Fills `out` with random bytes of a generator of this thread (ChaCha12, seeded and reseeded by the operating system):
+/// Fills `out` with random bytes of a generator of this thread (`ChaCha12`, seeded and reseeded by the operating system):
 /// for what is made anew with every value, keys used once, nonces and salts. A call of the kernel for each of them would
 /// cost more than sealing does. Keys that live on come from [`random`].
 ///

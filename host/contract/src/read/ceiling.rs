@@ -10,6 +10,7 @@ use super::{Reader, Table, located};
 use crate::ceiling::{Ceiling, PluginCeiling, PrivateTarget};
 use crate::error::ContractErrors;
 use crate::id::is_slug;
+use crate::limits::Unit;
 use crate::schema::pointer_token;
 
 impl Ceiling {
@@ -32,11 +33,16 @@ impl Reader {
     fn ceiling(&mut self, value: &Value) -> Ceiling {
         const AT: &str = "/ceiling";
         let mut ceiling = Ceiling::default();
-        let Some(table) = self.table(value, AT, &["component", "limits", "private-target", "plugin"]) else {
+        let Some(table) = self.table(value, AT, &["component", "compile", "limits", "private-target", "plugin"]) else {
             return ceiling;
         };
         if let Some(size) = self.size(table, AT, "component") {
             ceiling.component_bytes = size;
+        }
+        if let Some(time) =
+            table.get("compile").and_then(|time| self.amount(time, "/ceiling/compile", Unit::Milliseconds))
+        {
+            ceiling.compile_ms = time;
         }
         if let Some(limits) = table.get("limits") {
             ceiling.limits = self.limits(limits, "/ceiling/limits");

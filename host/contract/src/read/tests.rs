@@ -290,6 +290,7 @@ fn garbage_never_panics() {
 fn a_ceiling_is_read() {
     let text = r#"[ceiling]
 component = "32MiB"
+compile = "2min"
 [ceiling.limits]
 cpu = "1s"
 [[ceiling.private-target]]
@@ -306,7 +307,7 @@ port = 443
 denied = true
 "#;
     let ceiling = Ceiling::parse_toml(text, &[]).unwrap();
-    assert_eq!(ceiling.component_bytes, 32 << 20);
+    assert_eq!((ceiling.component_bytes, ceiling.compile_ms), (32 << 20, 120_000));
     assert_eq!(ceiling.private_targets_of("acme/shop").len(), 2);
     assert_eq!(ceiling.private_targets_of("acme/other").len(), 1);
     assert!(ceiling.plugin("evil/corp").unwrap().denied);

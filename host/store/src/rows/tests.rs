@@ -49,7 +49,7 @@ async fn shop(host: &TenantVault) -> (tempfile::TempDir, Store, BTreeMap<String,
 
 #[test]
 fn a_head_written_before_a_table_was_there_still_counts() {
-    let (vault, _) = opsiq_vault::Vault::create(&opsiq_vault::RootKey::generate());
+    let (vault, _) = Vault::create(&RootKey::generate());
     let host = vault.host();
     let mut sums = Sums::NONE;
     sums.0[1] = [7; 32];

@@ -81,7 +81,7 @@ async fn a_walk_moves_every_value_once_and_none_of_another_tenant() {
     let rows: Vec<_> = (0..300).map(|seq| entry(&open, seq)).collect();
     let theirs = AuditRow { log: "beta".to_owned(), ..entry(&other, 0) };
     store.begin().await.unwrap().commit_with(&rows).await.unwrap();
-    store.begin().await.unwrap().commit_with(&[theirs]).await.unwrap();
+    store.begin().await.unwrap().commit_with(std::slice::from_ref(&theirs)).await.unwrap();
 
     vault.renew(&acme, &open, &[first.clone(), second.clone()]).unwrap();
     let mut damaged = entry(&open, 300);

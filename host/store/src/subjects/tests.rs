@@ -103,6 +103,6 @@ async fn an_erasure_begins_once_and_ends_once() {
     assert!(matches!(tx.erasure_done(&acme, key, 10).await, Err(StoreError::Conflict { .. })));
     tx.commit().await.unwrap();
     let done = ErasedSubjectRow { done_ms: Some(9), ..row };
-    assert_eq!(store.erasures_of(&acme, &subject).await.unwrap(), [done.clone()]);
+    assert_eq!(store.erasures_of(&acme, &subject).await.unwrap(), std::slice::from_ref(&done));
     assert_eq!(store.all_erasures().await.unwrap(), [done]);
 }
