@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, inspect};
+use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, inspect_within};
+use opsiq_contract::{DEFAULT_COMPONENT_BYTES, show_size};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -12,7 +13,14 @@ use crate::table::{Card, Table, bytes};
 
 /// Shows the verdict; ends with 6 when the host would not take it.
 pub(crate) fn run(file: &Path, out: &Output) -> Result<Exit, Failure> {
-    let seen = inspect(&super::component(file)?);
+    // How large a component may be is the operator's to say, and so no fault of this one.
+    let seen = inspect_within(&super::component(file)?, u64::MAX);
+    if seen.size > DEFAULT_COMPONENT_BYTES {
+        let most = show_size(DEFAULT_COMPONENT_BYTES);
+        out.note(&format!(
+            "Larger than {most}: the operator has to allow it, with `component` under [ceiling] in opsiq.toml."
+        ));
+    }
     let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
     let acceptable = seen.problems.is_empty();
     let data = json!({ "acceptable": acceptable, "plugin": plugin, "inspection": seen });

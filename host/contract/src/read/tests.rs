@@ -320,16 +320,17 @@ denied = true
     for (from, to, line, code) in [
         ("[ceiling]", "[ceilings]", 1, "field.unknown"),
         ("component", "componant", 2, "field.unknown"),
-        ("cpu = \"1s\"", "cpu = \"0s\"", 4, "limit.zero"),
-        ("127.0.0.1/32", "127.0.0.1/8", 6, "ceiling.cidr"),
-        ("127.0.0.1/32", "0.0.0.0/0", 6, "ceiling.cidr"),
-        ("127.0.0.1/32", "localhost", 6, "ceiling.cidr"),
-        ("port = 8080", "port = 0", 7, "field.range"),
-        ("port = 8080\n", "\n", 5, "field.missing"),
-        ("tls = false", "tls = \"no\"", 8, "field.type"),
-        ("\"acme/shop\"", "\"shop\"", 9, "name.form"),
-        ("denied = true", "denied = \"yes\"", 16, "field.type"),
-        ("denied = true", "", 15, "field.count"),
+        ("\"2min\"", "\"2h\"", 3, "limit.form"),
+        ("cpu = \"1s\"", "cpu = \"0s\"", 5, "limit.zero"),
+        ("127.0.0.1/32", "127.0.0.1/8", 7, "ceiling.cidr"),
+        ("127.0.0.1/32", "0.0.0.0/0", 7, "ceiling.cidr"),
+        ("127.0.0.1/32", "localhost", 7, "ceiling.cidr"),
+        ("port = 8080", "port = 0", 8, "field.range"),
+        ("port = 8080\n", "\n", 6, "field.missing"),
+        ("tls = false", "tls = \"no\"", 9, "field.type"),
+        ("\"acme/shop\"", "\"shop\"", 10, "name.form"),
+        ("denied = true", "denied = \"yes\"", 17, "field.type"),
+        ("denied = true", "", 16, "field.count"),
     ] {
         let errors = Ceiling::parse_toml(&text.replacen(from, to, 1), &[]).expect_err(from).0;
         assert!(errors.iter().any(|e| (e.line, e.code) == (Some(line), code)), "{from} -> {to}: {errors:#?}");
