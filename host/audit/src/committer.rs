@@ -93,7 +93,10 @@ impl Committer {
             let mut open = true;
             let wake = self.wake();
             tokio::select! {
-                received = self.requests.recv_many(&mut batch, BATCH) => open = received > 0,
+                received = self.requests.recv_many(&mut batch, BATCH) => {
+                    open = received > 0;
+                    self.gather(&mut batch).await;
+                }
                 Some(abandoned) = self.abandoned.recv() => self.interrupt(abandoned).await,
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -109,6 +112,17 @@ impl Committer {
             if !open {
                 return;
             }
+        }
+    }
+
+    /// Lets whoever is about to ask come along: a commit costs the same for one as for many. There is nothing to wait for
+    /// when nobody else is ready to run.
+    async fn gather(&mut self, batch: &mut Vec<Request>) {
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(request) = self.requests.try_recv()
+        {
+            batch.push(request);
         }
     }
 
@@ -248,7 +262,7 @@ impl Committer {
             return Err(AuditError::unavailable("the disk answered too late"));
         }
         *committing = true;
-        tx.commit_with(&stage.rows).await.map_err(AuditError::unavailable)
+        tx.commit_with(&mut stage.rows).await.map_err(AuditError::unavailable)
     }
 
     /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.
@@ -272,7 +286,7 @@ impl Committer {
             _ => {}
         }
         let known = self.state.heads.get(&self.store, &self.key, &request.log).await?;
-        for entry in &request.entries {
+        for entry in request.take_entries() {
             let seq = stage.append(&request.log, known, entry);
             if let Part::Intent(call) = &request.part {
                 stage.opened.push(opsiq_store::OpenIntentRow {

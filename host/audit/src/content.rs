@@ -8,7 +8,7 @@ use opsiq_vault::{Apart, Form, KeyId, Place, Sealed, SubjectKey, Tampering, Tena
 use serde::{Deserialize, Serialize};
 
 use crate::draft::{Draft, Value, field};
-use crate::entry::{Commitments, Record, Salt, commitment};
+use crate::entry::{Commitments, Committing, Record, Salt, commitment};
 use crate::error::AuditError;
 use crate::journal::Vaults;
 use crate::kind::Kind;
@@ -82,6 +82,7 @@ impl Content {
 }
 
 /// An entry that lacks only its place and time.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) kind: Kind,
     pub(crate) invocation: Option<opsiq_contract::InvocationId>,
@@ -110,11 +111,12 @@ pub(crate) fn prepare(draft: Draft, vault: &TenantVault) -> Result<Prepared, Aud
     opsiq_vault::fresh(&mut id);
     opsiq_vault::fresh(salts.as_flattened_mut());
     let mut commitments = Vec::with_capacity(fields.len());
+    let mut committing = Committing::default();
     let mut own = Filling::default();
     own.content.fields.reserve_exact(fields.len());
     let mut apart: Vec<(SubjectKey, Filling)> = Vec::new();
     for ((name, mut value), salt) in fields.into_iter().zip(&salts) {
-        commitments.push((Cow::Borrowed(name), commitment(name, salt, &value.text)));
+        commitments.push((Cow::Borrowed(name), committing.to(name, salt, &value.text)));
         let subject = value.about.take().or_else(|| about.clone()).filter(|_| !field::stays(name));
         let filling = match subject {
             None => &mut own,

@@ -44,14 +44,27 @@ pub struct Header {
 /// The commitment to a field's value: SHA-256(domain ‖ len(name) ‖ name ‖ salt ‖ len(value) ‖ value), lengths of 1 and 8 bytes,
 /// big-endian.
 pub fn commitment(name: &str, salt: &Salt, value: &str) -> Hash {
-    let hash = Sha256::new()
-        .chain_update(FIELD_DOMAIN)
-        .chain_update([name_length(name)])
-        .chain_update(name)
-        .chain_update(salt)
-        .chain_update((value.len() as u64).to_be_bytes())
-        .chain_update(value);
-    Hash(hash.finalize().into())
+    Committing::default().to(name, salt, value)
+}
+
+/// Makes commitments one after the other, see [`commitment`]. Hashing a value in one piece costs half of what hashing its
+/// parts does, so they are put together in one place.
+#[derive(Default)]
+pub(crate) struct Committing(Vec<u8>);
+
+impl Committing {
+    /// The commitment to a field's value.
+    pub(crate) fn to(&mut self, name: &str, salt: &Salt, value: &str) -> Hash {
+        let all = &mut self.0;
+        all.clear();
+        all.extend_from_slice(FIELD_DOMAIN);
+        all.push(name_length(name));
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(salt);
+        all.extend_from_slice(&(value.len() as u64).to_be_bytes());
+        all.extend_from_slice(value.as_bytes());
+        Hash(Sha256::digest(all).into())
+    }
 }
 
 /// The length of a field name as one byte. Longer names cannot come to be: [`is_field_name`] bounds them.

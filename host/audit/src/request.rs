@@ -73,6 +73,16 @@ impl Request {
         self.is_forsaken() && self.asked.elapsed() >= ANSWER_WITHIN
     }
 
+    /// Its entries, to be written now. What must be recorded all the same if that fails stays here as well.
+    pub(crate) fn take_entries(&mut self) -> Vec<Prepared> {
+        let again = match &self.part {
+            Part::Interruption(_) => true,
+            Part::Outcome(open) => open.call().is_some_and(|call| call.intent),
+            _ => false,
+        };
+        if again { self.entries.clone() } else { std::mem::take(&mut self.entries) }
+    }
+
     /// The intent whose outcome it is, unless it was refused: its log's column and its invocation.
     pub(crate) fn ends(&self) -> Option<(&str, &InvocationId)> {
         let Part::Outcome(open) = &self.part else { return None };

@@ -35,7 +35,8 @@ impl Stage {
 
     /// Gives an entry the next place of its log. Time never goes back within a log: where the clock does, the entry has the time of
     /// the one before it and says so. The number it got.
-    pub(crate) fn append(&mut self, log: &Log, known: &Head, entry: &Prepared) -> u64 {
+    pub(crate) fn append(&mut self, log: &Log, known: &Head, entry: Prepared) -> u64 {
+        let Prepared { kind, invocation, id, commitments, sealed } = entry;
         let now_ms = self.now_ms;
         let head = self.head(log, known);
         let clock_held = now_ms < head.time_ms;
@@ -44,10 +45,10 @@ impl Stage {
             seq: head.size(),
             time_ms: now_ms.max(head.time_ms),
             clock_held,
-            kind: entry.kind,
-            invocation: entry.invocation.clone(),
+            kind,
+            invocation,
         };
-        let leaf = header.leaf(&entry.commitments);
+        let leaf = header.leaf(&commitments);
         head.time_ms = header.time_ms;
         let nodes = head.frontier.push(leaf).iter().flat_map(|hash| hash.0).collect();
         self.rows.push(AuditRow {
@@ -58,8 +59,8 @@ impl Stage {
             invocation: header.invocation,
             leaf: leaf.0,
             nodes,
-            header: entry.commitments.record(&entry.id, clock_held),
-            sealed: entry.sealed.clone(),
+            header: commitments.record(&id, clock_held),
+            sealed,
         });
         header.seq
     }

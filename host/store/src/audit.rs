@@ -233,26 +233,27 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    /// Adds entries, of any logs, and commits the transaction: it is on disk when this returns.
+    /// Adds entries, of any logs, and commits the transaction: it is on disk when this returns. The bytes are taken out of
+    /// `rows` rather than copied; the rows themselves keep their keys in use until they are dropped.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when a number of a log is taken; [`StoreError::Unavailable`]. Nothing was written.
-    pub async fn commit_with<D>(self, rows: &[AuditRow<D>]) -> Result<(), StoreError> {
+    pub async fn commit_with<D>(self, rows: &mut [AuditRow<D>]) -> Result<(), StoreError> {
         static APPEND: LazyMany = LazyMany::new(|| {
             let insert = "INSERT INTO audit_entry \
                 (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) SELECT * FROM (VALUES ";
             Many::new(insert, 9, ") AS entries WHERE column2 IS NOT NULL")
         });
-        self.commit_many(WHAT, &APPEND, rows, |row, values| {
-            values.add(&row.log)?;
+        self.commit_many(WHAT, &APPEND, rows.iter_mut(), |row, values| {
+            values.add(std::mem::take(&mut row.log))?;
             values.add(number(row.seq))?;
             values.add(row.time_ms)?;
             values.add(i64::from(row.kind))?;
             values.add(row.invocation.as_ref().map(AsRef::<str>::as_ref))?;
             values.add(row.leaf.as_slice())?;
-            values.add(row.nodes.as_slice())?;
-            values.add(row.header.as_slice())?;
-            values.add(row.sealed.as_bytes())
+            values.add(std::mem::take(&mut row.nodes))?;
+            values.add(std::mem::take(&mut row.header))?;
+            values.add(row.sealed.take_bytes())
         })
         .await
     }

@@ -49,7 +49,7 @@ impl WriteTx<'_> {
             let insert = "INSERT INTO open_intent (tenant, invocation, seq) SELECT * FROM (VALUES ";
             Many::new(insert, 3, ") AS intents WHERE column3 IS NOT NULL")
         });
-        self.run_many(WHAT, &INSERT, rows, |row, values| {
+        self.run_many(WHAT, &INSERT, rows.iter(), |row, values| {
             values.add(&row.log)?;
             values.add(row.invocation.as_ref())?;
             values.add(number(row.seq))
@@ -65,7 +65,7 @@ impl WriteTx<'_> {
     pub async fn open_intents_remove(&mut self, list: &[(&str, &InvocationId)]) -> Result<(), StoreError> {
         static REMOVE: LazyMany =
             LazyMany::new(|| Many::new("DELETE FROM open_intent WHERE (tenant, invocation) IN (VALUES ", 2, ")"));
-        self.run_many(WHAT, &REMOVE, list, |(log, invocation), values| {
+        self.run_many(WHAT, &REMOVE, list.iter(), |(log, invocation), values| {
             values.add(*log)?;
             values.add(invocation.as_ref())
         })

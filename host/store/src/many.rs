@@ -46,9 +46,9 @@ fn size_for(left: usize) -> (usize, usize) {
 }
 
 /// Adds the parameters of a row, in order.
-type Bind<R> = fn(&R, &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>;
+type Bind<R> = fn(R, &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>;
 
-fn bound<R>(what: &'static str, rows: &[R], bind: Bind<R>) -> Result<SqliteArguments, StoreError> {
+fn bound<R>(what: &'static str, rows: impl Iterator<Item = R>, bind: Bind<R>) -> Result<SqliteArguments, StoreError> {
     let mut arguments = SqliteArguments::default();
     for row in rows {
         // Texts, bytes and numbers always have a form.
@@ -63,14 +63,13 @@ impl WriteTx<'_> {
         &mut self,
         what: &'static str,
         many: &Many,
-        mut rows: &[R],
+        mut rows: impl ExactSizeIterator<Item = R>,
         bind: Bind<R>,
     ) -> Result<(), StoreError> {
-        while !rows.is_empty() {
+        while rows.len() > 0 {
             let (size, taken) = size_for(rows.len());
-            let (now, later) = rows.split_at(taken);
-            self.run(what, sqlx::query_with(many.alone[size], bound(what, now, bind)?)).await?;
-            rows = later;
+            let values = bound(what, rows.by_ref().take(taken), bind)?;
+            self.run(what, sqlx::query_with(many.alone[size], values)).await?;
         }
         Ok(())
     }
@@ -80,15 +79,13 @@ impl WriteTx<'_> {
         mut self,
         what: &'static str,
         many: &Many,
-        mut rows: &[R],
+        mut rows: impl ExactSizeIterator<Item = R>,
         bind: Bind<R>,
     ) -> Result<(), StoreError> {
         if let Some(more) = rows.len().checked_sub(SIZES[SIZES.len() - 1]) {
-            let (first, last) = rows.split_at(more);
-            self.run_many(what, many, first, bind).await?;
-            rows = last;
+            self.run_many(what, many, rows.by_ref().take(more), bind).await?;
         }
-        if rows.is_empty() {
+        if rows.len() == 0 {
             return self.commit().await;
         }
         let (size, _) = size_for(rows.len());

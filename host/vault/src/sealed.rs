@@ -16,7 +16,7 @@ use crate::live::InUse;
 /// when keys rotate; the ciphertext never changes.
 ///
 /// One that was just sealed keeps its key from being destroyed until it, and every clone, is dropped. So it is to be written
-/// from [`Sealed::as_bytes`], and dropped after that; and bytes read from storage are never written back as they were.
+/// from [`Sealed::as_bytes`] or [`Sealed::take_bytes`], and dropped after that; and bytes read from storage are never written back as they were.
 pub struct Sealed<T> {
     bytes: Vec<u8>,
     in_use: Option<InUse>,
@@ -42,6 +42,11 @@ impl<T> Sealed<T> {
     /// The bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The bytes to store, moved out of it. It still keeps its key in use, and is good for nothing else.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
     }
 
     /// Of stored bytes, the part that stays the same when keys rotate: ciphertext and tag.

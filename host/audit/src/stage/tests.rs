@@ -20,8 +20,8 @@ fn head(time_ms: i64) -> Head {
 fn time_never_goes_back_within_a_log_and_a_held_clock_is_noted() {
     let known = head(2_000);
     let mut stage = Stage::new(1_000);
-    stage.append(&Log::Host, &known, &entry());
-    stage.append(&Log::Tenant("acme".parse().unwrap()), &head(i64::MIN), &entry());
+    stage.append(&Log::Host, &known, entry());
+    stage.append(&Log::Tenant("acme".parse().unwrap()), &head(i64::MIN), entry());
     let times: Vec<_> = stage
         .rows
         .iter()
@@ -37,7 +37,7 @@ fn time_never_goes_back_within_a_log_and_a_held_clock_is_noted() {
 fn entries_of_a_batch_follow_one_another_and_what_was_known_stays_as_it_was() {
     let known = head(0);
     let mut stage = Stage::new(5);
-    let numbers: Vec<u64> = (0..5).map(|_| stage.append(&Log::Host, &known, &entry())).collect();
+    let numbers: Vec<u64> = (0..5).map(|_| stage.append(&Log::Host, &known, entry())).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4]);
     assert_eq!((known.size(), stage.heads[&Log::Host].size()), (0, 5));
     let hashes: Vec<usize> = stage.rows.iter().map(|row| row.nodes.len() / 32).collect();
@@ -49,11 +49,11 @@ fn a_head_is_signed_once() {
     let key = CheckpointKey::from_seed(&[1; 32]);
     let known = head(0);
     let mut stage = Stage::new(5);
-    stage.append(&Log::Host, &known, &entry());
+    stage.append(&Log::Host, &known, entry());
     let first = stage.sign(&key, &Log::Host, &known);
     let again = stage.sign(&key, &Log::Host, &known);
     assert_eq!((first.size, &first.note), (1, &again.note));
     assert_eq!(stage.checkpoints.len(), 1);
-    stage.append(&Log::Host, &known, &entry());
+    stage.append(&Log::Host, &known, entry());
     assert_eq!(stage.sign(&key, &Log::Host, &known).size, 2);
 }

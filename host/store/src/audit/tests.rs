@@ -26,7 +26,7 @@ fn seqs(rows: &[AuditRow<Doc>]) -> Vec<u64> {
 async fn filled(count: u64) -> (tempfile::TempDir, Store) {
     let (dir, store) = store().await;
     let rows: Vec<_> = (0..count).map(|seq| row("acme", seq)).chain([row("", 0), row("beta", 0)]).collect();
-    store.begin().await.unwrap().commit_with(&rows).await.unwrap();
+    store.begin().await.unwrap().commit_with(&mut rows.clone()).await.unwrap();
     (dir, store)
 }
 
@@ -69,10 +69,10 @@ async fn entries_are_found_by_number_invocation_and_time() {
 #[tokio::test]
 async fn a_number_is_taken_once() {
     let (_dir, store) = filled(3).await;
-    let taken = store.begin().await.unwrap().commit_with(&[row("acme", 3), row("acme", 2)]).await;
+    let taken = store.begin().await.unwrap().commit_with(&mut [row("acme", 3), row("acme", 2)]).await;
     assert!(matches!(taken, Err(StoreError::Conflict { what: "audit entry" })), "{taken:?}");
     assert_eq!(store.audit_last::<Doc>("acme").await.unwrap().unwrap().seq, 2, "nothing was written");
-    store.begin().await.unwrap().commit_with(&[row("acme", 3)]).await.unwrap();
+    store.begin().await.unwrap().commit_with(&mut [row("acme", 3)]).await.unwrap();
     assert_eq!(store.audit_last::<Doc>("acme").await.unwrap().unwrap().seq, 3);
 }
 
@@ -82,18 +82,18 @@ async fn what_came_before_the_entries_is_committed_with_them_or_not_at_all() {
     let head = |size| CheckpointRow { log: "acme".to_owned(), size, created_ms: 5, note: String::new() };
     let mut tx = store.begin().await.unwrap();
     tx.checkpoint_put(&head(3)).await.unwrap();
-    assert!(tx.commit_with(&[row("acme", 2)]).await.is_err());
+    assert!(tx.commit_with(&mut [row("acme", 2)]).await.is_err());
     assert_eq!(store.checkpoint_last("acme").await.unwrap(), None);
     let mut tx = store.begin().await.unwrap();
     tx.checkpoint_put(&head(3)).await.unwrap();
     // More than one statement takes.
     let rows: Vec<_> = (3..603).map(|seq| row("acme", seq)).collect();
-    tx.commit_with(&rows).await.unwrap();
+    tx.commit_with(&mut rows.clone()).await.unwrap();
     assert_eq!(store.checkpoint_last("acme").await.unwrap(), Some(head(3)));
     assert_eq!(store.audit_last::<Doc>("acme").await.unwrap().unwrap().seq, 602);
     let mut tx = store.begin().await.unwrap();
     tx.checkpoint_put(&head(603)).await.unwrap();
-    tx.commit_with::<Doc>(&[]).await.unwrap();
+    tx.commit_with::<Doc>(&mut []).await.unwrap();
     assert_eq!(store.checkpoint_last("acme").await.unwrap(), Some(head(603)));
 }
 

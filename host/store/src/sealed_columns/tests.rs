@@ -80,8 +80,8 @@ async fn a_walk_moves_every_value_once_and_none_of_another_tenant() {
     let column = SEALED_COLUMNS.iter().find(|column| column.table == "audit_entry").unwrap();
     let rows: Vec<_> = (0..300).map(|seq| entry(&open, seq)).collect();
     let theirs = AuditRow { log: "beta".to_owned(), ..entry(&other, 0) };
-    store.begin().await.unwrap().commit_with(&rows).await.unwrap();
-    store.begin().await.unwrap().commit_with(std::slice::from_ref(&theirs)).await.unwrap();
+    store.begin().await.unwrap().commit_with(&mut rows.clone()).await.unwrap();
+    store.begin().await.unwrap().commit_with(&mut [theirs.clone()]).await.unwrap();
 
     vault.renew(&acme, &open, &[first.clone(), second.clone()]).unwrap();
     let mut damaged = entry(&open, 300);
@@ -89,7 +89,7 @@ async fn a_walk_moves_every_value_once_and_none_of_another_tenant() {
     bytes[40] ^= 1;
     bytes[2..10].copy_from_slice(first.id().as_bytes());
     damaged.sealed = Sealed::from_stored(bytes);
-    store.begin().await.unwrap().commit_with(&[damaged]).await.unwrap();
+    store.begin().await.unwrap().commit_with(&mut [damaged]).await.unwrap();
 
     assert_eq!(store.sealed_under_others("acme", second.id()).await.unwrap(), 301 + 2, "and two unreadable documents");
     assert_eq!(walk(&store, column, "acme", &open).await, (3, 300, 1));
