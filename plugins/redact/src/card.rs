@@ -9,10 +9,10 @@ use crate::scan::{Text, separator};
 
 /// Digits of a card, at most and at least.
 const MOST: usize = 19;
-const LEAST: usize = 13;
+const LEAST: usize = 12;
 
 /// The groups people write cards in. Longer ones first: what fits whole is not cut.
-const GROUPS: [&[usize]; 12] = [
+const GROUPS: [&[usize]; 13] = [
     &[4, 4, 4, 4, 3],
     &[6, 13],
     &[4, 4, 4, 4, 2],
@@ -25,10 +25,11 @@ const GROUPS: [&[usize]; 12] = [
     &[4, 6, 4],
     &[4, 4, 4, 2],
     &[4, 4, 4, 1],
+    &[4, 4, 4],
 ];
 
 /// First six digits, from and to, and the lengths given out, from the public BIN tables.
-const ISSUERS: [(u32, u32, &[usize]); 24] = [
+const ISSUERS: [(u32, u32, &[usize]); 28] = [
     (180_000, 180_099, &[15]),                     // JCB
     (213_100, 213_199, &[15]),                     // JCB
     (220_000, 220_499, &[16, 17, 18, 19]),         // Mir
@@ -41,14 +42,18 @@ const ISSUERS: [(u32, u32, &[usize]); 24] = [
     (370_000, 379_999, &[15]),                     // American Express
     (380_000, 399_999, &[14, 16, 19]),             // Diners Club
     (400_000, 499_999, &[13, 16, 18, 19]),         // Visa
+    (501_800, 501_899, &[12, 14, 17]),             // Maestro
     (500_000, 509_999, &[13, 15, 16, 18, 19]),     // Maestro, Elo, Verve
     (510_000, 559_999, &[16]),                     // Mastercard
+    (589_300, 589_399, &[12, 14, 17]),             // Maestro
     (560_000, 589_999, &[13, 15, 16, 18, 19]),     // Maestro
     (600_000, 601_999, &[16, 17, 18, 19]),         // RuPay, Discover
     (606_000, 606_999, &[16]),                     // Hipercard
     (620_000, 629_999, &[14, 15, 16, 17, 18, 19]), // UnionPay
+    (630_400, 630_499, &[12, 14, 17]),             // Maestro
     (630_000, 639_999, &[13, 15, 16, 18, 19]),     // Maestro, InstaPayment, Elo
     (644_000, 659_999, &[16, 17, 18, 19]),         // Discover, RuPay
+    (675_900, 676_399, &[12, 14, 17]),             // Maestro
     (670_000, 679_999, &[13, 15, 16, 18, 19]),     // Maestro
     (810_000, 829_999, &[16, 17, 18, 19]),         // UnionPay, RuPay
     (860_000, 860_099, &[16]),                     // Uzcard

@@ -186,6 +186,13 @@ impl Number {
         !((before || after) && self.between(text).all(|between| between == b" "))
     }
 
+    /// Whether it goes on what is written in groups of four digits, as the number of a card is.
+    fn continues_fours(&self, text: &Text<'_>) -> bool {
+        let first = &self.groups[0];
+        let four = |end: usize| end >= 4 && text.digits(end - 4, 4) == 4 && !text.glued_before(end - 4);
+        first.len() == 4 && first.start > 0 && text.byte(first.start - 1) == b' ' && four(first.start - 1)
+    }
+
     /// A trunk zero with an area, 9 to 12 digits in all; not a date with a time.
     fn has_trunk(&self, text: &Text<'_>) -> bool {
         if !(9..=12).contains(&self.length) || !(2..=6).contains(&self.count) || self.digits[1] == b'0' {
@@ -200,6 +207,7 @@ impl Number {
         let slash_first = self.between(text).next().is_some_and(|between| between.contains(&b'/'));
         (2..=6).contains(&area)
             && !date
+            && !self.continues_fours(text)
             && !short
             && (dots == 0 || dots == 4 && self.has_lengths(&[2; 5]))
             && (slashes == 0 || slashes == 1 && slash_first)
