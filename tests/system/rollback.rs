@@ -182,3 +182,16 @@ fn a_database_newer_than_its_checkpoint_is_served() {
     world.run(&["--as", "acme/ada", "connector", "resume", "hello"]).ok();
     greets(&world).ok();
 }
+
+#[test]
+fn a_new_host_does_not_take_over_the_checkpoints_of_one_that_was_removed() {
+    let world = shop();
+    let checkpoints = world.data().with_added_extension("checkpoints");
+    assert!(checkpoints.is_file());
+    fs::remove_dir_all(world.data()).unwrap();
+    let error = world.run(&["init"]).refused(3).to_string();
+    assert!(error.contains("checkpoints.file") && error.contains(checkpoints.to_str().unwrap()), "{error}");
+    fs::remove_file(checkpoints).unwrap();
+    world.run(&["init"]).ok();
+    world.run(&["tenant", "create", "acme", "--owner", "ada"]).ok();
+}

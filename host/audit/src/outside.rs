@@ -35,6 +35,9 @@ pub enum CheckpointFileError {
     /// There is none.
     #[error("the checkpoint file {} is missing: without it nobody can tell whether the database is older than it was", .0.display())]
     Missing(PathBuf),
+    /// It holds checkpoints already, where a new one was to be.
+    #[error("{} holds the checkpoints of another host, perhaps of one whose data directory was removed", .0.display())]
+    Taken(PathBuf),
     /// Others may write it.
     #[error("the checkpoint file {} has mode {mode:o}: others may change it; run: chmod 600 {}", path.display(), path.display())]
     Exposed {
@@ -85,11 +88,14 @@ impl CheckpointFile {
     /// Makes an empty file of mode 0600 at `path`, unless there is one.
     ///
     /// # Errors
-    /// [`CheckpointFileError::Io`].
+    /// [`CheckpointFileError::Taken`], [`CheckpointFileError::Io`].
     pub fn create(path: &Path) -> Result<(), CheckpointFileError> {
         let failed = |error| CheckpointFileError::Io { path: path.to_owned(), error };
         let (dir, name) = place(path).map_err(failed)?;
         let file = dir.open_with(&name, OpenOptions::new().append(true).create(true).mode(0o600)).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > 0 {
+            return Err(CheckpointFileError::Taken(path.to_owned()));
+        }
         file.sync_all().and_then(|()| sync(&dir)).map_err(failed)
     }
 

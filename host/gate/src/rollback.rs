@@ -66,7 +66,7 @@ pub(crate) fn default_file(data: &Path) -> PathBuf {
     data.with_added_extension("checkpoints")
 }
 
-/// Makes the file, unless there is one.
+/// Makes the file, unless there is an empty one.
 pub(crate) fn make_file(path: &Path) -> Result<(), Refusal> {
     CheckpointFile::create(path).map_err(|error| unusable(&error))
 }
@@ -132,6 +132,11 @@ fn unusable(error: &CheckpointFileError) -> Refusal {
         CheckpointFileError::Missing(_) => (
             Class::Tampered,
             "put it back, or move it along with the data directory; if it is lost: opsiq accept-restore --reason TEXT",
+        ),
+        CheckpointFileError::Taken(_) => (
+            Class::Conflict,
+            "if that host is gone for good, remove the file; else choose another data directory, or another place for \
+             this host's in opsiq.toml: [audit] checkpoints = \"PATH\"",
         ),
         CheckpointFileError::Exposed { .. } => (Class::Denied, "take the right to write it from others"),
         CheckpointFileError::Line { .. } => (Class::Tampered, "restore the file; see opsiq doctor"),

@@ -20,8 +20,8 @@ fn what_was_written_last_is_kept() {
     open.add(log("host"), "two\nlines\n".into());
     open.add(log("tenant/acme"), "three".into());
     open.write().unwrap();
-    // made again, it is left alone
-    CheckpointFile::create(&path).unwrap();
+    // it is nobody else's
+    assert!(matches!(CheckpointFile::create(&path), Err(CheckpointFileError::Taken(_))));
     let kept = CheckpointFile::open(&path).unwrap().kept;
     assert_eq!(kept, BTreeMap::from([(log("host"), "two\nlines\n".into()), (log("tenant/acme"), "three".into())]));
 }
