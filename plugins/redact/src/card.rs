@@ -29,7 +29,7 @@ const GROUPS: [&[usize]; 13] = [
 ];
 
 /// First six digits, from and to, and the lengths given out, from the public BIN tables.
-const ISSUERS: [(u32, u32, &[usize]); 25] = [
+const ISSUERS: [(u32, u32, &[usize]); 26] = [
     (180_000, 180_099, &[15]),                     // JCB
     (213_100, 213_199, &[15]),                     // JCB
     (220_000, 220_499, &[16, 17, 18, 19]),         // Mir
@@ -39,6 +39,7 @@ const ISSUERS: [(u32, u32, &[usize]); 25] = [
     (340_000, 349_999, &[15]),                     // American Express
     (350_000, 352_799, &[16]),                     // JCB
     (352_800, 358_999, &[16, 17, 18, 19]),         // JCB
+    (359_000, 359_999, &[16]),                     // JCB
     (360_000, 369_999, &[14, 16, 19]),             // Diners Club
     (370_000, 379_999, &[15]),                     // American Express
     (380_000, 399_999, &[14, 16, 19]),             // Diners Club
@@ -86,6 +87,10 @@ fn card(text: &Text<'_>, at: usize, length: usize) -> Option<usize> {
         if layout.len() > count || **layout != lengths[..layout.len()] {
             return None;
         }
+        // Three groups of four among more of them are rather a piece of a longer number.
+        if **layout == [4, 4, 4] && (count > 3 || among_groups(text, at)) {
+            return None;
+        }
         let end = ends[layout.len() - 1];
         let mut number = [0; MOST];
         let mut digits = 0;
@@ -114,6 +119,11 @@ fn groups(text: &Text<'_>, at: usize, length: usize) -> ([usize; 5], [usize; 5],
         count += 1;
     }
     (lengths, ends, count)
+}
+
+/// Whether a space and a digit stand before `at`.
+fn among_groups(text: &Text<'_>, at: usize) -> bool {
+    text.before(at) == Some(' ') && text.before(at - 1).is_some_and(|c| c.is_ascii_digit())
 }
 
 /// Whether the digits go on before `at`: in a word, a decimal, a version, or something joined by dashes.

@@ -56,7 +56,25 @@ fn plain(text: &Text<'_>, at: usize) -> Option<usize> {
         && !trimmed.starts_with('.')
         && !trimmed.ends_with('.')
         && !trimmed.contains("..");
-    sound.then_some(at - trimmed.len())
+    sound.then_some(before_mark(text, at - trimmed.len()))
+}
+
+/// Where a local part begins that goes on before `start` with one of the marks that are rare in it, as in
+/// `name/surname@`; a path or a URL ends there instead.
+fn before_mark(text: &Text<'_>, start: usize) -> usize {
+    if !matches!(text.before(start), Some('/' | '!')) {
+        return start;
+    }
+    let word: usize = text.source[..start - 1]
+        .chars()
+        .rev()
+        .take(LOCAL_BYTES)
+        .take_while(|c| c.is_alphanumeric())
+        .map(char::len_utf8)
+        .sum();
+    let first = start - 1 - word;
+    let alone = text.before(first).is_none_or(|c| !"/.:@-_~%#?=&+!\\".contains(c));
+    if word > 0 && word < LOCAL_BYTES && alone && !text.bytes[first..start].contains(&0) { first } else { start }
 }
 
 /// A quoted local part, such as `"john doe"`.

@@ -66,7 +66,8 @@ fn number(text: &Text<'_>, at: usize, codes: &Codes) -> Option<usize> {
     }
     let number = Number::read(text, first, MOST + 2);
     if number.digits().starts_with(b"00") {
-        let least = |number: &Number| number.count > 1 && number.length >= LEAST_AFTER_00;
+        let least =
+            |number: &Number| number.count > 1 && number.length >= LEAST_AFTER_00 && !number.continues_fours(text);
         number.shorten(text, |number| least(number) && codes.reach(&number.digits()[2..]))
     } else if number.digits().starts_with(b"0") {
         number.shorten(text, |number| number.has_trunk(text))

@@ -70,6 +70,12 @@ fn emails() {
     finds("email", "Ada Lovelace <ada@example.com>", &["ada@example.com"]);
     finds("email", "joe@example.com.", &["joe@example.com"]);
     finds("email", "**joe@example.com**", &["joe@example.com"]);
+    finds(
+        "email",
+        "name/surname@example.com, <mailhost!joe@example.org>",
+        &["name/surname@example.com", "mailhost!joe@example.org"],
+    );
+    finds("email", "see https://example.com/joe@example.com or docs/of/joe@example.com", &["joe@example.com"; 2]);
     finds("email", "联系joe@example.com谢谢", &["联系joe@example.com"]);
     for text in [
         "joe@localhost",
@@ -151,6 +157,8 @@ fn cards() {
         "676182637288",
         "4176 0313 7215 9018",
         "4590 5489 0103 9799 346",
+        "2221 5617 4833 8010",
+        "6542 0051 2504 9322",
     ] {
         finds_nothing(text);
     }
