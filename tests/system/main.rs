@@ -7,6 +7,7 @@ mod crash;
 mod disk;
 mod egress;
 mod ending;
+mod fairness;
 mod foreign_keys;
 mod github;
 mod hygiene;

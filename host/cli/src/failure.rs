@@ -1,5 +1,7 @@
 //! How a command ends: the exit codes scripts rely on, and a failure that says what, by which rule, and what to do.
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,7 +48,7 @@ pub(crate) struct Failure {
     pub(crate) fix: String,
     /// Seconds after which the same command may be tried again, where waiting helps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) retry_after: Option<u64>,
+    pub(crate) retry_after: Option<NonZeroU32>,
     /// The refusal as the gate gave it: stage, faults by path, invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Box<Value>>,

@@ -169,7 +169,8 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     let (ceiling, fairness) = match (Ceiling::parse_toml(text, &OWN), Fairness::parse_toml(text)) {
         (Ok(ceiling), Ok(fairness)) => (ceiling, fairness),
         (ceiling, fairness) => {
-            let mut errors: Vec<_> = [ceiling.err(), fairness.err()].into_iter().flatten().flat_map(|all| all.0).collect();
+            let mut errors: Vec<_> =
+                [ceiling.err(), fairness.err()].into_iter().flatten().flat_map(|all| all.0).collect();
             errors.sort_by_key(|error| (error.line, error.column));
             // What is no TOML at all is told by both.
             errors.dedup();
@@ -223,7 +224,10 @@ mod tests {
     fn the_default_says_the_defaults() {
         let (ceiling, settings) = parse(DEFAULT).unwrap();
         assert_eq!(ceiling, Ceiling::default());
-        assert_eq!(settings, Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None, fairness: Fairness::default() });
+        assert_eq!(
+            settings,
+            Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None, fairness: Fairness::default() }
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use opsiq_contract::{Denial, InvocationId, Level, Violation};
 use opsiq_sandbox::Full;
@@ -159,7 +160,7 @@ pub struct Refusal {
     pub effect_possible: bool,
     /// Seconds after which the same call may be tried again, where waiting helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl Refusal {

@@ -56,7 +56,19 @@ impl Ready {
             };
             core.upstream_key(&tenant.id, authorized.installation(), &call)
         });
-        Self { tenant, installed, authorized, params, about, plugin, place, upstream_key, replay, confirmation: None, address }
+        Self {
+            tenant,
+            installed,
+            authorized,
+            params,
+            about,
+            plugin,
+            place,
+            upstream_key,
+            replay,
+            confirmation: None,
+            address,
+        }
     }
 
     /// The parameters as they may be shown.
@@ -69,8 +81,19 @@ impl Core {
     /// Runs a permitted call and answers how it ended, once that is durable.
     pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
         let engine = self.engine().await?;
-        let Ready { tenant, installed, authorized, params, about, plugin, place, upstream_key, replay, confirmation, address } =
-            ready;
+        let Ready {
+            tenant,
+            installed,
+            authorized,
+            params,
+            about,
+            plugin,
+            place,
+            upstream_key,
+            replay,
+            confirmation,
+            address,
+        } = ready;
         let invocation = authorized.invocation().clone();
         let effect = authorized.effect();
         let mut outcome = Draft::new(Kind::Outcome);

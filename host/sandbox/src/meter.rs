@@ -157,7 +157,11 @@ pub(crate) async fn supervise<T>(
             // The panic ends this call alone: everything it could have left half-done belongs to its own store, which
             // is not run again.
             let polled = catch_unwind(AssertUnwindSafe(|| {
-                if clock.long.load(Ordering::Relaxed) { apart(|| future.as_mut().poll(cx)) } else { future.as_mut().poll(cx) }
+                if clock.long.load(Ordering::Relaxed) {
+                    apart(|| future.as_mut().poll(cx))
+                } else {
+                    future.as_mut().poll(cx)
+                }
             }));
             let turn = clock.end();
             let paused = clock.paused.swap(false, Ordering::Relaxed);

@@ -50,7 +50,10 @@ pub(super) fn shown(card: &mut Card, fairness: &Fairness) {
         let name = if level == Level::Host { "host".to_owned() } else { format!("each {level}") };
         let in_force = SHARE_AXES.iter().filter(|axis| axis.is_at(level)).map(|axis| {
             let amount = set.get(axis).or(axis.default(level));
-            amount.map_or_else(|| format!("{} any", axis.key), |amount| format!("{} {}", axis.key, axis.unit.show(amount)))
+            amount.map_or_else(
+                || format!("{} any", axis.key),
+                |amount| format!("{} {}", axis.key, axis.unit.show(amount)),
+            )
         });
         card.line(&name, in_force.collect::<Vec<_>>().join(", "));
     }

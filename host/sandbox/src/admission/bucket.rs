@@ -22,7 +22,7 @@ impl Bucket {
 
     fn fill(&mut self, now: u64) {
         let passed = i128::from(now.saturating_sub(self.at));
-        self.level = (self.level + passed * self.per_minute).min(self.per_minute * MINUTE);
+        self.level = self.level.saturating_add(passed.saturating_mul(self.per_minute)).min(self.per_minute * MINUTE);
         self.at = self.at.max(now);
     }
 
@@ -78,9 +78,11 @@ mod tests {
 
     #[test]
     fn extremes_do_not_overflow() {
-        let mut bucket = Bucket::new((1 << 53) * 1_000_000, u64::MAX - 1);
+        let mut bucket = Bucket::new(u64::MAX, u64::MAX - 1);
         bucket.spend(u64::MAX, u64::MAX);
         bucket.spend(u64::MAX, 0);
         assert!(bucket.wait(u64::MAX) > 0);
+        let mut bucket = Bucket::new(u64::MAX, 0);
+        assert_eq!(bucket.wait(u64::MAX), 0);
     }
 }

@@ -1,5 +1,7 @@
 //! The names of what an installation, a tenant or the host can run out of, and the refusal that says so.
 
+use std::num::NonZeroU32;
+
 use opsiq_contract::Level;
 
 /// What there is too little of.
@@ -51,10 +53,11 @@ pub struct Full {
     pub message: String,
     /// Seconds after which to try again: when the limit gives way for sure, or when it should by how long calls took
     /// lately. `None` when waiting does not help.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<NonZeroU32>,
 }
 
 /// Whole seconds, at least one, that cover `nanoseconds`.
-pub(crate) fn seconds(nanoseconds: u64) -> u64 {
-    nanoseconds.div_ceil(1_000_000_000).max(1)
+pub(crate) fn seconds(nanoseconds: u64) -> NonZeroU32 {
+    u32::try_from(nanoseconds.div_ceil(1_000_000_000))
+        .map_or(NonZeroU32::MAX, |whole| NonZeroU32::new(whole).unwrap_or(NonZeroU32::MIN))
 }

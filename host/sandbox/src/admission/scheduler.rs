@@ -6,13 +6,18 @@
 //! A **turn** lets a call compute. There are about as many as processors, and a call has one only while its guest or the
 //! host's work for it runs, not while it waits for the network. A turn ends with a tick of the engine if others want one,
 //! and goes to the tenant, and in it to the installation, that used least processor time for its weight (start-time fair
-//! queueing, with time charged when it has been used). Who comes back from rest starts level with the others but for a
-//! moment's advance, so rest earns nothing.
+//! queueing, with time charged when it has been used). As many turns again are for those that are behind the others:
+//! they do not wait for a tick to end somebody's turn, since what they ask for is theirs. Who comes back from rest starts
+//! level with the others but for a moment's advance, so rest earns nothing.
 //!
 //! Pure: it has no clock and wakes nobody itself. Every operation takes time logarithmic in the number of holders that
 //! wait. Holders that are idle are forgotten, so memory is bounded by those that were active within a minute or so.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 
 use opsiq_contract::{Authorized, Fairness, InstallationId, Level, Share, TenantId};
 
@@ -80,7 +85,9 @@ pub(crate) struct Scheduler<W> {
     vacant: Vec<usize>,
     /// Number of nodes at which idle ones are looked for.
     sweep_at: usize,
+    /// Turns there are, and calls that have one.
     turns: u64,
+    held: u64,
     numbers: u64,
     /// Numbers that got what they waited for and were not told yet.
     granted: HashSet<u64>,
@@ -102,6 +109,7 @@ impl<W> Scheduler<W> {
             vacant: Vec::new(),
             sweep_at: REMEMBERED,
             turns: turns.max(1),
+            held: 0,
             numbers: 0,
             granted: HashSet::new(),
             woken: Vec::new(),
@@ -355,7 +363,7 @@ impl<W> Scheduler<W> {
             node.runnable += 1;
         }
         self.node_mut(HOST).runnable += 1;
-        if self.turns > 0 {
+        if self.may_begin(path) {
             self.begin_turn(path);
             return None;
         }
@@ -372,8 +380,14 @@ impl<W> Scheduler<W> {
         number
     }
 
+    /// Whether there is a turn for this one, if it is the next.
+    fn may_begin(&self, path: [usize; 3]) -> bool {
+        let behind = |at: usize, parent: usize| self.node(at).used <= self.node(parent).front;
+        self.held < self.turns || (self.held < 2 * self.turns && behind(path[0], path[1]) && behind(path[1], path[2]))
+    }
+
     fn begin_turn(&mut self, path: [usize; 3]) {
-        self.turns -= 1;
+        self.held += 1;
         for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
             let used = self.node(at).used;
             let parent = self.node_mut(parent);
@@ -398,12 +412,12 @@ impl<W> Scheduler<W> {
         let path = self.path(leaf);
         self.charge(path, ns);
         if self.node(HOST).wanting == 0 {
-            self.turns += 1;
+            self.held -= 1;
             self.begin_turn(path);
             return Again::Kept;
         }
         let number = self.want_turn(path, wake());
-        self.turns += 1;
+        self.held -= 1;
         self.hand_out_turns();
         if self.granted.remove(&number) { Again::Kept } else { Again::Waits(number) }
     }
@@ -415,7 +429,7 @@ impl<W> Scheduler<W> {
         for at in path {
             self.node_mut(at).runnable -= 1;
         }
-        self.turns += 1;
+        self.held -= 1;
         self.hand_out_turns();
     }
 
@@ -456,11 +470,13 @@ impl<W> Scheduler<W> {
     }
 
     fn hand_out_turns(&mut self) {
-        while self.turns > 0 {
-            let Some((_, tenant)) = self.node(HOST).turns.first().copied() else { return };
+        while let Some((_, tenant)) = self.node(HOST).turns.first().copied() {
             let Some((_, leaf)) = self.node(tenant).turns.first().copied() else { return };
-            let Some((number, wake)) = self.node_mut(leaf).line.pop_first() else { return };
             let path = self.path(leaf);
+            if !self.may_begin(path) {
+                return;
+            }
+            let Some((number, wake)) = self.node_mut(leaf).line.pop_first() else { return };
             for at in path {
                 self.node_mut(at).wanting -= 1;
             }
@@ -524,7 +540,8 @@ impl<W> Scheduler<W> {
 
     fn no_queue(&self, path: [usize; 3], slots: u64, full: usize) -> Full {
         let queue = self.node(full).share.queue;
-        let (at, scarce) = if queue == 0 { (self.blocked_by(path, slots), Scarce::Concurrency) } else { (full, Scarce::Queue) };
+        let (at, scarce) =
+            if queue == 0 { (self.blocked_by(path, slots), Scarce::Concurrency) } else { (full, Scarce::Queue) };
         let node = self.node(at);
         let (level, running) = (node.level, node.share.concurrency);
         let message = match scarce {
@@ -548,7 +565,7 @@ impl<W> Scheduler<W> {
     }
 
     /// Seconds until those who wait now have left, by how long calls took lately.
-    fn expected(&self, at: usize) -> u64 {
+    fn expected(&self, at: usize) -> NonZeroU32 {
         let node = self.node(at);
         seconds(node.mean.saturating_mul(node.queued + 1) / node.share.concurrency)
     }
