@@ -360,10 +360,12 @@ impl<W> Scheduler<W> {
                 // Level with the others, but for a moment's advance: rest earns nothing.
                 node.used = node.used.max(front.saturating_sub(weighted(ADVANCE, node.share.weight)));
             }
-            node.runnable += 1;
         }
-        self.node_mut(HOST).runnable += 1;
-        if self.may_begin(path) {
+        let begins = self.may_begin(path);
+        for at in path {
+            self.node_mut(at).runnable += 1;
+        }
+        if begins {
             self.begin_turn(path);
             return None;
         }
@@ -382,7 +384,12 @@ impl<W> Scheduler<W> {
 
     /// Whether there is a turn for this one, if it is the next.
     fn may_begin(&self, path: [usize; 3]) -> bool {
-        let behind = |at: usize, parent: usize| self.node(at).used <= self.node(parent).front;
+        // The turns it has count as if they were used, which they soon are.
+        let behind = |at: usize, parent: usize| {
+            let node = self.node(at);
+            let held = (node.runnable - node.wanting).saturating_mul(ADVANCE);
+            node.used + weighted(held, node.share.weight) <= self.node(parent).front
+        };
         self.held < self.turns || (self.held < 2 * self.turns && behind(path[0], path[1]) && behind(path[1], path[2]))
     }
 
