@@ -20,6 +20,7 @@ use opsiq_contract::{Authorized, Fairness, InstallationId};
 use opsiq_egress::Budget;
 
 pub use self::limit::Full;
+use self::node::Kind;
 pub(crate) use self::scheduler::Who;
 use self::scheduler::{Again, Entry, Scheduler};
 
@@ -154,7 +155,7 @@ impl Place {
 
     /// What its call computes by.
     pub(crate) fn seat(&self) -> Seat<'_> {
-        Seat { place: self, state: Turn::None }
+        Seat { place: self, kind: Kind::Short, state: Turn::None }
     }
 
     /// What its requests are charged to.
@@ -183,17 +184,19 @@ enum Turn {
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     place: &'a Place,
+    /// Of its turn, or of the next.
+    kind: Kind,
     state: Turn,
 }
 
 impl Seat<'_> {
     /// Ready when the call may compute.
     pub(crate) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let (leaf, waker) = (self.place.leaf, cx.waker());
+        let (leaf, kind, waker) = (self.place.leaf, self.kind, cx.waker());
         self.state = match self.state {
             Turn::Has => Turn::Has,
             Turn::None => {
-                let number = self.place.admission.with(|scheduler| scheduler.turn(leaf, || waker.clone()));
+                let number = self.place.admission.with(|scheduler| scheduler.turn(leaf, kind, || waker.clone()));
                 number.map_or(Turn::Has, Turn::Waits)
             }
             Turn::Waits(number) => {
@@ -212,8 +215,9 @@ impl Seat<'_> {
 
     /// The call used `ns` nanoseconds of its turn, and would go on at once; others may be before it.
     pub(crate) fn pause(&mut self, ns: u64, cx: &Context<'_>) {
-        let leaf = self.place.leaf;
-        let again = self.place.admission.with(|scheduler| scheduler.pause_turn(leaf, ns, || cx.waker().clone()));
+        let (leaf, kind) = (self.place.leaf, self.kind);
+        let again = self.place.admission.with(|scheduler| scheduler.pause_turn(leaf, kind, ns, || cx.waker().clone()));
+        self.kind = Kind::Long;
         self.state = match again {
             Again::Kept => Turn::Has,
             Again::Waits(number) => Turn::Waits(number),
@@ -223,7 +227,7 @@ impl Seat<'_> {
     /// The call used `ns` nanoseconds of its turn; it is over, or waits for something.
     pub(crate) fn end(&mut self, ns: u64) {
         self.state = Turn::None;
-        self.place.admission.with(|scheduler| scheduler.end_turn(self.place.leaf, ns));
+        self.place.admission.with(|scheduler| scheduler.end_turn(self.place.leaf, self.kind, ns));
     }
 }
 
@@ -233,7 +237,7 @@ impl Drop for Seat<'_> {
             Turn::None => {}
             Turn::Has => self.end(0),
             Turn::Waits(number) => {
-                self.place.admission.with(|scheduler| scheduler.give_up_turn(self.place.leaf, number));
+                self.place.admission.with(|scheduler| scheduler.give_up_turn(self.place.leaf, self.kind, number));
             }
         }
     }

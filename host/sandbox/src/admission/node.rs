@@ -12,6 +12,18 @@ const REMEMBERED: u64 = 60_000_000_000;
 /// Of the calls that ended, the mean counts the last few.
 const MEAN_OF: u64 = 8;
 
+/// How a call computes: what it asks of those that share a processor with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Never yet for a whole turn: it may soon be done.
+    Short,
+    /// For whole turns.
+    Long,
+}
+
+/// Both of them.
+pub(crate) const KINDS: [Kind; 2] = [Kind::Short, Kind::Long];
+
 /// A call that waits for a place.
 #[derive(Debug)]
 pub(crate) struct Waiter<W> {
@@ -46,18 +58,18 @@ pub(crate) struct Node<W> {
 
     /// Calls that compute or want to.
     pub(crate) runnable: u64,
-    /// Calls that want to.
-    pub(crate) wanting: u64,
+    /// Calls that want to, of each kind.
+    pub(crate) wanting: [u64; 2],
     /// Processor time used over weight, moved up to that of the others whenever it comes back from rest.
     pub(crate) used: u128,
     /// That of its children which computed last.
     pub(crate) front: u128,
     /// Its place among `turns` of its parent, while a call of it wants to compute.
-    pub(crate) turn_at: Option<u128>,
+    pub(crate) turn_at: [Option<u128>; 2],
     /// Children of which a call wants to compute, those that used least for their weight first.
-    pub(crate) turns: BTreeSet<(u128, usize)>,
+    pub(crate) turns: [BTreeSet<(u128, usize)>; 2],
     /// Of an installation: its calls that want to compute, in order.
-    pub(crate) line: BTreeMap<u64, W>,
+    pub(crate) line: [BTreeMap<u64, W>; 2],
 
     pub(crate) calls: Option<Bucket>,
     pub(crate) cpu: Option<Bucket>,
@@ -87,12 +99,12 @@ impl<W> Node<W> {
             entries: BTreeSet::new(),
             queue: BTreeMap::new(),
             runnable: 0,
-            wanting: 0,
+            wanting: [0; 2],
             used: 0,
             front: 0,
-            turn_at: None,
-            turns: BTreeSet::new(),
-            line: BTreeMap::new(),
+            turn_at: [None; 2],
+            turns: [BTreeSet::new(), BTreeSet::new()],
+            line: [BTreeMap::new(), BTreeMap::new()],
             calls,
             cpu,
             egress,
@@ -119,9 +131,14 @@ impl<W> Node<W> {
         could.then(|| (u128::from(self.running) << 32) / u128::from(self.share.weight))
     }
 
-    /// Where it should stand among its parent's `turns`.
-    pub(crate) fn turn_wanted(&self) -> Option<u128> {
-        (self.wanting > 0).then_some(self.used)
+    /// Where it should stand among its parent's `turns` of a kind.
+    pub(crate) fn turn_wanted(&self, kind: Kind) -> Option<u128> {
+        (self.wanting[kind as usize] > 0).then_some(self.used)
+    }
+
+    /// Calls that have a turn.
+    pub(crate) fn computing(&self) -> u64 {
+        self.runnable - self.wanting[0] - self.wanting[1]
     }
 
     /// A call left after having had its place for `held` nanoseconds.

@@ -8,7 +8,8 @@
 //! and goes to the tenant, and in it to the installation, that used least processor time for its weight (start-time fair
 //! queueing, with time charged when it has been used). As many turns again are for those that are behind the others:
 //! they do not wait for a tick to end somebody's turn, since what they ask for is theirs. Who comes back from rest starts
-//! level with the others but for a moment's advance, so rest earns nothing.
+//! level with the others but for a moment's advance, so rest earns nothing. Calls that have computed for a whole turn
+//! leave one processor to everything else: the host's own work, which every call needs, and calls that are soon done.
 //!
 //! Pure: it has no clock and wakes nobody itself. Every operation takes time logarithmic in the number of holders that
 //! wait. Holders that are idle are forgotten, so memory is bounded by those that were active within a minute or so.
@@ -22,7 +23,7 @@ use std::num::NonZeroU32;
 use opsiq_contract::{Authorized, Fairness, InstallationId, Level, Share, TenantId};
 
 use crate::admission::limit::{Full, Scarce, seconds};
-use crate::admission::node::{Node, Waiter};
+use crate::admission::node::{KINDS, Kind, Node, Waiter};
 
 /// The host's place in the tree.
 const HOST: usize = 0;
@@ -85,9 +86,9 @@ pub(crate) struct Scheduler<W> {
     vacant: Vec<usize>,
     /// Number of nodes at which idle ones are looked for.
     sweep_at: usize,
-    /// Turns there are, and calls that have one.
+    /// Turns there are, and calls that have one, of each kind.
     turns: u64,
-    held: u64,
+    held: [u64; 2],
     numbers: u64,
     /// Numbers that got what they waited for and were not told yet.
     granted: HashSet<u64>,
@@ -109,7 +110,7 @@ impl<W> Scheduler<W> {
             vacant: Vec::new(),
             sweep_at: REMEMBERED,
             turns: turns.max(1),
-            held: 0,
+            held: [0; 2],
             numbers: 0,
             granted: HashSet::new(),
             woken: Vec::new(),
@@ -351,7 +352,7 @@ impl<W> Scheduler<W> {
     }
 
     /// Asks for a turn. Answers the number it waits under; `None` when it has it.
-    pub(crate) fn turn(&mut self, leaf: usize, wake: impl FnOnce() -> W) -> Option<u64> {
+    pub(crate) fn turn(&mut self, leaf: usize, kind: Kind, wake: impl FnOnce() -> W) -> Option<u64> {
         let path = self.path(leaf);
         for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
             let front = self.node(parent).front;
@@ -361,40 +362,49 @@ impl<W> Scheduler<W> {
                 node.used = node.used.max(front.saturating_sub(weighted(ADVANCE, node.share.weight)));
             }
         }
-        let begins = self.may_begin(path);
+        let begins = self.may_begin(path, kind);
         for at in path {
             self.node_mut(at).runnable += 1;
         }
         if begins {
-            self.begin_turn(path);
+            self.begin_turn(path, kind);
             return None;
         }
-        Some(self.want_turn(path, wake()))
+        Some(self.want_turn(path, kind, wake()))
     }
 
-    fn want_turn(&mut self, path: [usize; 3], wake: W) -> u64 {
+    fn want_turn(&mut self, path: [usize; 3], kind: Kind, wake: W) -> u64 {
         let number = self.number();
-        self.node_mut(path[0]).line.insert(number, wake);
+        self.node_mut(path[0]).line[kind as usize].insert(number, wake);
         for at in path {
-            self.node_mut(at).wanting += 1;
+            self.node_mut(at).wanting[kind as usize] += 1;
         }
         self.refresh_turns(path);
         number
     }
 
     /// Whether there is a turn for this one, if it is the next.
-    fn may_begin(&self, path: [usize; 3]) -> bool {
+    fn may_begin(&self, path: [usize; 3], kind: Kind) -> bool {
+        if kind == Kind::Long && !self.has_long_turn() {
+            return false;
+        }
+        let held = self.held[0] + self.held[1];
         // The turns it has count as if they were used, which they soon are.
         let behind = |at: usize, parent: usize| {
             let node = self.node(at);
-            let held = (node.runnable - node.wanting).saturating_mul(ADVANCE);
+            let held = node.computing().saturating_mul(ADVANCE);
             node.used + weighted(held, node.share.weight) <= self.node(parent).front
         };
-        self.held < self.turns || (self.held < 2 * self.turns && behind(path[0], path[1]) && behind(path[1], path[2]))
+        held < self.turns || (held < 2 * self.turns && behind(path[0], path[1]) && behind(path[1], path[2]))
     }
 
-    fn begin_turn(&mut self, path: [usize; 3]) {
-        self.held += 1;
+    /// Whether another call may compute for long: one turn is kept for others, where there is more than one.
+    fn has_long_turn(&self) -> bool {
+        self.held[Kind::Long as usize] < (self.turns - 1).max(1)
+    }
+
+    fn begin_turn(&mut self, path: [usize; 3], kind: Kind) {
+        self.held[kind as usize] += 1;
         for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
             let used = self.node(at).used;
             let parent = self.node_mut(parent);
@@ -407,49 +417,49 @@ impl<W> Scheduler<W> {
         if self.granted.remove(&number) {
             return true;
         }
-        if let Some(old) = self.node_mut(leaf).line.get_mut(&number) {
+        let [short, long] = &mut self.node_mut(leaf).line;
+        if let Some(old) = short.get_mut(&number).or_else(|| long.get_mut(&number)) {
             wake(old);
         }
         false
     }
 
-    /// A call ends its turn, in which it used `ns` nanoseconds, and would compute on at once. With nobody else waiting it
-    /// keeps the turn.
-    pub(crate) fn pause_turn(&mut self, leaf: usize, ns: u64, wake: impl FnOnce() -> W) -> Again {
+    /// A call of `kind` ends its turn, in which it used `ns` nanoseconds, and would compute on at once, from now on as a long
+    /// one. With nobody else waiting it keeps the turn.
+    pub(crate) fn pause_turn(&mut self, leaf: usize, kind: Kind, ns: u64, wake: impl FnOnce() -> W) -> Again {
         let path = self.path(leaf);
         self.charge(path, ns);
-        if self.node(HOST).wanting == 0 {
-            self.held -= 1;
-            self.begin_turn(path);
+        self.held[kind as usize] -= 1;
+        if self.node(HOST).wanting == [0; 2] && self.has_long_turn() {
+            self.begin_turn(path, Kind::Long);
             return Again::Kept;
         }
-        let number = self.want_turn(path, wake());
-        self.held -= 1;
+        let number = self.want_turn(path, Kind::Long, wake());
         self.hand_out_turns();
         if self.granted.remove(&number) { Again::Kept } else { Again::Waits(number) }
     }
 
-    /// A call ends its turn, in which it used `ns` nanoseconds: it is over, or waits for something else.
-    pub(crate) fn end_turn(&mut self, leaf: usize, ns: u64) {
+    /// A call of `kind` ends its turn, in which it used `ns` nanoseconds: it is over, or waits for something else.
+    pub(crate) fn end_turn(&mut self, leaf: usize, kind: Kind, ns: u64) {
         let path = self.path(leaf);
         self.charge(path, ns);
         for at in path {
             self.node_mut(at).runnable -= 1;
         }
-        self.held -= 1;
+        self.held[kind as usize] -= 1;
         self.hand_out_turns();
     }
 
-    /// A call that waits for its turn under `number` ends.
-    pub(crate) fn give_up_turn(&mut self, leaf: usize, number: u64) {
+    /// A call of `kind` that waits for its turn under `number` ends.
+    pub(crate) fn give_up_turn(&mut self, leaf: usize, kind: Kind, number: u64) {
         if self.granted.remove(&number) {
-            return self.end_turn(leaf, 0);
+            return self.end_turn(leaf, kind, 0);
         }
         let path = self.path(leaf);
-        self.node_mut(leaf).line.remove(&number);
+        self.node_mut(leaf).line[kind as usize].remove(&number);
         for at in path {
             let node = self.node_mut(at);
-            node.wanting -= 1;
+            node.wanting[kind as usize] -= 1;
             node.runnable -= 1;
         }
         self.refresh_turns(path);
@@ -468,26 +478,35 @@ impl<W> Scheduler<W> {
     }
 
     fn refresh_turns(&mut self, path: [usize; 3]) {
-        for at in [path[0], path[1]] {
+        for (at, kind) in [path[0], path[1]].into_iter().flat_map(|at| KINDS.map(|kind| (at, kind))) {
             let node = self.node_mut(at);
-            let (was, is, parent) = (node.turn_at, node.turn_wanted(), node.parent);
-            node.turn_at = is;
-            replace(&mut self.node_mut(parent).turns, at, was, is);
+            let (was, is, parent) = (node.turn_at[kind as usize], node.turn_wanted(kind), node.parent);
+            node.turn_at[kind as usize] = is;
+            replace(&mut self.node_mut(parent).turns[kind as usize], at, was, is);
         }
     }
 
+    /// The first of a kind to get a turn, and what its tenant used.
+    fn first(&self, kind: Kind) -> Option<(u128, usize)> {
+        let (used, tenant) = *self.node(HOST).turns[kind as usize].first()?;
+        let (_, leaf) = *self.node(tenant).turns[kind as usize].first()?;
+        Some((used, leaf))
+    }
+
+    /// Turns go to those who used least.
     fn hand_out_turns(&mut self) {
-        while let Some((_, tenant)) = self.node(HOST).turns.first().copied() {
-            let Some((_, leaf)) = self.node(tenant).turns.first().copied() else { return };
+        loop {
+            let next = KINDS.into_iter().filter_map(|kind| {
+                let (used, leaf) = self.first(kind)?;
+                self.may_begin(self.path(leaf), kind).then_some((used, leaf, kind))
+            });
+            let Some((_, leaf, kind)) = next.min_by_key(|(used, ..)| *used) else { return };
+            let Some((number, wake)) = self.node_mut(leaf).line[kind as usize].pop_first() else { return };
             let path = self.path(leaf);
-            if !self.may_begin(path) {
-                return;
-            }
-            let Some((number, wake)) = self.node_mut(leaf).line.pop_first() else { return };
             for at in path {
-                self.node_mut(at).wanting -= 1;
+                self.node_mut(at).wanting[kind as usize] -= 1;
             }
-            self.begin_turn(path);
+            self.begin_turn(path, kind);
             self.refresh_turns(path);
             self.granted.insert(number);
             self.woken.push(wake);
