@@ -57,7 +57,8 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # needs room at all three; if there is none it waits, and if it waits too long or too many do, it is refused by the name
 # of the limit, such as limit.tenant.queue, and told when to try again. These are the defaults:
 # [fairness]
-# computing = 2            # calls that compute at one moment; by default as many as there are processors
+# computing = 2            # calls that compute at one moment; by default as many as there are processors. One of these
+#                          # is kept for calls that are done within a few milliseconds
 #
 # [fairness.host]
 # concurrency = 512        # calls that run at once; each has a slot of the pool, 4 GiB of address space
