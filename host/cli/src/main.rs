@@ -54,7 +54,10 @@ fn main() -> std::process::ExitCode {
     }
     log::start(&out);
     memory::keep();
+    // Guests compute on as many threads as there are processors; twice as many leave some to wait on everything else.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
     let ended = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| Failure::internal("the async runtime did not start", &error))

@@ -155,7 +155,7 @@ impl Place {
 
     /// What its call computes by.
     pub(crate) fn seat(&self) -> Seat<'_> {
-        Seat { place: self, kind: Kind::Short, state: Turn::None }
+        Seat { place: self, kind: Kind::Short, number: None, state: Turn::None }
     }
 
     /// What its requests are charged to.
@@ -186,17 +186,20 @@ pub(crate) struct Seat<'a> {
     place: &'a Place,
     /// Of its turn, or of the next.
     kind: Kind,
+    /// Under which it waits for turns, once it computed for a whole one.
+    number: Option<u64>,
     state: Turn,
 }
 
 impl Seat<'_> {
     /// Ready when the call may compute.
     pub(crate) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let (leaf, kind, waker) = (self.place.leaf, self.kind, cx.waker());
+        let (leaf, kind, number, waker) = (self.place.leaf, self.kind, self.number, cx.waker());
         self.state = match self.state {
             Turn::Has => Turn::Has,
             Turn::None => {
-                let number = self.place.admission.with(|scheduler| scheduler.turn(leaf, kind, || waker.clone()));
+                let number =
+                    self.place.admission.with(|scheduler| scheduler.turn(leaf, kind, number, || waker.clone()));
                 number.map_or(Turn::Has, Turn::Waits)
             }
             Turn::Waits(number) => {
@@ -215,12 +218,13 @@ impl Seat<'_> {
 
     /// The call used `ns` nanoseconds of its turn, and would go on at once; others may be before it.
     pub(crate) fn pause(&mut self, ns: u64, cx: &Context<'_>) {
-        let (leaf, kind) = (self.place.leaf, self.kind);
-        let again = self.place.admission.with(|scheduler| scheduler.pause_turn(leaf, kind, ns, || cx.waker().clone()));
+        let (leaf, kind, number) = (self.place.leaf, self.kind, self.number);
+        let again =
+            self.place.admission.with(|scheduler| scheduler.pause_turn(leaf, kind, number, ns, || cx.waker().clone()));
         self.kind = Kind::Long;
-        self.state = match again {
-            Again::Kept => Turn::Has,
-            Again::Waits(number) => Turn::Waits(number),
+        (self.number, self.state) = match again {
+            Again::Kept(number) => (Some(number), Turn::Has),
+            Again::Waits(number) => (Some(number), Turn::Waits(number)),
         };
     }
 

@@ -68,12 +68,13 @@ pub(crate) enum Entry {
     Queued { leaf: usize, number: u64, wait: u64 },
 }
 
-/// What became of a call that ended its turn and would go on.
+/// What became of a call that ended its turn and would go on. It keeps its number: of an installation's long calls the one
+/// that was first goes on first, so that some come to their end when there is not time for all.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Again {
     /// It has the next turn.
-    Kept,
-    /// It waits, under this number.
+    Kept(u64),
+    /// It waits, under its number.
     Waits(u64),
 }
 
@@ -352,7 +353,13 @@ impl<W> Scheduler<W> {
     }
 
     /// Asks for a turn. Answers the number it waits under; `None` when it has it.
-    pub(crate) fn turn(&mut self, leaf: usize, kind: Kind, wake: impl FnOnce() -> W) -> Option<u64> {
+    pub(crate) fn turn(
+        &mut self,
+        leaf: usize,
+        kind: Kind,
+        number: Option<u64>,
+        wake: impl FnOnce() -> W,
+    ) -> Option<u64> {
         let path = self.path(leaf);
         for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
             let front = self.node(parent).front;
@@ -370,17 +377,17 @@ impl<W> Scheduler<W> {
             self.begin_turn(path, kind);
             return None;
         }
-        Some(self.want_turn(path, kind, wake()))
+        let number = number.unwrap_or_else(|| self.number());
+        self.want_turn(path, kind, number, wake());
+        Some(number)
     }
 
-    fn want_turn(&mut self, path: [usize; 3], kind: Kind, wake: W) -> u64 {
-        let number = self.number();
+    fn want_turn(&mut self, path: [usize; 3], kind: Kind, number: u64, wake: W) {
         self.node_mut(path[0]).line[kind as usize].insert(number, wake);
         for at in path {
             self.node_mut(at).wanting[kind as usize] += 1;
         }
         self.refresh_turns(path);
-        number
     }
 
     /// Whether there is a turn for this one, if it is the next.
@@ -389,13 +396,13 @@ impl<W> Scheduler<W> {
             return false;
         }
         let held = self.held[0] + self.held[1];
-        // The turns it has count as if they were used, which they soon are.
-        let behind = |at: usize, parent: usize| {
-            let node = self.node(at);
-            let held = node.computing().saturating_mul(ADVANCE);
-            node.used + weighted(held, node.share.weight) <= self.node(parent).front
-        };
-        held < self.turns || (held < 2 * self.turns && behind(path[0], path[1]) && behind(path[1], path[2]))
+        if held < self.turns {
+            return true;
+        }
+        // The turns a tenant has count as if they were used, which they soon are.
+        let tenant = self.node(path[1]);
+        let soon = weighted(tenant.computing().saturating_mul(ADVANCE), tenant.share.weight);
+        held < 2 * self.turns && tenant.used + soon <= self.node(HOST).front
     }
 
     /// Whether another call may compute for long: one turn is kept for others, where there is more than one.
@@ -426,17 +433,25 @@ impl<W> Scheduler<W> {
 
     /// A call of `kind` ends its turn, in which it used `ns` nanoseconds, and would compute on at once, from now on as a long
     /// one. With nobody else waiting it keeps the turn.
-    pub(crate) fn pause_turn(&mut self, leaf: usize, kind: Kind, ns: u64, wake: impl FnOnce() -> W) -> Again {
+    pub(crate) fn pause_turn(
+        &mut self,
+        leaf: usize,
+        kind: Kind,
+        number: Option<u64>,
+        ns: u64,
+        wake: impl FnOnce() -> W,
+    ) -> Again {
         let path = self.path(leaf);
         self.charge(path, ns);
+        let number = number.unwrap_or_else(|| self.number());
         self.held[kind as usize] -= 1;
         if self.node(HOST).wanting == [0; 2] && self.has_long_turn() {
             self.begin_turn(path, Kind::Long);
-            return Again::Kept;
+            return Again::Kept(number);
         }
-        let number = self.want_turn(path, Kind::Long, wake());
+        self.want_turn(path, Kind::Long, number, wake());
         self.hand_out_turns();
-        if self.granted.remove(&number) { Again::Kept } else { Again::Waits(number) }
+        if self.granted.remove(&number) { Again::Kept(number) } else { Again::Waits(number) }
     }
 
     /// A call of `kind` ends its turn, in which it used `ns` nanoseconds: it is over, or waits for something else.
