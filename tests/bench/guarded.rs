@@ -122,6 +122,12 @@ impl Alone {
         self.authorize(action).needs_intent()
     }
 
+    /// The decision and a place for it, alone.
+    pub(crate) async fn place(&self, action: &str) -> bool {
+        let authorized = self.authorize(action);
+        self.sandbox.enter(&self.plugin, &authorized).await.is_ok()
+    }
+
     /// One call under a decision and a permit made for it, as the gate makes them.
     pub(crate) async fn run(&self, action: &str) -> usize {
         let authorized = self.authorize(action);
@@ -130,7 +136,8 @@ impl Alone {
         std::mem::forget(open);
         let capabilities = Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
         let params = self.params.clone();
-        let run = Run { authorized, permit, params, idempotency_key: None, capabilities };
+        let place = self.sandbox.enter(&self.plugin, &authorized).await.expect("room");
+        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities };
         self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()
     }
 

@@ -80,6 +80,9 @@ fn one_thread(guest: Guest<'_>, plan: &Plan) {
         })
         .goal(Goal::Ratio(1.5)),
         Row::repeat("decision alone", 64, || keep(alone.decision(guest.action))),
+        Row::repeat("decision, and a place taken and given back", 64, || {
+            keep(runtime.block_on(alone.place(guest.action)));
+        }),
         Row::repeat("schema check of the parameters", 64, || keep(alone.schema(guest))),
         Row::repeat("HMAC-SHA256 over 1 KiB", 64, || keep(parts.hmac())),
         Row::repeat("seal and open of 256 B", 64, || keep(parts.seal())),

@@ -22,7 +22,7 @@ use crate::user::UserCommand;
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 internal error · 2 usage · 3 refused, with the rule and the fix · 4 waits for a confirmation · \
 5 not found · 6 invalid parameters, contract or component · 7 the plugin failed or met a limit · \
-8 audit or disk unavailable, nothing happened · 9 tampering detected · 130 interrupted.";
+8 audit, disk or room unavailable, nothing happened · 9 tampering detected · 130 interrupted.";
 
 /// Run sandboxed connectors and actions under contract: scoped, confirmed where risky, audited.
 #[derive(Debug, Parser)]
@@ -108,4 +108,11 @@ pub(crate) enum Command {
 
     /// Print the versions of the host and of the plugin interface.
     Version,
+}
+
+impl Command {
+    /// Whether it listens for SIGINT and SIGTERM itself, and ends in order.
+    pub(crate) fn drains(&self) -> bool {
+        matches!(self, Self::Action(ActionCommand::Stream(_)))
+    }
 }

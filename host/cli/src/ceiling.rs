@@ -1,11 +1,15 @@
-//! `opsiq ceiling`: what the operator allows at most, as `opsiq.toml` says it.
+//! `opsiq ceiling`: what the operator allows at most, and how the machine is shared, as `opsiq.toml` says it.
+
+mod fairness;
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use opsiq_contract::{Ceiling, LimitsCeiling, PrivateTarget, show_size, show_time};
+use opsiq_gate::OperatorConfig;
 use serde_json::json;
 
+use crate::ceiling::fairness::Shared;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::table::Card;
@@ -13,7 +17,7 @@ use crate::table::Card;
 /// What can be done with the ceiling. It is changed by editing the file, which every command reads anew.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CeilingCommand {
-    /// Show the ceiling in force.
+    /// Show the ceiling in force, and how the machine is shared.
     Show,
     /// Check a configuration file without using it.
     Check {
@@ -27,13 +31,23 @@ pub(crate) fn run(command: CeilingCommand, session: &Session<'_>) -> Result<Exit
     let own = session.place.data.join("opsiq.toml");
     match command {
         CeilingCommand::Show => {
-            let ceiling = read(&own)?;
-            let data = json!({ "file": own, "ceiling": ceiling, "fingerprint": ceiling.fingerprint() });
-            session.out.data(&data, |_| shown(&ceiling))?;
+            let OperatorConfig { ceiling, fairness } = read(&own)?;
+            let data = json!({
+                "file": own,
+                "ceiling": ceiling,
+                "fairness": Shared::of(&fairness),
+                "fingerprint": ceiling.fingerprint(),
+            });
+            session.out.data(&data, |_| {
+                let mut card = Card::new();
+                shown(&mut card, &ceiling);
+                fairness::shown(&mut card, &fairness);
+                card.shown()
+            })?;
         }
         CeilingCommand::Check { file } => {
             let file = file.unwrap_or(own);
-            let ceiling = read(&file)?;
+            let OperatorConfig { ceiling, .. } = read(&file)?;
             let data = json!({ "file": file, "fingerprint": ceiling.fingerprint() });
             session.out.data(&data, |_| format!("{} is good ({})", file.display(), ceiling.fingerprint()))?;
         }
@@ -41,18 +55,17 @@ pub(crate) fn run(command: CeilingCommand, session: &Session<'_>) -> Result<Exit
     Ok(Exit::Done)
 }
 
-/// Reads the ceiling; a mistake anywhere in the file is told with its line, and no part of the file counts then.
-fn read(file: &Path) -> Result<Ceiling, Failure> {
+/// Reads the file; a mistake anywhere in the file is told with its line, and no part of the file counts then.
+fn read(file: &Path) -> Result<OperatorConfig, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
     Ok(opsiq_gate::read_config(&text)?)
 }
 
-fn shown(ceiling: &Ceiling) -> String {
-    let mut card = Card::new();
+fn shown(card: &mut Card, ceiling: &Ceiling) {
     card.line("component", show_size(ceiling.component_bytes));
     card.line("compile", show_time(ceiling.compile_ms));
-    limits(&mut card, "", &ceiling.limits);
-    targets(&mut card, "", &ceiling.private_targets);
+    limits(card, "", &ceiling.limits);
+    targets(card, "", &ceiling.private_targets);
     for (name, plugin) in &ceiling.plugins {
         let within = format!("{name}: ");
         if plugin.denied {
@@ -65,13 +78,12 @@ fn shown(ceiling: &Ceiling) -> String {
                 card.line(&format!("{within}{what}"), names);
             }
         }
-        limits(&mut card, &within, &plugin.limits);
-        targets(&mut card, &within, &plugin.private_targets);
+        limits(card, &within, &plugin.limits);
+        targets(card, &within, &plugin.private_targets);
     }
     if ceiling.private_targets.is_empty() && ceiling.plugins.values().all(|plugin| plugin.private_targets.is_empty()) {
         card.line("private targets", "none: no plugin reaches a private or loopback address");
     }
-    card.shown()
 }
 
 fn limits(card: &mut Card, within: &str, limits: &LimitsCeiling) {

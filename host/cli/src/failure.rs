@@ -1,5 +1,7 @@
 //! How a command ends: the exit codes scripts rely on, and a failure that says what, by which rule, and what to do.
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +25,7 @@ pub(crate) enum Exit {
     Invalid = 6,
     /// The plugin failed, or met a limit.
     Plugin = 7,
-    /// The audit log, the disk or the lock is not available; nothing with an effect happened.
+    /// The audit log, the disk, the lock or room on the host is not available; nothing with an effect happened.
     Unavailable = 8,
     /// Stored or exported data was changed by someone else.
     Tampered = 9,
@@ -44,6 +46,9 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// The line to add or the command to run, and who may; empty when there is none.
     pub(crate) fix: String,
+    /// Seconds after which the same command may be tried again, where waiting helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after: Option<NonZeroU32>,
     /// The refusal as the gate gave it: stage, faults by path, invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Box<Value>>,
@@ -63,6 +68,7 @@ impl Failure {
             title: title.into(),
             detail: String::new(),
             fix: String::new(),
+            retry_after: None,
             refusal: None,
             exit,
             data: None,

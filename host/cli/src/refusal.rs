@@ -8,11 +8,11 @@ use crate::failure::{Exit, Failure, chain};
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let exit = match refusal.class {
-            Class::Denied | Class::Conflict => Exit::Refused,
+            Class::Denied | Class::Conflict | Class::Limited => Exit::Refused,
             Class::NotFound => Exit::NotFound,
             Class::Invalid => Exit::Invalid,
             Class::Plugin => Exit::Plugin,
-            Class::Unavailable => Exit::Unavailable,
+            Class::Unavailable | Class::Busy => Exit::Unavailable,
             Class::Tampered => Exit::Tampered,
             _ => Exit::Internal,
         };
@@ -29,7 +29,9 @@ impl From<Refusal> for Failure {
         }
         let whole = serde_json::to_value(&refusal).ok();
         let title = format!("{}: {}", refusal.title(), refusal.message);
-        Self::new(exit, refusal.code, title).detail(detail.join("\n")).fix(refusal.fix).refusal(whole)
+        let retry_after = refusal.retry_after;
+        let failure = Self::new(exit, refusal.code, title).detail(detail.join("\n")).fix(refusal.fix).refusal(whole);
+        Self { retry_after, ..failure }
     }
 }
 

@@ -143,6 +143,11 @@ impl Authorized {
         &self.facts.standing.installation.plugin
     }
 
+    /// `publisher/id` of the plugin, whatever its version, as its contract says.
+    pub fn family(&self) -> &str {
+        &self.facts.standing.family
+    }
+
     /// The action.
     pub fn action(&self) -> &Action {
         &self.facts.standing.contract.actions[self.facts.reach.action]

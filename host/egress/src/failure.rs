@@ -24,7 +24,7 @@ pub enum HttpFailure {
     },
     /// A size, count or rate limit.
     Limit {
-        /// Its name, one of the constants of [`limit`].
+        /// Its name: one of the constants of [`limit`], or what a [`Budget`](crate::Budget) calls its own.
         name: &'static str,
         /// Whether any byte of the request may have left.
         sent: bool,

@@ -33,6 +33,6 @@ pub use inject::Injector;
 pub use record::{HttpRecord, Verdict};
 pub use request::GuestRequest;
 pub use resolve::{Resolve, ResolveError, SystemResolver};
-pub use session::{EgressGrant, GuestResponse, Session, Usage};
+pub use session::{Budget, EgressGrant, GuestResponse, Session, Usage};
 pub use tls::TlsError;
 pub use wire::Stream;

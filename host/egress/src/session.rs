@@ -74,22 +74,54 @@ pub struct Usage {
     pub received_bytes: u64,
 }
 
+/// What the bytes of many invocations are charged to together, beside the limits of each.
+pub trait Budget: Send + Sync {
+    /// Whether another request may begin.
+    ///
+    /// # Errors
+    /// The name of the limit that is used up.
+    fn left(&self) -> Result<(), &'static str>;
+
+    /// So many bytes more were sent and received.
+    fn used(&self, bytes: u64);
+}
+
 /// The HTTP of one invocation. Dropping it, or the future of a request, closes what is open.
 pub struct Session {
     grant: EgressGrant,
     egress: Arc<Egress>,
     injector: Arc<dyn Injector>,
+    /// Asked before each request, and charged by then and at the end: an exchange that began goes on to its end.
+    budget: Option<Arc<dyn Budget>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Bytes charged so far.
+    charged: u64,
     requests: u64,
     body_bytes: u64,
     /// Every secret injected so far, for answers to this and later requests.
     secrets: Vec<Secret>,
     scrub: Scrub,
     entries: Vec<Arc<Entry>>,
+}
+
+impl State {
+    fn usage(&self) -> Usage {
+        self.entries.iter().fold(Usage { requests: self.requests, ..Usage::default() }, |usage, entry| Usage {
+            requests: usage.requests,
+            sent_bytes: usage.sent_bytes + entry.traffic.sent(),
+            received_bytes: usage.received_bytes + entry.traffic.received(),
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 /// A head on its open connection, not yet decided about.
@@ -101,7 +133,14 @@ struct Answer {
 impl Session {
     /// A session of nothing sent yet.
     pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>) -> Self {
-        Self { grant, egress, injector, state: Mutex::default() }
+        Self { grant, egress, injector, budget: None, state: Mutex::default() }
+    }
+
+    /// The same, with its bytes charged to `budget`.
+    #[must_use]
+    pub fn charged_to(mut self, budget: Arc<dyn Budget>) -> Self {
+        self.budget = Some(budget);
+        self
     }
 
     /// Sends one request and waits for the head of its answer, following redirects as far as the rule says.
@@ -153,12 +192,20 @@ impl Session {
 
     /// What was used so far.
     pub fn usage(&self) -> Usage {
-        let state = self.state();
-        state.entries.iter().fold(Usage { requests: state.requests, ..Usage::default() }, |usage, entry| Usage {
-            requests: usage.requests,
-            sent_bytes: usage.sent_bytes + entry.traffic.sent(),
-            received_bytes: usage.received_bytes + entry.traffic.received(),
-        })
+        self.state().usage()
+    }
+
+    /// Charges what was used since it was last charged.
+    fn settle(&self) {
+        let Some(budget) = &self.budget else { return };
+        let more = {
+            let mut state = self.state();
+            let Usage { sent_bytes, received_bytes, .. } = state.usage();
+            let more = sent_bytes + received_bytes - state.charged;
+            state.charged += more;
+            more
+        };
+        budget.used(more);
     }
 
     /// Decides, without any packet, which rule allows a request, and counts it.
@@ -177,6 +224,10 @@ impl Session {
         }
         if request.body_len() > rule.request_max {
             return Err(HttpFailure::Limit { name: limit::REQUEST_MAX, sent: false });
+        }
+        if let Some(budget) = &self.budget {
+            self.settle();
+            budget.left().map_err(|name| HttpFailure::Limit { name, sent: false })?;
         }
         let limits = &self.grant.limits;
         let mut state = self.state();

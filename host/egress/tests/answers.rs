@@ -4,11 +4,13 @@
 mod support;
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use opsiq_egress::{GuestRequest, HttpFailure, Verdict};
+use opsiq_egress::{Budget, GuestRequest, HttpFailure, Verdict};
 use support::{Server, World, all, failed, get, header, post, say, text};
 use tokio::io::AsyncWriteExt as _;
 
@@ -317,4 +319,36 @@ async fn a_dropped_request_is_on_record_and_its_connection_closes() {
     tokio::time::timeout(Duration::from_secs(2), closed).await.unwrap().unwrap();
     let record = session.records().remove(0);
     assert!(record.request_sent && record.verdict == Verdict::Unfinished, "{record:?}");
+}
+
+/// So many bytes for all sessions together.
+struct Bytes(u64, AtomicU64);
+
+impl Budget for Bytes {
+    fn left(&self) -> Result<(), &'static str> {
+        if self.1.load(Ordering::SeqCst) < self.0 { Ok(()) } else { Err("bytes-of-all") }
+    }
+
+    fn used(&self, bytes: u64) {
+        self.1.fetch_add(bytes, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_budget_is_charged_with_every_byte_and_refuses_the_next_request() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n".to_owned() + &"x".repeat(200)).await;
+    let budget = Arc::new(Bytes(500, AtomicU64::new(0)));
+    let session = World::to(&server).session().charged_to(budget.clone());
+    for _ in 0..2 {
+        let mut response = session.send(get(&server.url("/"))).await.unwrap();
+        assert_eq!(response.body.read(200).await.unwrap().len(), 200, "what began goes on to its end");
+    }
+    let refused = failed(session.send(get(&server.url("/"))).await);
+    assert_eq!(refused, HttpFailure::Limit { name: "bytes-of-all", sent: false });
+    let usage = session.usage();
+    drop(session);
+    assert_eq!(budget.1.load(Ordering::SeqCst), usage.sent_bytes + usage.received_bytes, "once each");
+    let other = World::to(&server).session().charged_to(budget.clone());
+    assert!(other.send(get(&server.url("/"))).await.is_err());
+    assert_eq!(server.accepts(), 2);
 }

@@ -82,8 +82,13 @@ impl Confirmations {
         if let Err(refusal) = &done
             && refusal.stage < Stage::Intent
         {
-            let draft = person.draft(Kind::Refused, act).field(field::CONFIRMATION, visible(id, 64).text);
-            self.core.record_refusal(person.log(), draft, refusal).await?;
+            let id = visible(id, 64).text;
+            let draft = person.draft(Kind::Refused, act).field(field::CONFIRMATION, id.clone());
+            if refusal.stage == Stage::Admission {
+                self.core.record_flood(person.log(), draft, refusal, &id).await?;
+            } else {
+                self.core.record_refusal(person.log(), draft, refusal).await?;
+            }
         }
         done
     }

@@ -1,19 +1,19 @@
-//! `opsiq.toml`, the operator's file in the data directory: the ceiling, and how long confirmations wait. A mistake in it
+//! `opsiq.toml`, the operator's file in the data directory: the ceiling, how the machine is shared, and how long confirmations wait. A mistake in it
 //! stops the start, with its line, because a misspelt ceiling would be no ceiling.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use opsiq_contract::{Ceiling, parse_time};
+use opsiq_contract::{Ceiling, Fairness, parse_time};
 use serde::Deserialize;
 
 use crate::refusal::{Class, Fault, Refusal, Stage};
 
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
-/// The sections read here; the rest is the ceiling's.
-const OWN: [&str; 2] = ["audit", "confirmation"];
+/// The sections beside the ceiling's.
+const OWN: [&str; 3] = ["audit", "confirmation", "fairness"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -52,6 +52,44 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # One plugin, whatever its version.
 # [ceiling.plugin."publisher/id"]
 # denied = true
+
+# How the machine is shared. Every limit stands at three levels: all tenants together, any tenant, any installation. A call
+# needs room at all three; if there is none it waits, and if it waits too long or too many do, it is refused by the name
+# of the limit, such as limit.tenant.queue, and told when to try again. These are the defaults:
+# [fairness]
+# computing = 2            # calls that compute at one moment; by default as many as there are processors. One of these
+#                          # is kept for calls that are done within a few milliseconds
+#
+# [fairness.host]
+# concurrency = 512        # calls that run at once; each has a slot of the pool, 4 GiB of address space
+# queue = 4096             # calls that wait to run; 0 for none
+# queue-wait = "5s"        # how long one of them waits at most
+#
+# [fairness.each-tenant]
+# weight = 100             # against other tenants, when processor or slots are scarce: 1 to 10000
+# concurrency = 128
+# queue = 1024
+# queue-wait = "5s"
+#
+# [fairness.each-installation]
+# weight = 100             # against the tenant's other installations
+# concurrency = 128
+# queue = 1024
+# queue-wait = "5s"
+
+# What a minute may bring, at any level; without these it is not limited. A call that began goes on to its end: what it
+# uses beyond is paid for by later calls, which are refused until then. HTTP requests of running calls are refused as well.
+# [fairness.tenant.acme]
+# cpu-per-minute = "60s"   # processor time: 60s is one processor all the time
+# egress-per-minute = "1GiB" # bytes sent and received over HTTP
+# calls-per-minute = 6000  # calls that began, or were put before a person
+
+# One tenant as above, one of its installations by its name, any installation of one plugin: of these, what is said
+# nearest counts.
+# [fairness.tenant.acme.installation.shop]
+# weight = 200
+# [fairness.plugin."publisher/id"]
+# concurrency = 16
 "#;
 
 /// What the file says beside the ceiling.
@@ -61,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) confirmation_ms: i64,
     /// Where checkpoints are kept, if not beside the data directory.
     pub(crate) checkpoints: Option<PathBuf>,
+    /// How the machine is shared.
+    pub(crate) fairness: Fairness,
 }
 
 #[derive(Deserialize)]
@@ -109,19 +149,36 @@ pub(crate) fn write_default(dir: &Dir) -> Result<(), Refusal> {
     }
 }
 
-/// The ceiling that an `opsiq.toml` with this text would set. Uses nothing and changes nothing.
+/// What an `opsiq.toml` says of plugins and tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorConfig {
+    /// What any plugin, or a given one, may have at most.
+    pub ceiling: Ceiling,
+    /// How the machine is shared.
+    pub fairness: Fairness,
+}
+
+/// What an `opsiq.toml` with this text would set. Uses nothing and changes nothing.
 ///
 /// # Errors
 /// Everything wrong with the text, by line.
-pub fn read_config(text: &str) -> Result<Ceiling, Refusal> {
-    parse(text).map(|(ceiling, _)| ceiling)
+pub fn read_config(text: &str) -> Result<OperatorConfig, Refusal> {
+    parse(text).map(|(ceiling, settings)| OperatorConfig { ceiling, fairness: settings.fairness })
 }
 
 fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
-    let ceiling = Ceiling::parse_toml(text, &OWN).map_err(|errors| {
-        let faults = errors.0.iter().map(|error| Fault { path: FILE.to_owned(), message: error.to_string() });
-        invalid(faults.collect())
-    })?;
+    let (ceiling, fairness) = match (Ceiling::parse_toml(text, &OWN), Fairness::parse_toml(text)) {
+        (Ok(ceiling), Ok(fairness)) => (ceiling, fairness),
+        (ceiling, fairness) => {
+            let mut errors: Vec<_> =
+                [ceiling.err(), fairness.err()].into_iter().flatten().flat_map(|all| all.0).collect();
+            errors.sort_by_key(|error| (error.line, error.column));
+            // What is no TOML at all is told by both.
+            errors.dedup();
+            let faults = errors.iter().map(|error| Fault { path: FILE.to_owned(), message: error.to_string() });
+            return Err(invalid(faults.collect()));
+        }
+    };
     let one = |message: String| invalid(vec![Fault { path: FILE.to_owned(), message }]);
     let file: File = toml::from_str(text).map_err(|error| one(error.to_string()))?;
     let confirmation_ms = match &file.confirmation.expires_after {
@@ -138,7 +195,7 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
     }
-    Ok((ceiling, Settings { confirmation_ms, checkpoints }))
+    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness }))
 }
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
@@ -160,13 +217,18 @@ fn failed(what: &str, error: &std::io::Error) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use opsiq_contract::Level;
+
     use super::*;
 
     #[test]
     fn the_default_says_the_defaults() {
         let (ceiling, settings) = parse(DEFAULT).unwrap();
         assert_eq!(ceiling, Ceiling::default());
-        assert_eq!(settings, Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None });
+        assert_eq!(
+            settings,
+            Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None, fairness: Fairness::default() }
+        );
     }
 
     #[test]
@@ -177,6 +239,15 @@ mod tests {
         assert_eq!(settings.confirmation_ms, CONFIRMATION_MS);
         assert_eq!(ceiling.private_targets.len(), 1);
         assert!(ceiling.plugins["publisher/id"].denied);
+        let (fairness, default) = (settings.fairness, Fairness::default());
+        assert_eq!(fairness.host(), default.host(), "the text says the defaults");
+        for level in [Level::Tenant, Level::Installation] {
+            assert_eq!(fairness.any(level), default.any(level), "the text says the defaults");
+        }
+        let acme = "acme".parse().unwrap();
+        assert_eq!(fairness.tenant(&acme).calls_per_minute, Some(6000));
+        assert_eq!(fairness.installation(&acme, "shop", "publisher/id").weight, 200);
+        assert_eq!(fairness.installation(&acme, "till", "publisher/id").concurrency, 16);
     }
 
     #[test]
@@ -188,6 +259,8 @@ mod tests {
             ("[confirmation]\nexpires-after = \"43201min\"\n", "expires-after"),
             ("[confirmation]\nexpires-after = \"0s\"\n", "expires-after"),
             ("[audit]\ncheckpoints = \"elsewhere\"\n", "absolute"),
+            ("[fairness.host]\nconcurency = 1\n", "2:"),
+            ("[ceiling]\n[fairness.each-tenant]\nqueue = -1\n", "3:"),
             ("[audit]\nkept = \"/elsewhere\"\n", "2"),
         ] {
             let refusal = parse(text).unwrap_err();

@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::drain::Running;
 use crate::ending::Erased;
 use crate::errors;
+use crate::floods::Floods;
 use crate::host::Interrupted;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
@@ -130,6 +131,8 @@ pub(crate) struct Core {
     /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
     pub(crate) rolled_back: Faults,
     pub(crate) running: Running,
+    /// Refusals for want of room that are not yet on record.
+    pub(crate) floods: Floods,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -193,6 +196,7 @@ impl Core {
             locked_out,
             rolled_back,
             running: Running::default(),
+            floods: Floods::default(),
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }
@@ -208,6 +212,9 @@ impl Core {
                 let dir = self.store.compiled().map_err(|error| errors::store(Stage::Run, &error))?;
                 let config = SandboxConfig {
                     compiled: Some(CompiledCache { dir, mac_key: self.vault.derive("compiled code") }),
+                    // A slot of the pool for every call that may run at once.
+                    slots: u32::try_from(self.settings.fairness.host().concurrency).unwrap_or(u32::MAX),
+                    fairness: self.settings.fairness.clone(),
                     component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
                     compile_time: Duration::from_millis(self.ceiling.compile_ms),
                     always_fuel: names_fuel(&self.ceiling.limits)

@@ -68,6 +68,7 @@ impl Host {
         report.engine(core).await;
         report.plugins(core).await;
         report.ceiling_names(core).await;
+        report.fairness_names(core).await;
         for tenant in core.tenants.all() {
             let found = rows_open(core, &tenant).await;
             report.note("sealed rows", tenant.id.as_str(), found);

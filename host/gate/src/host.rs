@@ -248,6 +248,7 @@ impl Host {
         if !self.core.running.drained(DRAIN).await {
             tracing::warn!("calls are still running; they will be reported as interrupted");
         }
+        self.core.record_counts().await;
         let closed = self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error));
         let mut store = self.core.store.clone();
         drop(self);

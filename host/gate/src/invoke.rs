@@ -98,7 +98,11 @@ impl Host {
             // What a later stage refused is on record as the outcome.
             Err(refusal) if refusal.stage < Stage::Intent => {
                 let draft = refused_draft(&person, &call, &invocation);
-                core.record_refusal(person.log(), draft, &refusal).await?;
+                if refusal.stage == Stage::Admission {
+                    core.record_flood(person.log(), draft, &refusal, &visible(&call.installation, 64).text).await?;
+                } else {
+                    core.record_refusal(person.log(), draft, &refusal).await?;
+                }
                 Err(refusal.of(&invocation))
             }
             answer => answer,
@@ -140,6 +144,7 @@ impl Core {
         }
         match admitted.authorized.effect() {
             Effect::RiskyWrite => {
+                self.engine().await?.sandbox.count(&admitted.authorized).map_err(Refusal::full)?;
                 let asking = Asking::of(&admitted);
                 let asked = Box::pin(self.ask_confirmation(person, admitted, replay, invocation)).await;
                 match asked {
@@ -276,7 +281,7 @@ impl Core {
         self.record(person.log(), vec![draft]).await
     }
 
-    /// Everything a run needs beyond its permit.
+    /// Everything a run needs beyond its permit; last a place for it, before anything of it is durable.
     pub(crate) async fn ready(
         &self,
         tenant: &Arc<TenantState>,
@@ -285,7 +290,8 @@ impl Core {
         address: Option<IpAddr>,
     ) -> Result<Ready, Refusal> {
         let plugin = self.plugin_of(&admitted.installed).await?;
-        Ok(Ready::new(self, tenant.clone(), admitted, plugin, replay, address))
+        let place = self.engine().await?.sandbox.enter(&plugin, &admitted.authorized).await.map_err(Refusal::full)?;
+        Ok(Ready::new(self, tenant.clone(), admitted, plugin, place, replay, address))
     }
 }
 

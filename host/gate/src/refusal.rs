@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 
-use opsiq_contract::{Denial, InvocationId, Violation};
+use opsiq_contract::{Denial, InvocationId, Level, Violation};
+use opsiq_sandbox::Full;
 use serde::{Deserialize, Serialize};
 
 /// Where in an invocation (DESIGN §6) something was refused. Administrative acts refuse at [`Stage::Admin`].
@@ -24,6 +26,8 @@ pub enum Stage {
     Replay,
     /// A human's approval of exactly this call.
     Confirmation,
+    /// A place among the calls of its installation, its tenant and the host.
+    Admission,
     /// The durable record before an effect.
     Intent,
     /// The plugin itself, in its sandbox.
@@ -46,6 +50,7 @@ impl Stage {
             Self::Params => "params",
             Self::Replay => "replay",
             Self::Confirmation => "confirmation",
+            Self::Admission => "admission",
             Self::Intent => "intent",
             Self::Run => "run",
             Self::Result => "result",
@@ -78,6 +83,10 @@ pub enum Class {
     Conflict,
     /// The plugin failed, or was ended by a limit.
     Plugin,
+    /// The installation or the tenant has used up its share of the host for now; HTTP 429. Nothing happened.
+    Limited,
+    /// The host has no room for anybody now; HTTP 503. Nothing happened.
+    Busy,
     /// Audit or store cannot be written now, so nothing may happen.
     Unavailable,
     /// Stored data does not open: it was changed outside the host.
@@ -89,11 +98,11 @@ impl Class {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
-            Self::Denied | Self::Conflict => 3,
+            Self::Denied | Self::Conflict | Self::Limited => 3,
             Self::NotFound => 5,
             Self::Invalid => 6,
             Self::Plugin => 7,
-            Self::Unavailable => 8,
+            Self::Busy | Self::Unavailable => 8,
             Self::Tampered => 9,
         }
     }
@@ -107,6 +116,8 @@ impl Class {
             Self::Invalid => "Not valid",
             Self::Conflict => "Conflict",
             Self::Plugin => "The plugin failed",
+            Self::Limited => "Limit reached",
+            Self::Busy => "The host is busy",
             Self::Unavailable => "Unavailable",
             Self::Tampered => "Tampered data",
         }
@@ -147,6 +158,9 @@ pub struct Refusal {
     pub invocation: Option<InvocationId>,
     /// Whether an effect may have happened outside although there is no answer.
     pub effect_possible: bool,
+    /// Seconds after which the same call may be tried again, where waiting helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl Refusal {
@@ -167,6 +181,7 @@ impl Refusal {
             faults: Box::default(),
             invocation: None,
             effect_possible: false,
+            retry_after: None,
         }
     }
 
@@ -182,6 +197,21 @@ impl Refusal {
 
     pub(crate) fn denied(stage: Stage, denial: Denial) -> Self {
         Self::new(Class::Denied, stage, denial.code, denial.message, denial.fix)
+    }
+
+    /// The refusal of a call that found no room.
+    pub(crate) fn full(full: Full) -> Self {
+        let Full { name, level, message, retry_after } = full;
+        let class = if level == Level::Host { Class::Busy } else { Class::Limited };
+        let section = match level {
+            Level::Host => "[fairness.host]",
+            Level::Tenant => "[fairness.tenant.NAME]",
+            Level::Installation => "[fairness.tenant.NAME.installation.NAME]",
+        };
+        let key = name.rsplit('.').next().unwrap_or(name);
+        let more = format!("the operator may allow more: {key} in {section} of opsiq.toml");
+        let fix = retry_after.map_or_else(|| more.clone(), |after| format!("try again in {after} s; {more}"));
+        Self { retry_after, ..Self::new(class, Stage::Admission, name, message, fix) }
     }
 
     pub(crate) fn of(mut self, invocation: &InvocationId) -> Self {

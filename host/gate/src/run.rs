@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
 use opsiq_contract::{Authorized, CanonicalJson, Effect};
-use opsiq_sandbox::{Capabilities, Plugin, Run};
+use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
 use opsiq_vault::SubjectKey;
 
 use crate::confirmations::Waiting;
@@ -30,6 +30,7 @@ pub(crate) struct Ready {
     /// The key of whom its parameters are about.
     pub(crate) about: Option<SubjectKey>,
     pub(crate) plugin: Arc<Plugin>,
+    pub(crate) place: Place,
     pub(crate) upstream_key: Option<String>,
     pub(crate) replay: Option<Replay>,
     /// The confirmation it runs by, which ends with it.
@@ -43,6 +44,7 @@ impl Ready {
         tenant: Arc<TenantState>,
         admitted: Admitted,
         plugin: Arc<Plugin>,
+        place: Place,
         replay: Option<Replay>,
         address: Option<IpAddr>,
     ) -> Self {
@@ -54,7 +56,19 @@ impl Ready {
             };
             core.upstream_key(&tenant.id, authorized.installation(), &call)
         });
-        Self { tenant, installed, authorized, params, about, plugin, upstream_key, replay, confirmation: None, address }
+        Self {
+            tenant,
+            installed,
+            authorized,
+            params,
+            about,
+            plugin,
+            place,
+            upstream_key,
+            replay,
+            confirmation: None,
+            address,
+        }
     }
 
     /// The parameters as they may be shown.
@@ -67,8 +81,19 @@ impl Core {
     /// Runs a permitted call and answers how it ended, once that is durable.
     pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
         let engine = self.engine().await?;
-        let Ready { tenant, installed, authorized, params, about, plugin, upstream_key, replay, confirmation, address } =
-            ready;
+        let Ready {
+            tenant,
+            installed,
+            authorized,
+            params,
+            about,
+            plugin,
+            place,
+            upstream_key,
+            replay,
+            confirmation,
+            address,
+        } = ready;
         let invocation = authorized.invocation().clone();
         let effect = authorized.effect();
         let mut outcome = Draft::new(Kind::Outcome);
@@ -83,7 +108,7 @@ impl Core {
             kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
         };
-        let run = Run { authorized, permit, params, idempotency_key: upstream_key, capabilities };
+        let run = Run { authorized, place, permit, params, idempotency_key: upstream_key, capabilities };
         let report = engine.sandbox.run(&plugin, run).await;
         let authorized = report.authorized.clone();
         let action = authorized.action();

@@ -1,8 +1,9 @@
-//! What the operator chooses about the engine: how many calls at once, how large, how long they may queue.
+//! What the operator chooses about the engine: how many calls at once, how large, how they share it.
 
 use std::time::Duration;
 
 use cap_std::fs::Dir;
+use opsiq_contract::Fairness;
 use opsiq_vault::Secret;
 
 /// Linear memory a slot of the pool can hold at most, in bytes. A call's own limit is what is enforced; no ceiling
@@ -18,12 +19,8 @@ pub struct SandboxConfig {
     /// Memories the pool holds, which is the number of ordinary plugins that can run at once; a plugin of several
     /// memories takes several. Each reserves 4 GiB of address space, of which only what is used is ever backed.
     pub slots: u32,
-    /// Calls of one installation that may run at once; more wait.
-    pub calls_per_installation: u32,
-    /// How long a call may wait for its turn before it is answered `busy`.
-    pub queue_wait: Duration,
-    /// Calls that may wait for their turn at once; more are answered `busy` at once.
-    pub queue_length: u32,
+    /// How calls share the slots and the processor.
+    pub fairness: Fairness,
     /// Bytes of memory and of table kept resident in a free slot, so that an ordinary call neither maps nor faults.
     /// Only used where the kernel offers `PAGEMAP_SCAN` (Linux 6.7).
     pub keep_resident: usize,
@@ -42,9 +39,7 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
             slots: 512,
-            calls_per_installation: 128,
-            queue_wait: Duration::from_secs(5),
-            queue_length: 4096,
+            fairness: Fairness::default(),
             keep_resident: 1 << 20,
             component_bytes: 16 << 20,
             compile_time: Duration::from_secs(10),

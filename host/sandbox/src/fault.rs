@@ -197,7 +197,7 @@ codes! {
     TrapComponent = "trap:component",
     /// Any other trap.
     TrapOther = "trap:other",
-    /// No slot was free in time.
+    /// The pool had no instance left although the call had a place.
     Busy = "busy",
     /// Stopped by the kill switch.
     Stopped = "stopped",

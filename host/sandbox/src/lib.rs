@@ -30,6 +30,7 @@ mod state;
 mod stop;
 mod ticker;
 
+pub use admission::{Full, Place};
 pub use config::{CompiledCache, MEMORY_MAX, SandboxConfig, TABLE_MAX};
 pub use engine::open_page_map;
 pub use fault::{Failure, Fault, FaultCode, RunError};

@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+use crate::admission::Seat;
+
+/// Shortest turn that a tick ends, in nanoseconds.
+const TURN_LEAST: u64 = 1_000_000;
 
 /// What one call used of each thing that is limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,6 +57,9 @@ pub(crate) struct CpuClock {
     began: AtomicU64,
     /// Whether the first poll is over.
     exact: AtomicBool,
+    /// Whether the guest met a tick in its turn and would compute on, and whether it ever did.
+    paused: AtomicBool,
+    long: AtomicBool,
 }
 
 fn thread_ns() -> u64 {
@@ -60,7 +70,14 @@ fn thread_ns() -> u64 {
 
 impl CpuClock {
     pub(crate) fn new(origin: Instant) -> Self {
-        Self { origin, used: AtomicU64::new(0), began: AtomicU64::new(0), exact: AtomicBool::new(false) }
+        Self {
+            origin,
+            used: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            exact: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            long: AtomicBool::new(false),
+        }
     }
 
     fn read(&self) -> u64 {
@@ -75,14 +92,32 @@ impl CpuClock {
         self.began.store(self.read(), Ordering::Relaxed);
     }
 
-    fn end(&self) {
-        self.used.store(self.now(), Ordering::Relaxed);
+    /// Nanoseconds the poll took that ends here.
+    fn end(&self) -> u64 {
+        let turn = self.turn();
+        self.used.fetch_add(turn, Ordering::Relaxed);
         self.exact.store(true, Ordering::Relaxed);
+        turn
+    }
+
+    /// Nanoseconds of the current poll. Only meaningful on the thread that polls.
+    fn turn(&self) -> u64 {
+        self.read().saturating_sub(self.began.load(Ordering::Relaxed))
+    }
+
+    /// The guest meets a tick. Whether its turn is over: a tick may come just as it began.
+    pub(crate) fn tick(&self) -> bool {
+        let over = self.turn() >= TURN_LEAST;
+        if over {
+            self.paused.store(true, Ordering::Relaxed);
+            self.long.store(true, Ordering::Relaxed);
+        }
+        over
     }
 
     /// Nanoseconds used, the current poll included. Only meaningful on the thread that polls.
     pub(crate) fn now(&self) -> u64 {
-        self.total() + self.read().saturating_sub(self.began.load(Ordering::Relaxed))
+        self.total() + self.turn()
     }
 
     /// Nanoseconds used by all polls that ended.
@@ -104,10 +139,11 @@ pub(crate) enum Ended<T> {
     Panicked,
 }
 
-/// Runs `future` to its end, or until `deadline`, or until `stopped` ends. The alarms are only set when the future
-/// waits for the first time, so a call that never waits pays for neither.
+/// Runs `future` to its end, or until `deadline`, or until `stopped` ends. It is polled only in turns that it takes from
+/// `seat`. The alarms are only set when the future waits for the first time, so a call that never waits pays for neither.
 pub(crate) async fn supervise<T>(
     future: impl Future<Output = T>,
+    mut seat: Seat<'_>,
     clock: &CpuClock,
     deadline: Instant,
     stopped: impl Future<Output = ()>,
@@ -116,20 +152,46 @@ pub(crate) async fn supervise<T>(
     let mut late = pin!(async move { tokio::time::sleep_until(deadline.into()).await });
     let mut stopped = pin!(stopped);
     poll_fn(|cx| {
-        clock.begin();
-        // The panic ends this call alone: everything it could have left half-done belongs to its own store, which is
-        // not run again.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        clock.end();
-        match polled {
-            Ok(Poll::Ready(value)) => Poll::Ready(Ended::Done(value)),
-            Err(_) => Poll::Ready(Ended::Panicked),
-            Ok(Poll::Pending) if late.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Late),
-            Ok(Poll::Pending) if stopped.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Stopped),
-            Ok(Poll::Pending) => Poll::Pending,
+        if seat.poll_turn(cx).is_ready() {
+            clock.begin();
+            // The panic ends this call alone: everything it could have left half-done belongs to its own store, which
+            // is not run again.
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                if clock.long.load(Ordering::Relaxed) {
+                    apart(|| future.as_mut().poll(cx))
+                } else {
+                    future.as_mut().poll(cx)
+                }
+            }));
+            let turn = clock.end();
+            let paused = clock.paused.swap(false, Ordering::Relaxed);
+            match polled {
+                Ok(Poll::Pending) if paused => seat.pause(turn, cx),
+                _ => seat.end(turn),
+            }
+            match polled {
+                Ok(Poll::Ready(value)) => return Poll::Ready(Ended::Done(value)),
+                Err(_) => return Poll::Ready(Ended::Panicked),
+                Ok(Poll::Pending) => {}
+            }
+        }
+        if late.as_mut().poll(cx).is_ready() {
+            Poll::Ready(Ended::Late)
+        } else if stopped.as_mut().poll(cx).is_ready() {
+            Poll::Ready(Ended::Stopped)
+        } else {
+            Poll::Pending
         }
     })
     .await
+}
+
+/// Computes for long, away from the few threads on which everything else waits to be served in passing.
+fn apart<T>(compute: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(compute),
+        _ => compute(),
+    }
 }
 
 /// `duration` in whole microseconds.
@@ -140,35 +202,47 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::Arc;
+
+    use opsiq_contract::Fairness;
 
     use super::*;
+    use crate::admission::{Admission, Place, Who};
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
     }
 
+    async fn place() -> Place {
+        let (tenant, id) = ("acme".parse().unwrap(), "00000000-0000-4000-8000-000000000001".parse().unwrap());
+        let who = Who { tenant: &tenant, installation: &id, name: "shop", family: "acme/shop" };
+        Arc::new(Admission::new(&Fairness::default(), 8)).enter(who, 1, 0).await.unwrap()
+    }
+
     #[tokio::test]
     async fn counts_work_and_not_waiting() {
+        let place = place().await;
         let clock = CpuClock::new(Instant::now());
         let work = async {
             tokio::time::sleep(Duration::from_millis(60)).await;
             let begin = thread_ns();
             while thread_ns() - begin < 10_000_000 {}
         };
-        let ended = supervise(work, &clock, Instant::now() + Duration::from_secs(5), pending()).await;
+        let ended = supervise(work, place.seat(), &clock, Instant::now() + Duration::from_secs(5), pending()).await;
         assert!(matches!(ended, Ended::Done(())));
         assert!(clock.total() >= 10_000_000 && clock.total() < 50_000_000, "{}", clock.total());
     }
 
     #[tokio::test]
     async fn ends_late_stopped_or_panicked() {
+        let place = place().await;
         let clock = CpuClock::new(Instant::now());
-        assert!(matches!(supervise(pending::<()>(), &clock, soon(), pending()).await, Ended::Late));
+        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), pending()).await, Ended::Late));
         let stop = tokio::time::sleep(Duration::from_millis(5));
-        assert!(matches!(supervise(pending::<()>(), &clock, soon(), stop).await, Ended::Stopped));
+        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), stop).await, Ended::Stopped));
         let panics = async { panic!("an import of the host fails") };
-        assert!(matches!(supervise::<()>(panics, &clock, soon(), pending()).await, Ended::Panicked));
-        let ready = supervise(async { 7 }, &clock, Instant::now(), std::future::ready(())).await;
+        assert!(matches!(supervise::<()>(panics, place.seat(), &clock, soon(), pending()).await, Ended::Panicked));
+        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), std::future::ready(())).await;
         assert!(matches!(ready, Ended::Done(7)), "what is done is done");
     }
 }

@@ -10,6 +10,7 @@ use opsiq_egress::{Egress, HttpRecord};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::admission::{Full, Place, Who};
 use crate::bindings::opsiq::plugin::types::Failure as WitFailure;
 use crate::fault::{Bounds, During, Failure, Fault, FaultCode, RunError, classify};
 use crate::journal::{Event, Journal, LogLine};
@@ -28,6 +29,8 @@ const LENT: usize = 16;
 pub struct Run {
     /// What it may do: made by the one function that decides.
     pub authorized: Authorized,
+    /// That there is room for it, from [`Sandbox::enter`].
+    pub place: Place,
     /// That it may begin: made by the audit log.
     pub permit: Permit,
     /// The parameters, valid against the action's schema.
@@ -96,17 +99,31 @@ impl Drop for InFlight<'_> {
 }
 
 impl Sandbox {
-    /// Runs one action of `plugin`. Always answers, and within the wall limit plus the time in the queue; when the
-    /// future is dropped before, the call ends with it, its slot is free and it counts as cancelled.
+    /// A place for a call of `plugin`, waiting for it as long as a call may queue. Taken before anything of the call is
+    /// durable, so that one without a place leaves nothing behind.
+    ///
+    /// # Errors
+    /// The limit of the installation, the tenant or the host that has no room now.
+    pub async fn enter(&self, plugin: &Plugin, authorized: &Authorized) -> Result<Place, Full> {
+        self.admission.enter(Who::of(authorized), plugin.slots, self.stops.newest()).await
+    }
+
+    /// Counts a call that waits for a person, and so takes no place yet, as one of this minute.
+    ///
+    /// # Errors
+    /// The limit of the installation, the tenant or the host that is used up this minute.
+    pub fn count(&self, authorized: &Authorized) -> Result<(), Full> {
+        self.admission.count(Who::of(authorized))
+    }
+
+    /// Runs one action of `plugin`. Always answers, and within the wall limit; when the future is dropped before, the
+    /// call ends with it, its slot is free and it counts as cancelled. It must be polled until then: others wait for the
+    /// turn it may have.
     pub async fn run(&self, plugin: &Plugin, run: Run) -> RunReport {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
-        let since = self.stops.newest();
-        let slot = match self.admission.enter(run.authorized.installation(), plugin.slots).await {
-            Ok(slot) => slot,
-            Err(fault) => return RunReport::refused(run.authorized, fault),
-        };
+        let since = run.place.orders();
         if self.stops.selects(&run.authorized, &plugin.name, since) {
             return RunReport::refused(run.authorized, stopped());
         }
@@ -114,14 +131,14 @@ impl Sandbox {
         let mut flight = InFlight { sandbox: self, finished: false };
         let running = plugin.lane.ticker.running();
         let report = self.run_in_slot(plugin, run, since).await;
-        // The slot is given back only after the store is gone, or the pool could be found full.
-        drop((running, slot));
+        drop(running);
         flight.finished = true;
         report
     }
 
     async fn run_in_slot(&self, plugin: &Plugin, run: Run, since: u64) -> RunReport {
-        let Run { authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
+        // The place is given back last, when the store is gone, or the pool could be found full.
+        let Run { place, authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
@@ -144,6 +161,7 @@ impl Sandbox {
                 keys: capabilities.keys,
                 kv: capabilities.kv,
                 egress: capabilities.egress,
+                toll: place.toll(),
                 session: None,
                 table: ResourceTable::new(),
                 began,
@@ -166,7 +184,7 @@ impl Sandbox {
                 invoked.map_err(|error| (error, During::Call))
             };
             let stopped = self.stops.stopped(&authorized, &plugin.name, since);
-            supervise(call, &clock, deadline, stopped).await
+            supervise(call, place.seat(), &clock, deadline, stopped).await
         };
         let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
         let remains = store.into_data().into_remains();
@@ -179,10 +197,13 @@ impl Sandbox {
 
 /// What must agree before anything is made.
 fn fits(plugin: &Plugin, run: &Run) -> Result<(), Fault> {
-    let Run { authorized, permit, params, .. } = run;
+    let Run { authorized, place, permit, params, .. } = run;
     if !permit.allows(authorized) {
         let message = "the permit is not for this invocation, or no intent of it is durable";
         return Err(Fault::new(FaultCode::PermitMismatch, message));
+    }
+    if !place.is_of(authorized) {
+        return Err(Fault::new(FaultCode::PermitMismatch, "the place was taken for another installation"));
     }
     if authorized.digest() != plugin.digest() {
         let message = "the authority was given for another component";
@@ -226,7 +247,7 @@ fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
     }
-    Ok(UpdateDeadline::Yield(1))
+    Ok(if state.clock.tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
 }
 
 type Invoked = Result<Result<String, WitFailure>, (wasmtime::Error, During)>;

@@ -71,7 +71,7 @@ pub struct Sandbox {
     pub(crate) compilers: Arc<tokio::sync::Semaphore>,
     /// What went wrong while plugins were loaded, without refusing them.
     noted: Mutex<Vec<String>>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) stops: StopBoard,
     pub(crate) started: AtomicU64,
     pub(crate) finished: AtomicU64,
@@ -92,7 +92,7 @@ impl Sandbox {
             loading: Mutex::default(),
             compilers: Arc::new(tokio::sync::Semaphore::new(COMPILERS)),
             noted: Mutex::default(),
-            admission: Admission::new(&config),
+            admission: Arc::new(Admission::new(&config.fairness, config.slots)),
             stops: StopBoard::new(),
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),

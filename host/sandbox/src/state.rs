@@ -8,6 +8,7 @@ use opsiq_contract::{Authorized, Denial};
 use opsiq_egress::{Egress, HttpRecord, Session, Usage};
 use wasmtime::component::ResourceTable;
 
+use crate::admission::Toll;
 use crate::fault::{Fault, FaultCode};
 use crate::journal::{Event, Journal, LogLine};
 use crate::keys::KeySet;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
+    /// What requests are charged to.
+    pub(crate) toll: Toll,
     /// Made at the first request.
     pub(crate) session: Option<Session>,
     pub(crate) table: ResourceTable,

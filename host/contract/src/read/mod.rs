@@ -3,6 +3,7 @@
 mod action;
 mod ceiling;
 mod cross;
+mod fairness;
 mod http;
 mod key;
 mod plugin;

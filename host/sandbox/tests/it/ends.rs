@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use opsiq_contract::CanonicalJson;
+use opsiq_contract::{CanonicalJson, Fairness, Level};
 use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, SandboxConfig, Selector};
 
 use crate::guest::Guest;
@@ -115,7 +115,7 @@ async fn the_kill_switch_ends_what_runs_and_nothing_else() {
 
 #[tokio::test]
 async fn a_stopped_call_that_waits_for_a_slot_does_not_begin() {
-    let one = SandboxConfig { slots: 1, queue_wait: Duration::from_secs(5), ..config() };
+    let one = SandboxConfig { slots: 1, fairness: Fairness::default(), ..config() };
     let waits = Installed::load(Arc::new(Sandbox::new(one).unwrap()), &asks_storage(), "").await.unwrap();
     let waits = waits.with_kv(Broken { panics: false });
     let stop = async {
@@ -184,30 +184,36 @@ async fn traps_say_where_and_show_no_memory() {
 async fn a_permit_or_authority_for_something_else_is_refused() {
     let installed = Installed::new(&Guest::then_ok(""), "").await;
     let other = Installed::load(Arc::clone(&installed.sandbox), &Guest::then_ok("(nop)"), "").await.unwrap();
-    let run = |authorized, permit| Run {
+    let run = |authorized, place, permit| Run {
         authorized,
+        place,
         permit,
         params: CanonicalJson::parse(b"{}", 8).unwrap(),
         idempotency_key: None,
         capabilities: installed.capabilities(),
     };
     let another_call = installed.authorized("01890a5d-ac96-774b-bcce-b302099a8058");
-    let report = installed
-        .sandbox
-        .run(&installed.plugin, run(installed.authorized(INVOCATION), installed.permit(&another_call)));
+    let sandbox = &installed.sandbox;
+    let authorized = installed.authorized(INVOCATION);
+    let place = sandbox.enter(&installed.plugin, &authorized).await.unwrap();
+    let report = sandbox.run(&installed.plugin, run(authorized, place, installed.permit(&another_call)));
     assert_eq!(fault(&report.await), FaultCode::PermitMismatch);
     let authorized = installed.authorized(INVOCATION);
     let permitted = installed.permit(&authorized);
-    let report = installed.sandbox.run(&other.plugin, run(authorized, permitted));
+    let place = sandbox.enter(&installed.plugin, &authorized).await.unwrap();
+    let report = sandbox.run(&other.plugin, run(authorized, place, permitted));
     assert_eq!(fault(&report.await), FaultCode::DigestMismatch);
 }
 
 #[tokio::test]
-async fn a_full_pool_answers_busy() {
+async fn a_full_pool_has_no_place() {
     let sandbox = Arc::new(Sandbox::new(SandboxConfig { slots: 1, ..config() }).unwrap());
     let waits = Installed::load(sandbox, &asks_storage(), "wall = \"600ms\"").await.unwrap();
     let waits = waits.with_kv(Broken { panics: false });
-    let (first, second) = tokio::join!(waits.run(), waits.run());
+    let authorized = waits.authorized(INVOCATION);
+    let (first, second) = tokio::join!(waits.run(), waits.sandbox.enter(&waits.plugin, &authorized));
     assert_eq!(fault(&first), FaultCode::WallExceeded);
-    assert_eq!(fault(&second), FaultCode::Busy);
+    let full = second.unwrap_err();
+    assert_eq!((full.name, full.level), ("limit.host.queue-wait", Level::Host));
+    assert!(waits.sandbox.enter(&waits.plugin, &authorized).await.is_ok());
 }

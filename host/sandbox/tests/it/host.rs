@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, CheckpointKey, Journal, Log, Permit, Vaults};
 use opsiq_contract::{
-    AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Digest, Grant, InstallState, Installation,
-    Principal, Role, Standing, authority,
+    AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Digest, Fairness, Grant, InstallState,
+    Installation, Principal, Role, Standing, authority,
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
@@ -90,7 +89,8 @@ pub(crate) fn sandbox() -> Sandbox {
 }
 
 pub(crate) fn config() -> SandboxConfig {
-    SandboxConfig { slots: 8, calls_per_installation: 8, queue_wait: Duration::from_millis(200), ..Default::default() }
+    let fairness = Fairness::parse_toml("[fairness.host]\nqueue-wait = \"200ms\"\n").unwrap();
+    SandboxConfig { slots: 8, fairness, ..Default::default() }
 }
 
 /// One plugin, installed.
@@ -176,7 +176,9 @@ impl Installed {
         let authorized = self.authorized(INVOCATION);
         let permit = self.permit(&authorized);
         let params = CanonicalJson::parse(params.as_bytes(), 8).unwrap();
-        let run = Run { authorized, permit, params, idempotency_key: None, capabilities: self.capabilities() };
+        let place = self.sandbox.enter(&self.plugin, &authorized).await.unwrap();
+        let capabilities = self.capabilities();
+        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities };
         self.sandbox.run(&self.plugin, run).await
     }
 
