@@ -21,6 +21,7 @@ mod rotation;
 mod s3;
 mod slack;
 mod sql;
+mod stream;
 mod subjects;
 mod tamper;
 mod upgrade;

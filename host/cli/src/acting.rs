@@ -31,12 +31,20 @@ impl Acting {
         tenant.map_err(|error: opsiq_contract::IdError| Failure::usage(error.to_string()))
     }
 
+    /// Whether a user is named, rather than the operator or nobody.
+    pub(crate) fn is_user(&self) -> bool {
+        self.user.as_deref().is_some_and(|user| user != OPERATOR)
+    }
+
     /// The user named, or the operator.
     pub(crate) fn anyone(&self) -> Result<Actor, Failure> {
-        match self.user.as_deref() {
-            None | Some(OPERATOR) => Ok(Actor::operator()),
-            Some(_) => self.user(),
-        }
+        if self.is_user() { self.user() } else { Ok(Actor::operator()) }
+    }
+
+    /// The same, with another user named in place of this one.
+    pub(crate) fn named(&self, user: &str) -> Result<Actor, Failure> {
+        let tenant = self.tenant.clone().filter(|_| !user.contains('/'));
+        Self { user: Some(user.to_owned()), tenant }.user()
     }
 
     /// The user named, as acts of a tenant need one.

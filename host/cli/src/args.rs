@@ -109,3 +109,10 @@ pub(crate) enum Command {
     /// Print the versions of the host and of the plugin interface.
     Version,
 }
+
+impl Command {
+    /// Whether it listens for SIGINT and SIGTERM itself, and ends in order.
+    pub(crate) fn drains(&self) -> bool {
+        matches!(self, Self::Action(ActionCommand::Stream(_)))
+    }
+}

@@ -69,7 +69,9 @@ fn main() -> std::process::ExitCode {
 /// The command, and then letting go of the data directory, however it ended.
 async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
     let session = Session::new(cli.place, cli.acting, out);
-    let ended = shell::until_interrupted(Box::pin(run(cli.command, &session))).await;
+    let drains = cli.command.drains();
+    let work = Box::pin(run(cli.command, &session));
+    let ended = if drains { work.await } else { shell::until_interrupted(work).await };
     let closed = session.close().await;
     // What was asked is done and answered, once; nothing recorded is lost by a close that fails.
     if let (Ok(_), Err(failure)) = (&ended, &closed) {

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::args::Cli;
 use crate::failure::{Exit, Failure};
@@ -128,6 +130,26 @@ impl Output {
             let _ = if at == 0 { write!(shown, "\n{weak}fix{plain}: {line}") } else { write!(shown, "\n     {line}") };
         }
         shown
+    }
+
+    /// Takes lines for standard output, whatever the form, and writes them on a thread of its own, which answers how that
+    /// ended. A reader who stops reading is an end like another.
+    pub(crate) fn lines() -> (mpsc::Sender<String>, JoinHandle<Result<(), Failure>>) {
+        /// Lines that wait for the reader.
+        const WAITING: usize = 64;
+        let (sender, mut lines) = mpsc::channel::<String>(WAITING);
+        let writer = std::thread::spawn(move || {
+            let mut stdout = io::BufWriter::new(io::stdout().lock());
+            while let Some(line) = lines.blocking_recv() {
+                writeln!(stdout, "{line}").map_err(|error| closed(&error))?;
+                while let Ok(line) = lines.try_recv() {
+                    writeln!(stdout, "{line}").map_err(|error| closed(&error))?;
+                }
+                stdout.flush().map_err(|error| closed(&error))?;
+            }
+            Ok(())
+        });
+        (sender, writer)
     }
 
     /// Writes a completion script.

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
 use crate::text;
@@ -11,16 +11,36 @@ use crate::text;
 /// How long background work may still take once the command has ended.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs `work` until it ends or the user interrupts (SIGINT, SIGTERM). Work that is dropped half way is not undone here:
-/// the audit log ends its entries as `interrupted`, and `opsiq doctor` lists them.
-pub(crate) async fn until_interrupted(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    // Taken before the work begins, so that there is no moment in which a signal ends the process half way.
-    let listen = |kind| signal(kind).map_err(|error| Failure::internal("cannot listen for signals", &error));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+/// The user's wish to end: SIGINT or SIGTERM.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Listens from now on, so that there is no moment in which a signal ends the process half way.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::internal("cannot listen for signals", &error));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Ends with the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Runs `work` until it ends or the user interrupts. Work that is dropped half way is not undone here: the audit log ends
+/// its entries as `interrupted`, and `opsiq doctor` lists them.
+pub(crate) async fn until_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut signals = Signals::listen()?;
     tokio::select! {
         ended = work => ended,
-        _ = interrupt.recv() => Err(interrupted()),
-        _ = terminate.recv() => Err(interrupted()),
+        () = signals.next() => Err(interrupted()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! `opsiq action`: what installations can do, and doing it.
 
 mod explain;
+mod stream;
 
 use clap::{Args, Subcommand};
 use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView};
 use serde_json::{Value, json};
 
+use self::stream::StreamArgs;
 use crate::confirm;
 use crate::failure::{Exit, Failure};
 use crate::params::Params;
@@ -24,6 +26,9 @@ pub(crate) enum ActionCommand {
     Call(CallArgs),
     /// Say what a call would meet, stage by stage, without running it.
     Explain(CallArgs),
+    /// Make many calls in one process: one JSON object a line on standard input, one answer a line on standard output, in
+    /// the order in which they end.
+    Stream(StreamArgs),
 }
 
 /// A call.
@@ -53,6 +58,7 @@ pub(crate) async fn run(command: ActionCommand, session: &Session<'_>) -> Result
         ActionCommand::List { installation } => list(installation.as_deref(), session).await,
         ActionCommand::Call(args) => call(args, session).await,
         ActionCommand::Explain(args) => explain::run(args, session).await,
+        ActionCommand::Stream(args) => stream::run(args, session).await,
     }
 }
 
@@ -143,24 +149,29 @@ pub(crate) fn answered(answer: &Answer, reveal: bool, session: &Session<'_>) -> 
     }
 }
 
-/// The result on standard output, what it used on standard error.
-fn finished(done: &Done, reveal: bool, session: &Session<'_>) -> Result<(), Failure> {
+/// A finished call as data, and whether something of its result is not shown.
+fn shown(done: &Done, reveal: bool) -> Result<(Value, bool), Failure> {
     let whole: Value = serde_json::from_str(&done.result)
         .map_err(|error| Failure::internal("the stored result is no JSON", &error))?;
     let redacted = done.shown();
-    let hides = redacted != whole;
-    let result = if reveal { whole } else { redacted };
+    let hides = redacted != whole && !reveal;
     let data = json!({
         "status": "done",
         "invocation": done.invocation,
         "effect": done.effect,
         "replayed": done.replayed,
-        "result": result,
-        "redacted": hides && !reveal,
+        "result": if reveal { whole } else { redacted },
+        "redacted": hides,
         "meter": done.meter,
     });
-    session.out.data(&data, |_| serde_json::to_string_pretty(&result).unwrap_or_default())?;
-    if hides && !reveal {
+    Ok((data, hides))
+}
+
+/// The result on standard output, what it used on standard error.
+fn finished(done: &Done, reveal: bool, session: &Session<'_>) -> Result<(), Failure> {
+    let (data, hides) = shown(done, reveal)?;
+    session.out.data(&data, |_| serde_json::to_string_pretty(&data["result"]).unwrap_or_default())?;
+    if hides {
         session.out.note("Fields that the contract marks secret or personal are not shown; --reveal shows them.");
     }
     let used = if done.replayed {
