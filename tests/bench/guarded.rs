@@ -12,7 +12,7 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
-use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Plugin, Run, Sandbox, SandboxConfig};
+use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Live, Plugin, Run, Sandbox, SandboxConfig};
 use opsiq_store::Store;
 use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
 use serde_json::{Value, json};
@@ -130,7 +130,8 @@ impl Alone {
         std::mem::forget(open);
         let capabilities = Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
         let params = self.params.clone();
-        let run = Run { authorized, permit, params, idempotency_key: None, capabilities };
+        let live = Live::new();
+        let run = Run { authorized, permit, params, idempotency_key: None, capabilities, live };
         self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()
     }
 

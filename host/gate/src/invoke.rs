@@ -97,6 +97,9 @@ impl Host {
         match answer {
             // What a later stage refused is on record as the outcome.
             Err(refusal) if refusal.stage < Stage::Intent => {
+                if let Some(installed) = person.tenant.installed(&call.installation) {
+                    installed.totals.refused();
+                }
                 let draft = refused_draft(&person, &call, &invocation);
                 core.record_refusal(person.log(), draft, &refusal).await?;
                 Err(refusal.of(&invocation))

@@ -58,11 +58,15 @@ pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outco
             let class = match fault.code {
                 FaultCode::Busy => Class::Unavailable,
                 FaultCode::HostPanic => Class::Internal,
+                FaultCode::Quarantined => Class::Denied,
                 _ => Class::Plugin,
             };
             let fix = match fault.code {
                 FaultCode::Busy => "try again in a moment",
-                FaultCode::Stopped => "the installation was paused, removed or stopped while it ran",
+                FaultCode::Stopped => "call it again when whoever stopped it says so",
+                FaultCode::Quarantined => {
+                    "whoever placed the quarantine lifts it: opsiq sandbox release; opsiq sandbox list shows it"
+                }
                 _ => "the plugin needs more than its limits, or is defective; the operator may raise the ceiling",
             };
             Err(Refusal::new(class, Stage::Run, fault.code.as_str(), fault.message, fix))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use opsiq_contract::{Denial, InvocationId, Violation};
+use opsiq_sandbox::Meter;
 use serde::{Deserialize, Serialize};
 
 /// Where in an invocation (DESIGN §6) something was refused. Administrative acts refuse at [`Stage::Admin`].
@@ -144,9 +145,12 @@ pub struct Refusal {
     /// Where the input is off its schema; empty otherwise.
     pub faults: Box<[Fault]>,
     /// The invocation this ended, once it had begun: the id in the audit log.
-    pub invocation: Option<InvocationId>,
+    pub invocation: Option<Box<InvocationId>>,
     /// Whether an effect may have happened outside although there is no answer.
     pub effect_possible: bool,
+    /// What the run used that ended so; `None` when nothing ran, and in an answer given again.
+    #[serde(skip)]
+    pub meter: Option<Box<Meter>>,
 }
 
 impl Refusal {
@@ -167,6 +171,7 @@ impl Refusal {
             faults: Box::default(),
             invocation: None,
             effect_possible: false,
+            meter: None,
         }
     }
 
@@ -185,7 +190,12 @@ impl Refusal {
     }
 
     pub(crate) fn of(mut self, invocation: &InvocationId) -> Self {
-        self.invocation = Some(invocation.clone());
+        self.invocation = Some(Box::new(invocation.clone()));
+        self
+    }
+
+    pub(crate) fn metered(mut self, meter: Meter) -> Self {
+        self.meter = Some(Box::new(meter));
         self
     }
 

@@ -16,7 +16,7 @@ use crate::errors;
 use crate::invoke::Done;
 use crate::kv::InstallationKv;
 use crate::outcome::{self, Ended};
-use crate::refusal::{Class, Refusal, Stage};
+use crate::refusal::{Refusal, Stage};
 use crate::replay::{Replay, seal_end};
 use crate::stages::Admitted;
 use crate::state::{Installed, TenantState};
@@ -83,8 +83,20 @@ impl Core {
             kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
         };
-        let run = Run { authorized, permit, params, idempotency_key: upstream_key, capabilities };
+        // It can be seen and stopped from here on, so the last look at the quarantines comes after: see `control`.
+        let entered = self.live.enter(&authorized, &installed.totals);
+        let live = entered.call.live.clone();
+        if let Some(quarantine) = self.quarantines.covering(&installed.installation) {
+            live.stop(quarantine.bars());
+        }
+        let run = Run { authorized, permit, params, idempotency_key: upstream_key, capabilities, live: live.clone() };
         let report = engine.sandbox.run(&plugin, run).await;
+        let began = live.began();
+        entered.ended(
+            |totals, took| {
+                if began { totals.call(&report.meter, took, report.outcome.is_err()) } else { totals.refused() }
+            },
+        );
         let authorized = report.authorized.clone();
         let action = authorized.action();
         let Ended { end, meter, drafts, mut outcome } = outcome::judge(report, action, &installed.scan, outcome);
@@ -101,10 +113,9 @@ impl Core {
         }
         let of_call = about.or_else(|| of_result.clone());
         let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(of_call.clone())).collect();
-        let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation));
+        let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation).metered(meter));
 
         // What never began holds no key.
-        let began = end.as_ref().err().is_none_or(|refusal| refusal.class != Class::Unavailable);
         let held = replay.is_some();
         let stored = match &replay {
             None => None,

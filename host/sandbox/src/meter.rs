@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use crate::fault::Fault;
+
 /// What one call used of each thing that is limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Meter {
@@ -98,8 +100,8 @@ pub(crate) enum Ended<T> {
     Done(T),
     /// Its time was up.
     Late,
-    /// Someone stopped it.
-    Stopped,
+    /// Someone stopped it, and said why.
+    Stopped(Fault),
     /// Host code in it panicked.
     Panicked,
 }
@@ -110,7 +112,7 @@ pub(crate) async fn supervise<T>(
     future: impl Future<Output = T>,
     clock: &CpuClock,
     deadline: Instant,
-    stopped: impl Future<Output = ()>,
+    stopped: impl Future<Output = Fault>,
 ) -> Ended<T> {
     let mut future = pin!(future);
     let mut late = pin!(async move { tokio::time::sleep_until(deadline.into()).await });
@@ -125,8 +127,7 @@ pub(crate) async fn supervise<T>(
             Ok(Poll::Ready(value)) => Poll::Ready(Ended::Done(value)),
             Err(_) => Poll::Ready(Ended::Panicked),
             Ok(Poll::Pending) if late.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Late),
-            Ok(Poll::Pending) if stopped.as_mut().poll(cx).is_ready() => Poll::Ready(Ended::Stopped),
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => stopped.as_mut().poll(cx).map(Ended::Stopped),
         }
     })
     .await
@@ -142,6 +143,7 @@ mod tests {
     use std::future::pending;
 
     use super::*;
+    use crate::fault::FaultCode;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
@@ -164,8 +166,11 @@ mod tests {
     async fn ends_late_stopped_or_panicked() {
         let clock = CpuClock::new(Instant::now());
         assert!(matches!(supervise(pending::<()>(), &clock, soon(), pending()).await, Ended::Late));
-        let stop = tokio::time::sleep(Duration::from_millis(5));
-        assert!(matches!(supervise(pending::<()>(), &clock, soon(), stop).await, Ended::Stopped));
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Fault::new(FaultCode::Stopped, "enough")
+        };
+        assert!(matches!(supervise(pending::<()>(), &clock, soon(), stop).await, Ended::Stopped(_)));
         let panics = async { panic!("an import of the host fails") };
         assert!(matches!(supervise::<()>(panics, &clock, soon(), pending()).await, Ended::Panicked));
         let ready = supervise(async { 7 }, &clock, Instant::now(), std::future::ready(())).await;

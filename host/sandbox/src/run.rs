@@ -16,6 +16,7 @@ use crate::journal::{Event, Journal, LogLine};
 use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
+use crate::live::Live;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
@@ -36,6 +37,8 @@ pub struct Run {
     pub idempotency_key: Option<String>,
     /// What its capabilities reach.
     pub capabilities: Capabilities,
+    /// Where others see it and stop it.
+    pub live: Arc<Live>,
 }
 
 /// What the capabilities of one call reach. The authority decides which of them it may use, and how.
@@ -102,30 +105,32 @@ impl Sandbox {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
-        let since = self.stops.newest();
-        let slot = match self.admission.enter(run.authorized.installation(), plugin.slots).await {
-            Ok(slot) => slot,
-            Err(fault) => return RunReport::refused(run.authorized, fault),
+        let slot = tokio::select! {
+            biased;
+            slot = self.admission.enter(run.authorized.installation(), plugin.slots) => slot,
+            fault = run.live.stopped() => Err(fault),
         };
-        if self.stops.selects(&run.authorized, &plugin.name, since) {
-            return RunReport::refused(run.authorized, stopped());
-        }
+        let slot = match (slot, run.live.order()) {
+            (Ok(slot), None) => slot,
+            (Err(fault), _) | (_, Some(fault)) => return RunReport::refused(run.authorized, fault),
+        };
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut flight = InFlight { sandbox: self, finished: false };
         let running = plugin.lane.ticker.running();
-        let report = self.run_in_slot(plugin, run, since).await;
+        let report = self.run_in_slot(plugin, run).await;
         // The slot is given back only after the store is gone, or the pool could be found full.
         drop((running, slot));
         flight.finished = true;
         report
     }
 
-    async fn run_in_slot(&self, plugin: &Plugin, run: Run, since: u64) -> RunReport {
-        let Run { authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
+    async fn run_in_slot(&self, plugin: &Plugin, run: Run) -> RunReport {
+        let Run { authorized, permit: _used_up, params, idempotency_key, capabilities, live } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
         let clock = Arc::new(CpuClock::new(began));
+        live.begin(&clock);
         let deadline = began + Duration::from_millis(limits.wall_ms);
         let bounds = Bounds {
             result_bytes: limits.result_bytes,
@@ -137,6 +142,7 @@ impl Sandbox {
             &plugin.lane.engine,
             State {
                 limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+                live: Arc::clone(&live),
                 clock: Arc::clone(&clock),
                 cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
                 authorized: Arc::clone(&authorized),
@@ -165,8 +171,7 @@ impl Sandbox {
                 let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
                 invoked.map_err(|error| (error, During::Call))
             };
-            let stopped = self.stops.stopped(&authorized, &plugin.name, since);
-            supervise(call, &clock, deadline, stopped).await
+            supervise(call, &clock, deadline, live.stopped()).await
         };
         let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
         let remains = store.into_data().into_remains();
@@ -222,6 +227,7 @@ fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime:
 
 /// What a guest passes through at every tick: its CPU time is held against the limit, and others get their turn.
 fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
+    state.live.holds(state.limiter.memory());
     if state.clock.now() > state.cpu_limit_ns {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
@@ -242,13 +248,9 @@ fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String
         Ended::Done(Ok(Err(failure))) => Err(RunError::Failure(failure.into())),
         Ended::Done(Err((error, during))) => Err(classify(&error, during, bounds).into()),
         Ended::Late => Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into()),
-        Ended::Stopped => Err(stopped().into()),
+        Ended::Stopped(fault) => Err(fault.into()),
         Ended::Panicked => Err(Fault::new(FaultCode::HostPanic, "the host failed while it served an import").into()),
     }
-}
-
-fn stopped() -> Fault {
-    Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch")
 }
 
 fn meter(remains: &Remains, cpu_ns: u64, began: Instant, fuel: Option<u64>) -> Meter {

@@ -173,10 +173,15 @@ impl Installed {
     }
 
     pub(crate) async fn run_with(&self, params: &str) -> RunReport {
+        self.run_seen(params, Live::new()).await
+    }
+
+    /// Runs `act` where others see and stop it.
+    pub(crate) async fn run_seen(&self, params: &str, live: Arc<Live>) -> RunReport {
         let authorized = self.authorized(INVOCATION);
         let permit = self.permit(&authorized);
         let params = CanonicalJson::parse(params.as_bytes(), 8).unwrap();
-        let run = Run { authorized, permit, params, idempotency_key: None, capabilities: self.capabilities() };
+        let run = Run { authorized, permit, params, idempotency_key: None, capabilities: self.capabilities(), live };
         self.sandbox.run(&self.plugin, run).await
     }
 
