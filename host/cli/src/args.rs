@@ -14,6 +14,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::sandbox::SandboxCommand;
 use crate::session::Place;
 use crate::subject::SubjectCommand;
 use crate::tenant::TenantCommand;
@@ -77,6 +78,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Action(ActionCommand),
 
+    /// See what runs now, end it, and let nothing of it start again.
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+
     /// Approve or deny what waits for a person.
     #[command(subcommand)]
     Confirm(ConfirmCommand),
@@ -113,6 +118,6 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it listens for SIGINT and SIGTERM itself, and ends in order.
     pub(crate) fn drains(&self) -> bool {
-        matches!(self, Self::Action(ActionCommand::Stream(_)))
+        matches!(self, Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)))
     }
 }
