@@ -21,6 +21,7 @@ mod rotation;
 mod s3;
 mod slack;
 mod sql;
+mod stop;
 mod stream;
 mod subjects;
 mod tamper;
