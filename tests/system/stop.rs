@@ -81,9 +81,9 @@ fn all_end_in(stream: &mut Stream, count: usize, code: &str) {
 fn every_selector_ends_what_it_selects() {
     let (world, _server) = silent();
     world.run(&["tenant", "create", "beta", "--owner", "bob"]).ok();
+    let digest = world.run(&["plugin", "list"]).ok()[0]["digest"].as_str().unwrap().to_owned();
     let mut stream = Stream::start(&world, 4);
     let calls = two(&world, &mut stream);
-    let digest = world.run(&["plugin", "list"]).ok()[0]["digest"].as_str().unwrap().to_owned();
     let installation = format!("installation:acme/{}", calls[0]["installation"].as_str().unwrap());
     let other = format!("digest:sha256:{}", "0".repeat(64));
 
@@ -167,10 +167,8 @@ fn a_quarantine_says_why_and_outlives_the_process() {
     stream.call("again", "evil", "echo", &json!({ "text": "x" }));
     let refused = stream.answer(SOON)["error"].clone();
     assert_eq!(refused["code"], "sandbox.quarantined", "{refused}");
-    for part in ["plugin:opsiq/hostile", "it mines coins", "operator", "2026-"] {
-        let year = part == "2026-";
-        let told = refused["title"].as_str().unwrap();
-        assert!(told.contains(part) || (year && told.contains("since 20")), "{part}: {refused}");
+    for part in ["plugin:opsiq/hostile", "it mines coins", "by operator", "since 20"] {
+        assert!(refused["title"].as_str().unwrap().contains(part), "{part}: {refused}");
     }
     assert!(refused["fix"].as_str().unwrap().contains("opsiq sandbox release plugin:opsiq/hostile"), "{refused}");
     stream.signal(libc::SIGKILL);
@@ -207,7 +205,7 @@ fn an_approved_confirmation_does_not_run_under_quarantine() {
     let world = World::new();
     let server = Upstream::start(|_| Reply::json(201, &orders::refund()));
     orders::install(&world, &server.url(), server.port);
-    let (first, second) = (orders::propose(&world, 500), orders::propose(&world, 600));
+    let (first, second) = (orders::propose(&world, 500), orders::propose(&world, 500));
     world.run(&["sandbox", "quarantine", "installation:acme/shop", "--reason", "refunds run away"]).ok();
     let error = world.run(&["--as", "acme/ada", "confirm", "approve", &first]).refused(3);
     assert_eq!(error["code"], "sandbox.quarantined", "{error}");
@@ -221,49 +219,48 @@ fn an_approved_confirmation_does_not_run_under_quarantine() {
     assert_eq!(server.seen().len(), 1);
 }
 
-/// With calls coming as fast as they go, none reaches its server after the quarantine was answered for.
+/// With calls coming as fast as they go, none runs or reaches its server after the quarantine was answered for.
 #[test]
 fn nothing_starts_after_the_answer() {
-    let (world, server) = patient(Duration::ZERO);
+    let (world, server) = patient(Duration::from_millis(200));
     let mut stream = Stream::start(&world, 16);
-    let call = |stream: &mut Stream, id: u64| {
-        stream.call(id, "evil", "fetch", &json!({ "url": server.url() + "/x", "method": "GET" }));
-    };
-    let mut next = 0;
-    let mut refused = 0;
-    let mut done = 0;
-    for round in 0..8 {
+    let params = json!({ "url": server.url() + "/x", "method": "GET" });
+    let (mut next, mut done, mut refused) = (0_u64, 0, 0);
+    for round in 0..6 {
         for _ in 0..32 {
-            call(&mut stream, next);
+            stream.call(next, "evil", "fetch", &params);
             next += 1;
         }
-        let mut order = world.start(&["sandbox", "quarantine", "publisher:opsiq", "--reason", "drill"]);
-        // Each answer is followed by a call, so that there are always some on their way.
-        let mut acknowledged = None;
-        let mut outstanding = 32;
-        let mut after = 0;
-        while after < 200 {
+        // Each answer is followed by a call, so that there are always some at every stage.
+        let mut go_on = |stream: &mut Stream| {
             let answer = stream.answer(SOON);
-            outstanding -= 1;
             match answer["error"]["code"].as_str() {
                 None => done += 1,
                 Some("sandbox.quarantined") => refused += 1,
                 Some(code) => assert_eq!(code, "stopped", "{answer}"),
             }
-            if acknowledged.is_none() && order.try_wait().unwrap().is_some() {
-                acknowledged = Some(server.seen().len());
-            }
-            if acknowledged.is_some() {
-                after += 1;
-            }
-            call(&mut stream, next);
+            stream.call(next, "evil", "fetch", &params);
             next += 1;
-            outstanding += 1;
+        };
+        for _ in 0..8 {
+            go_on(&mut stream);
         }
-        assert_eq!(Some(server.seen().len()), acknowledged, "round {round}: a call started after the answer");
-        while outstanding > 0 {
+        let mut order = world.start(&["sandbox", "quarantine", "publisher:opsiq", "--reason", "drill"]);
+        while order.try_wait().unwrap().is_none() {
+            go_on(&mut stream);
+        }
+        // One that slipped through would now wait for its server.
+        assert_eq!(running(&world), Vec::<Value>::new(), "round {round}");
+        // What was sent before and cut off may reach the server's thread a moment later.
+        std::thread::sleep(Duration::from_millis(300));
+        let reached = server.seen().len();
+        for _ in 0..200 {
+            go_on(&mut stream);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(server.seen().len(), reached, "round {round}: a call started after the answer");
+        for _ in 0..32 {
             stream.answer(SOON);
-            outstanding -= 1;
         }
         world.run(&["sandbox", "release", "publisher:opsiq"]).ok();
     }

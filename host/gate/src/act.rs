@@ -16,7 +16,6 @@ use crate::rollback::rolled_back;
 use crate::state::{TenantState, User};
 
 /// A user of a tenant, as they stand at this act.
-#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) tenant: Arc<TenantState>,
     pub(crate) user: Arc<User>,

@@ -25,7 +25,9 @@ const COUNTERS: [(&str, &str, bool, Of); 7] = [
 /// Everything, as text.
 pub(super) fn text(core: &Core) -> String {
     let mut all: Vec<(String, Counted)> =
-        core.meters.all().iter().map(|totals| (labels(totals.whose.as_ref()), totals.counted())).collect();
+        core.meters.all().iter().map(|totals| (labels_of(totals.whose.as_ref()), totals.counted())).collect();
+    // Nobody is counted together with others on most hosts.
+    all.retain(|(labels, counted)| *labels != labels_of(None) || counted.calls + counted.refused > 0);
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let mut out = String::new();
     for (name, help, seconds, of) in COUNTERS {
@@ -74,7 +76,7 @@ fn head(out: &mut String, name: &str, help: &str, kind: &str) {
 }
 
 /// Ids need no escaping: they are slugs, UUIDs and versions. Those that are counted together have empty ones.
-fn labels(whose: Option<&Whose>) -> String {
+fn labels_of(whose: Option<&Whose>) -> String {
     match whose {
         Some(Whose { tenant, installation, plugin }) => {
             format!("tenant=\"{tenant}\",installation=\"{installation}\",plugin=\"{plugin}\"")

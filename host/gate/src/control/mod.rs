@@ -228,8 +228,16 @@ impl Control {
             return self.core.operate(actor, act, about, body(&Who::Operator)).await;
         }
         let person = self.core.person(actor).await?;
-        let who = Who::Tenant(Box::new(person.clone()));
-        self.core.act(&person, roles, act, about, body(&who)).await
+        let (log, draft) = (person.log(), person.draft(Kind::Refused, act));
+        // Not in turn with the tenant's other acts: what is to be stopped does not wait for a plugin to be compiled.
+        let done = match person.must_be(roles, act) {
+            Ok(()) => body(&Who::Tenant(Box::new(person))).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &done {
+            self.core.record_refusal(log, draft.field(field::DETAIL, about), refusal).await?;
+        }
+        done
     }
 
     /// Makes a quarantine outlive the process, and tells the tenants it covers. How many they are.
