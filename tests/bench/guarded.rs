@@ -12,7 +12,7 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
-use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Plugin, Run, Sandbox, SandboxConfig};
+use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Live, Plugin, Run, Sandbox, SandboxConfig};
 use opsiq_store::Store;
 use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ impl Alone {
     /// The decision and a place for it, alone.
     pub(crate) async fn place(&self, action: &str) -> bool {
         let authorized = self.authorize(action);
-        self.sandbox.enter(&self.plugin, &authorized).await.is_ok()
+        self.sandbox.enter(&self.plugin, &authorized, &Live::new()).await.is_ok()
     }
 
     /// One call under a decision and a permit made for it, as the gate makes them.
@@ -136,8 +136,9 @@ impl Alone {
         std::mem::forget(open);
         let capabilities = Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
         let params = self.params.clone();
-        let place = self.sandbox.enter(&self.plugin, &authorized).await.expect("room");
-        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities };
+        let live = Live::new();
+        let place = self.sandbox.enter(&self.plugin, &authorized, &live).await.expect("room");
+        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities, live };
         self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()
     }
 

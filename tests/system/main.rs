@@ -22,6 +22,7 @@ mod rotation;
 mod s3;
 mod slack;
 mod sql;
+mod stop;
 mod stream;
 mod subjects;
 mod tamper;

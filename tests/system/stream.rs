@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -57,6 +57,16 @@ impl Stream {
             Ok(answer) => answer,
             Err(error) => panic!("no answer within {most:?}: {error}"),
         }
+    }
+
+    /// Whether nothing is answered for `time`.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        matches!(self.answers.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end by a signal, or kills it.

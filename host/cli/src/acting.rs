@@ -4,7 +4,7 @@
 //! it. Role, state and tenant are looked up by the gate at each act.
 
 use clap::Args;
-use opsiq_contract::TenantId;
+use opsiq_contract::{Principal, TenantId};
 use opsiq_gate::Actor;
 
 use crate::failure::Failure;
@@ -41,6 +41,20 @@ impl Acting {
         if self.is_user() { self.user() } else { Ok(Actor::operator()) }
     }
 
+    /// The user called TENANT/USER.
+    pub(crate) fn user_called(user: &str) -> Result<Actor, Failure> {
+        Self { user: Some(user.to_owned()), tenant: None }.user()
+    }
+
+    /// The user named as TENANT/USER, if one is.
+    pub(crate) fn named_user(&self) -> Result<Option<String>, Failure> {
+        let actor = self.anyone()?;
+        Ok(match (actor.tenant(), actor.principal()) {
+            (Some(tenant), Principal::User { name }) => Some(format!("{tenant}/{name}")),
+            _ => None,
+        })
+    }
+
     /// The same, with another user named in place of this one.
     pub(crate) fn named(&self, user: &str) -> Result<Actor, Failure> {
         let tenant = self.tenant.clone().filter(|_| !user.contains('/'));
@@ -75,9 +89,7 @@ impl Acting {
 
 #[cfg(test)]
 mod tests {
-    use opsiq_contract::Principal;
-
-    use super::Acting;
+    use super::{Acting, Principal};
 
     fn acting(user: Option<&str>, tenant: Option<&str>) -> Acting {
         Acting { user: user.map(str::to_owned), tenant: tenant.map(str::to_owned) }

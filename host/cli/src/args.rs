@@ -14,6 +14,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::sandbox::SandboxCommand;
 use crate::session::Place;
 use crate::subject::SubjectCommand;
 use crate::tenant::TenantCommand;
@@ -22,7 +23,7 @@ use crate::user::UserCommand;
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 internal error · 2 usage · 3 refused, with the rule and the fix · 4 waits for a confirmation · \
 5 not found · 6 invalid parameters, contract or component · 7 the plugin failed or met a limit · \
-8 audit, disk or room unavailable, nothing happened · 9 tampering detected · 130 interrupted.";
+8 audit or disk unavailable, nothing happened · 9 tampering detected · 130 interrupted.";
 
 /// Run sandboxed connectors and actions under contract: scoped, confirmed where risky, audited.
 #[derive(Debug, Parser)]
@@ -77,6 +78,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Action(ActionCommand),
 
+    /// See what runs now, end it, and let nothing of it start again.
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+
     /// Approve or deny what waits for a person.
     #[command(subcommand)]
     Confirm(ConfirmCommand),
@@ -113,6 +118,6 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it listens for SIGINT and SIGTERM itself, and ends in order.
     pub(crate) fn drains(&self) -> bool {
-        matches!(self, Self::Action(ActionCommand::Stream(_)))
+        matches!(self, Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)))
     }
 }

@@ -2,16 +2,17 @@
 
 use std::num::NonZeroU32;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How a command ended. The numbers are an interface and never change meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
     /// A fault of the host itself.
+    #[default]
     Internal = 1,
     /// The command line made no sense.
     Usage = 2,
@@ -35,8 +36,17 @@ pub(crate) enum Exit {
     Closed = 141,
 }
 
+impl Exit {
+    /// The failure of this number; one of the host for a number that is none.
+    pub(crate) fn of(code: u8) -> Self {
+        use Exit::{Interrupted, Invalid, NotFound, Pending, Plugin, Refused, Tampered, Unavailable, Usage};
+        let all = [Usage, Refused, Pending, NotFound, Invalid, Plugin, Unavailable, Tampered, Interrupted];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or_default()
+    }
+}
+
 /// Why a command did not do what was asked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// Stable, machine-readable: `room.what`.
     pub(crate) code: String,
@@ -47,10 +57,10 @@ pub(crate) struct Failure {
     /// The line to add or the command to run, and who may; empty when there is none.
     pub(crate) fix: String,
     /// Seconds after which the same command may be tried again, where waiting helps.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retry_after: Option<NonZeroU32>,
-    /// The refusal as the gate gave it: stage, faults by path, invocation.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The refusal as the gate gave it: stage, faults by path, invocation, and what the run used that ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Box<Value>>,
     /// How the process ends.
     #[serde(skip)]

@@ -14,6 +14,7 @@ mod audit;
 mod ceiling;
 mod confirm;
 mod connector;
+mod control;
 mod doctor;
 mod failure;
 mod hygiene;
@@ -26,6 +27,7 @@ mod output;
 mod params;
 mod plugin;
 mod refusal;
+mod sandbox;
 mod secret;
 mod session;
 mod shell;
@@ -93,6 +95,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Key(command) => key::run(command, session).await,
         Command::Keys(command) => keys::run(command, session).await,
         Command::Action(command) => action::run(command, session).await,
+        Command::Sandbox(command) => sandbox::run(command, session).await,
         Command::Confirm(command) => confirm::run(command, session).await,
         Command::Subject(command) => subject::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,

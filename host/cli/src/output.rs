@@ -68,6 +68,12 @@ impl Output {
         if shown.is_empty() { Ok(()) } else { print(shown.trim_end_matches('\n')) }
     }
 
+    /// Writes to a terminal as it is: what is from outside was made safe before.
+    pub(crate) fn raw(shown: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| closed(&error))
+    }
+
     /// Says something to the person watching; nothing with `-o json`.
     pub(crate) fn note(&self, said: &str) {
         if !self.is_json() {

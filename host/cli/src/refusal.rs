@@ -2,7 +2,9 @@
 
 use opsiq_audit::AuditError;
 use opsiq_gate::{Class, Refusal};
+use serde_json::{Value, json};
 
+use crate::action::used;
 use crate::failure::{Exit, Failure, chain};
 
 impl From<Refusal> for Failure {
@@ -24,10 +26,16 @@ impl From<Refusal> for Failure {
         if let Some(invocation) = &refusal.invocation {
             detail.push(format!("invocation: {invocation}"));
         }
+        if let Some(meter) = &refusal.meter {
+            detail.push(format!("used: {}", used(meter)));
+        }
         if refusal.effect_possible {
             detail.push("An effect outside may have happened: look there before trying again.".to_owned());
         }
-        let whole = serde_json::to_value(&refusal).ok();
+        let mut whole = serde_json::to_value(&refusal).ok();
+        if let (Some(Value::Object(members)), Some(meter)) = (&mut whole, &refusal.meter) {
+            members.insert("meter".to_owned(), json!(meter));
+        }
         let title = format!("{}: {}", refusal.title(), refusal.message);
         let retry_after = refusal.retry_after;
         let failure = Self::new(exit, refusal.code, title).detail(detail.join("\n")).fix(refusal.fix).refusal(whole);

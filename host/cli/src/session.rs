@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use opsiq_gate::{Actor, Host, HostOptions, Refusal, Rollback, RootSource};
 use opsiq_vault::Secret;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::acting::Acting;
+use crate::control::client;
+use crate::control::protocol::{Ask, Request};
+use crate::control::server::Server;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -87,7 +91,32 @@ pub(crate) struct Session<'a> {
     pub(crate) place: Place,
     pub(crate) acting: Acting,
     pub(crate) out: &'a Output,
-    host: OnceCell<Host>,
+    host: OnceCell<Opened>,
+}
+
+/// The host, and whoever else asks it for something meanwhile.
+struct Opened {
+    host: Host,
+    /// Missing when the socket could not be made.
+    server: Option<Server>,
+}
+
+impl Opened {
+    fn new(host: Host) -> Self {
+        let server = Server::start(&host);
+        let server = server.inspect_err(|error| {
+            tracing::warn!(%error, "what runs here cannot be seen or stopped from outside: no socket in the data directory");
+        });
+        Self { host, server: server.ok() }
+    }
+}
+
+/// How a request was answered.
+enum Way {
+    /// By the process that has the directory.
+    Asked(Result<Value, Failure>),
+    /// Not yet: nobody had the directory, and this process has it now.
+    Opened(Host),
 }
 
 impl<'a> Session<'a> {
@@ -106,9 +135,30 @@ impl<'a> Session<'a> {
         self.host
             .get_or_try_init(async || {
                 let options = HostOptions { rollback, ..self.place.options()? };
-                self.place.turn(async || Host::open(options.clone()).await).await
+                self.place.turn(async || Host::open(options.clone()).await).await.map(Opened::new)
             })
             .await
+            .map(|opened| &opened.host)
+    }
+
+    /// Asks the process that has the data directory, whatever it does; without one, does it here.
+    pub(crate) async fn control(&self, ask: Ask) -> Result<Value, Failure> {
+        let request = Request::new(&self.acting, ask)?;
+        let options = self.place.options();
+        let way = self.place.turn(async || match client::ask(&self.place.data, &request).await.transpose() {
+            Some(answer) => Ok(Way::Asked(answer)),
+            None => match &options {
+                Ok(options) => Host::open(options.clone()).await.map(Way::Opened),
+                Err(failure) => Ok(Way::Asked(Err(failure.clone()))),
+            },
+        });
+        match way.await? {
+            Way::Asked(answer) => answer,
+            Way::Opened(host) => {
+                let opened = self.host.get_or_init(async || Opened::new(host)).await;
+                request.answer(&opened.host).await
+            }
+        }
     }
 
     /// The host and the user that acts.
@@ -126,7 +176,12 @@ impl<'a> Session<'a> {
     /// Lets go of the data directory, if it was opened.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         match self.host.into_inner() {
-            Some(host) => Ok(host.close().await?),
+            Some(Opened { host, server }) => {
+                if let Some(server) = server {
+                    server.end().await;
+                }
+                Ok(host.close().await?)
+            }
             None => Ok(()),
         }
     }

@@ -72,6 +72,16 @@ pub(crate) fn time(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
+/// A time span in the unit that keeps the number short, from microseconds.
+pub(crate) fn span(us: u64) -> String {
+    match us {
+        0..=9_999 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        10_000..=9_999_999 => format!("{} ms", us / 1000),
+        10_000_000..=599_999_999 => format!("{} s", us / 1_000_000),
+        _ => format!("{} min", us / 60_000_000),
+    }
+}
+
 /// Bytes in the unit that keeps the number short.
 pub(crate) fn bytes(count: u64) -> String {
     match count {
@@ -83,7 +93,7 @@ pub(crate) fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Card, Table, bytes, time};
+    use super::{Card, Table, bytes, span, time};
 
     #[test]
     fn columns_align_and_control_characters_do_not_break_them() {
@@ -107,6 +117,7 @@ mod tests {
     fn quantities_are_short() {
         assert_eq!(time(0), "1970-01-01 00:00:00Z");
         assert_eq!(time(i64::MAX), format!("{} ms", i64::MAX));
+        assert_eq!((span(950), span(45_600), span(61_000_000)), ("0.9 ms".into(), "45 ms".into(), "61 s".into()));
         assert_eq!((bytes(512), bytes(65_536), bytes(64 << 20)), ("512 B".into(), "64 KiB".into(), "64 MiB".into()));
     }
 }

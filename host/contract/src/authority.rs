@@ -161,11 +161,6 @@ impl<'a> Court<'a> {
                 format!("the installation `{name}` is paused"),
                 format!("opsiq connector resume {name}, by an owner or admin of the tenant"),
             )),
-            InstallState::Quarantined => Some(Denial::new(
-                "installation.quarantined",
-                format!("the installation `{name}` is quarantined"),
-                "the operator must lift the quarantine; the tenant cannot",
-            )),
         };
         self.ask(RESOLVE, "installation.state", || format!("`{name}` is {}", installation.state), refusal);
 

@@ -72,13 +72,6 @@ fn each_refusal_says_who_may_change_what() {
             ),
         ),
         (
-            denied(&with(&|i| i.state = InstallState::Quarantined), &open, &owner, "get-order"),
-            (
-                "installation.quarantined",
-                "the installation `shop-de` is quarantined | the operator must lift the quarantine; the tenant cannot",
-            ),
-        ),
-        (
             denied(&full, &open, &owner, "get-orders"),
             ("action.unknown", "acme/shop@1.2.3 has no action `get-orders` | did you mean `get-order`?"),
         ),

@@ -9,7 +9,7 @@ use crate::grant::Grant;
 use crate::id::{InstallationId, TenantId};
 use crate::plugin_ref::PluginRef;
 
-/// Whether an installation runs.
+/// Whether the tenant lets an installation run. Whether a quarantine covers it as well is the gate's to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstallState {
@@ -17,18 +17,9 @@ pub enum InstallState {
     Enabled,
     /// The tenant stopped it.
     Paused,
-    /// The host or the operator stopped it; the tenant cannot start it again.
-    Quarantined,
 }
 
-words!(
-    InstallState,
-    "a state",
-    "enabled, paused or quarantined",
-    Enabled = "enabled",
-    Paused = "paused",
-    Quarantined = "quarantined"
-);
+words!(InstallState, "a state", "enabled or paused", Enabled = "enabled", Paused = "paused");
 
 /// A tenant's named use of one plugin version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

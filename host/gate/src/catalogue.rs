@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opsiq_audit::{Kind, Log, Op, field};
 use opsiq_contract::{Contract, Digest, PluginRef, component, nearest, visible};
 use opsiq_sandbox::LoadError;
-use opsiq_store::{PluginRow, PluginState, StoreError};
+use opsiq_store::{PluginRow, StoreError};
 use serde::Serialize;
 
 use crate::act::operator_draft;
@@ -104,7 +104,6 @@ impl Catalogue {
             digest,
             plugin: plugin.clone(),
             contract: contract.canonical_json(),
-            state: PluginState::Active,
             registered_ms: now_ms(),
             size: bytes.len() as u64,
         };

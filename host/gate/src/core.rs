@@ -18,6 +18,7 @@ use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Settings;
+use crate::control::{LiveCalls, Meters, Quarantines};
 use crate::drain::Running;
 use crate::ending::Erased;
 use crate::errors;
@@ -123,6 +124,12 @@ pub(crate) struct Core {
     /// Contracts by digest, parsed and compiled once.
     contracts: RwLock<HashMap<Digest, Arc<Contract>>>,
     engine: OnceCell<Engine>,
+    /// What runs now.
+    pub(crate) live: Arc<LiveCalls>,
+    /// What may not.
+    pub(crate) quarantines: Quarantines,
+    /// What calls used so far.
+    pub(crate) meters: Meters,
     /// Makes the idempotency keys that plugins pass upstream.
     replay: Secret,
     pub(crate) recovered: Vec<Interrupted>,
@@ -153,6 +160,7 @@ pub(crate) struct Parts {
     pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
     pub(crate) tenants: Arc<TenantMap>,
+    pub(crate) quarantines: Quarantines,
     pub(crate) recovered: Vec<Interrupted>,
     /// Tenants whose keys do not open, and why: nothing of theirs is served.
     pub(crate) locked_out: Vec<(TenantId, String)>,
@@ -173,6 +181,7 @@ impl Core {
             ceiling,
             settings,
             tenants,
+            quarantines,
             recovered,
             locked_out,
             rolled_back,
@@ -191,6 +200,9 @@ impl Core {
             tenants,
             contracts: RwLock::default(),
             engine: OnceCell::new(),
+            live: Arc::default(),
+            quarantines,
+            meters: Meters::default(),
             replay,
             recovered,
             locked_out,
@@ -227,11 +239,6 @@ impl Core {
                 Ok(Engine { sandbox, egress: Arc::new(egress) })
             })
             .await
-    }
-
-    /// The engine, if anything needed it yet.
-    pub(crate) fn engine_if_made(&self) -> Option<&Engine> {
-        self.engine.get()
     }
 
     /// The contract of a registered plugin: read from the component itself, whose digest a grant is bound to, never from

@@ -101,6 +101,21 @@ impl InstallationDoc {
     }
 }
 
+/// Of a quarantine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct QuarantineDoc {
+    pub(crate) reason: String,
+    /// The principal that placed it.
+    pub(crate) by: String,
+}
+
+impl QuarantineDoc {
+    /// `row` is kind and value.
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "quarantine", row, column: "doc", version }
+    }
+}
+
 /// Beside the secret of a key's version.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyDoc {

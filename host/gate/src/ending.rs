@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use opsiq_audit::{AuditError, Draft, Journal, Kind, Log, Op, field};
 use opsiq_contract::{Principal, TenantId, nearest};
-use opsiq_sandbox::Selector;
 use opsiq_store::{Store, StoreError, TenantRow};
 use opsiq_vault::{Sealed, TenantVault, Vault};
 
 use crate::act::operator_draft;
 use crate::actor::Actor;
+use crate::control::Selector;
 use crate::core::{Core, TenantMap, now_ms};
-use crate::docs::{Cancelled, InstallationDoc, TenantDoc, Tombstone};
+use crate::docs::{Cancelled, TenantDoc, Tombstone};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::TenantState;
@@ -181,7 +181,7 @@ impl Tenants {
                 let until_ms = at_ms + WINDOW_MS;
                 let detail = format!("tenant {id}, export window until {}", day(until_ms));
                 let view = self.stand(actor, &tenant, Some(Cancelled { at_ms, until_ms }), act, &detail).await?;
-                self.core.stop_all(&tenant).await?;
+                self.core.stop_calls(&Selector::Tenant(tenant.id.clone()), "its tenant is cancelled");
                 Ok(view)
             })
             .await
@@ -345,7 +345,7 @@ impl Core {
         self.tenants.get(id).ok_or_else(|| self.no_tenant(id))
     }
 
-    fn no_tenant(&self, id: &TenantId) -> Refusal {
+    pub(crate) fn no_tenant(&self, id: &TenantId) -> Refusal {
         let all = self.tenants.all();
         let fix = match nearest(id.as_str(), all.iter().map(|tenant| tenant.id.as_str())) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -354,21 +354,11 @@ impl Core {
         Refusal::new(Class::NotFound, Stage::Admin, "tenant.unknown", format!("no tenant {id} is served"), fix)
     }
 
-    /// Ends every call of a tenant that runs.
-    async fn stop_all(&self, tenant: &TenantState) -> Result<(), Refusal> {
-        let Some(engine) = self.engine_if_made() else { return Ok(()) };
-        let rows = self.store.installations::<InstallationDoc>(&tenant.id).await;
-        for row in rows.map_err(|error| errors::store(Stage::Admin, &error))? {
-            engine.sandbox.stop(Selector::Installation(tenant.id.clone(), row.id));
-        }
-        Ok(())
-    }
-
     /// Waits until no call of a tenant is without its outcome.
     async fn quiet(&self, tenant: &TenantState) -> Result<(), Refusal> {
         let until = Instant::now() + STOPPED;
         loop {
-            self.stop_all(tenant).await?;
+            self.stop_calls(&Selector::Tenant(tenant.id.clone()), "its tenant ends");
             // One that was admitted before may be about to write its intent.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let open = self.store.open_intents().await.map_err(|error| errors::store(Stage::Admin, &error))?;

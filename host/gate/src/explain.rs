@@ -96,6 +96,8 @@ impl Told {
         let installed = core.installed(&person.tenant, &call.installation).await?;
         let Installation { name, plugin, digest, .. } = &*installed.installation;
         self.pass("resolve", "installation.known", format!("`{name}` is {plugin}, {digest}"));
+        core.not_quarantined(&installed.installation)?;
+        self.pass("resolve", "sandbox.not-quarantined", "no quarantine covers it".to_owned());
         let Decision { outcome, steps } = authority(&asked.of(&installed));
         let fix = outcome.as_ref().err().map(|denial| denial.fix.clone());
         for step in steps {

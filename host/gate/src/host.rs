@@ -1,6 +1,7 @@
 //! Making, opening and closing a data directory. Opening fails closed (a wrong root key, a file others can read, a
 //! configuration with a mistake) and recovers what a crash left behind before the first act is accepted.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::approve::Confirmations;
 use crate::audit_log::AuditLog;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Settings};
+use crate::control::{Control, Quarantines};
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
 use crate::errors;
@@ -199,6 +201,7 @@ impl Host {
         let recovered = recovery::recover(&journal).await?;
         ending::finish(&journal, &vault, &tenants).await;
         subjects::go_on(&store, &journal, &tenants).await?;
+        let quarantines = Quarantines::load(&store, &vault, &tenants).await?;
         let (data, ceiling) = (options.data.clone(), Arc::new(ceiling));
         let parts = Parts {
             data,
@@ -211,6 +214,7 @@ impl Host {
             ceiling,
             settings,
             tenants,
+            quarantines,
             recovered,
             locked_out,
             rolled_back,
@@ -306,6 +310,16 @@ impl Host {
     /// Risky writes that wait for a person.
     pub fn confirmations(&self) -> Confirmations {
         Confirmations { core: self.core.clone() }
+    }
+
+    /// Seeing what runs, and stopping it.
+    pub fn control(&self) -> Control {
+        Control { core: self.core.clone() }
+    }
+
+    /// The data directory itself, for a front door that puts a socket into it.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.core.store.dir().as_fd()
     }
 
     /// The audit log of the acting user's tenant, or the host's own for the operator.

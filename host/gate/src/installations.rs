@@ -8,14 +8,14 @@ use opsiq_contract::{
     Action, Contract, Digest, Effect, Grant, GrantError, InstallState, Installation, InstallationId, MAX_DEPTH,
     Permission, PluginRef, Role, Schema, visible,
 };
-use opsiq_sandbox::Selector;
 use opsiq_store::InstallationRow;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::act::Person;
 use crate::actor::Actor;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueEntry};
+use crate::control::{QuarantineView, Selector};
 use crate::core::{Core, now_ms};
 use crate::docs::InstallationDoc;
 use crate::installed::name_index;
@@ -77,7 +77,9 @@ pub struct InstallationView {
     /// The plugin's title.
     pub title: String,
     /// `enabled`, `paused` or `quarantined`.
-    pub state: InstallState,
+    pub state: &'static str,
+    /// Why nothing of it runs although it is enabled.
+    pub quarantine: Option<QuarantineView>,
     /// Grows by one with each change of grant, config or state.
     pub revision: u64,
     /// Granted keys that are not set yet; while there is one, no action runs.
@@ -176,7 +178,7 @@ impl Installations {
                 let change = Op::new(move |tx| Box::pin(async move { Ok(tx.installation_insert(&row).await?) }));
                 self.core.change(tenant, vec![draft], change).await?;
                 let installed = self.core.installed(tenant, &request.name).await?;
-                Ok(view(&installed))
+                Ok(view(&self.core, &installed))
             })
             .await
     }
@@ -189,7 +191,13 @@ impl Installations {
         let person = self.core.person(actor).await?;
         self.core
             .act(&person, SEE, "connector list", "", async {
-                Ok(self.core.all_installed(&person.tenant).await?.iter().map(|installed| view(installed)).collect())
+                Ok(self
+                    .core
+                    .all_installed(&person.tenant)
+                    .await?
+                    .iter()
+                    .map(|installed| view(&self.core, installed))
+                    .collect())
             })
             .await
     }
@@ -202,7 +210,7 @@ impl Installations {
         let person = self.core.person(actor).await?;
         self.core
             .act(&person, SEE, "connector show", &visible(name, 64).text, async {
-                Ok(view(&*self.core.installed(&person.tenant, name).await?))
+                Ok(view(&self.core, &*self.core.installed(&person.tenant, name).await?))
             })
             .await
     }
@@ -263,11 +271,12 @@ impl Installations {
     /// Stops an installation: nothing of it starts any more, and what runs is ended. For owners and admins.
     ///
     /// # Errors
-    /// Not an owner or admin; no such installation; one that the operator quarantined.
+    /// Not an owner or admin; no such installation.
     pub async fn pause(&self, actor: &Actor, name: &str) -> Result<InstallationView, Refusal> {
         let view = self.set_state(actor, "connector pause", name, InstallState::Paused).await?;
-        if let (Some(engine), Some(tenant)) = (self.core.engine_if_made(), actor.tenant()) {
-            engine.sandbox.stop(Selector::Installation(tenant.clone(), view.id.clone()));
+        if let Some(tenant) = actor.tenant() {
+            let paused = Selector::Installation(tenant.clone(), view.id.clone());
+            self.core.stop_calls(&paused, "its installation was paused");
         }
         Ok(view)
     }
@@ -275,7 +284,7 @@ impl Installations {
     /// Lets a paused installation run again. For owners and admins.
     ///
     /// # Errors
-    /// Not an owner or admin; no such installation; one that the operator quarantined.
+    /// Not an owner or admin; no such installation.
     pub async fn resume(&self, actor: &Actor, name: &str) -> Result<InstallationView, Refusal> {
         self.set_state(actor, "connector resume", name, InstallState::Enabled).await
     }
@@ -298,9 +307,8 @@ impl Installations {
                     Box::pin(async move { Ok(tx.installation_remove(&whose, &which, revision).await?) })
                 });
                 self.core.change(tenant, vec![draft], change).await?;
-                if let Some(engine) = self.core.engine_if_made() {
-                    engine.sandbox.stop(Selector::Installation(tenant.id.clone(), id));
-                }
+                let removed = Selector::Installation(tenant.id.clone(), id);
+                self.core.stop_calls(&removed, "its installation was removed");
                 Ok(())
             })
             .await
@@ -314,15 +322,6 @@ impl Installations {
         state: InstallState,
     ) -> Result<InstallationView, Refusal> {
         self.alter(actor, act, name, "", |_, change| {
-            if change.state == InstallState::Quarantined {
-                return Err(Refusal::new(
-                    Class::Denied,
-                    Stage::Admin,
-                    "installation.quarantined",
-                    "the installation is quarantined",
-                    "the operator must lift the quarantine; the tenant cannot",
-                ));
-            }
             change.state = state;
             Ok(())
         })
@@ -347,7 +346,7 @@ impl Installations {
                 let draft = about(&person, act, &installed.installation)
                     .field(field::OUTCOME, "ok")
                     .field(field::DETAIL, if detail.is_empty() { doc.state.to_string() } else { detail.to_owned() });
-                Ok(view(&*self.put(&person, &installed, &doc, draft).await?))
+                Ok(view(&self.core, &*self.put(&person, &installed, &doc, draft).await?))
             })
             .await
     }
@@ -370,7 +369,8 @@ impl Installations {
     /// The grant that `request` would make.
     async fn grant_of(&self, request: &InstallRequest) -> Result<(Arc<Contract>, Digest, Grant), Refusal> {
         let catalogue = Catalogue { core: self.core.clone() };
-        let digest = catalogue.find(&request.plugin).await?.digest;
+        let CatalogueEntry { plugin, digest, .. } = catalogue.find(&request.plugin).await?;
+        self.core.may_be_installed(&plugin, &digest)?;
         let contract = self.core.contract(&digest).await?;
         let config = checked_config(&contract, &request.config)?;
         let mut grant = Grant::all(&contract, digest, &config).map_err(|error| not_granted(&error))?;
@@ -459,8 +459,9 @@ fn wanted(schema: &Schema) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-pub(crate) fn view(installed: &Installed) -> InstallationView {
+pub(crate) fn view(core: &Core, installed: &Installed) -> InstallationView {
     let Installed { installation, contract, .. } = installed;
+    let quarantine = core.quarantines.covering(installation).map(|quarantine| quarantine.view());
     let grant = &installation.grant;
     let items = |wanted: bool| {
         let of = grant.permissions(contract).into_iter().filter(move |(_, has)| *has == wanted);
@@ -486,7 +487,8 @@ pub(crate) fn view(installed: &Installed) -> InstallationView {
         plugin: installation.plugin.clone(),
         digest: installation.digest,
         title: visible(&contract.plugin.title, 120).text,
-        state: installation.state,
+        state: if quarantine.is_some() { "quarantined" } else { installation.state.as_str() },
+        quarantine,
         revision: installation.revision,
         needs_keys: installed.needs_keys(),
         config: match &contract.config {

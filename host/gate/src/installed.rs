@@ -120,6 +120,7 @@ impl Core {
         }
         let keys = live.into_iter().fold(KeySet::new(), |set, (name, versions)| set.with(name, versions));
         let installation = Arc::new(installation);
+        let totals = self.meters.of(&installation);
         let standing = Standing::new(installation.clone(), contract.clone(), self.ceiling.clone());
         Ok(Installed {
             installation,
@@ -131,6 +132,7 @@ impl Core {
             keys: Arc::new(keys),
             scan: Arc::new(scan),
             set_keys,
+            totals,
             plugin: OnceCell::new(),
         })
     }

@@ -97,6 +97,9 @@ impl Host {
         match answer {
             // What a later stage refused is on record as the outcome.
             Err(refusal) if refusal.stage < Stage::Intent => {
+                if let Some(installed) = person.tenant.installed(&call.installation) {
+                    installed.totals.refused();
+                }
                 let draft = refused_draft(&person, &call, &invocation);
                 if refusal.stage == Stage::Admission {
                     core.record_flood(person.log(), draft, &refusal, &visible(&call.installation, 64).text).await?;
@@ -290,8 +293,20 @@ impl Core {
         address: Option<IpAddr>,
     ) -> Result<Ready, Refusal> {
         let plugin = self.plugin_of(&admitted.installed).await?;
-        let place = self.engine().await?.sandbox.enter(&plugin, &admitted.authorized).await.map_err(Refusal::full)?;
-        Ok(Ready::new(self, tenant.clone(), admitted, plugin, place, replay, address))
+        // It can be seen and stopped from here on, so the last look at the quarantines comes after: see `control`.
+        let entered = self.live.enter(&admitted.authorized, &admitted.installed.totals);
+        let live = &entered.call.live;
+        if let Some(quarantine) = self.quarantines.covering(&admitted.installed.installation) {
+            live.stop(quarantine.bars());
+        }
+        match self.engine().await?.sandbox.enter(&plugin, &admitted.authorized, live).await {
+            Ok(place) => Ok(Ready::new(self, tenant.clone(), admitted, plugin, (entered, place), replay, address)),
+            Err(why) => {
+                // It counts as refused, like everything that is refused before its intent.
+                entered.ended(|_, _| {});
+                Err(Refusal::no_place(why))
+            }
+        }
     }
 }
 

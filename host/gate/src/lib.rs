@@ -19,6 +19,7 @@ mod audit_log;
 mod catalogue;
 mod config;
 mod confirmations;
+mod control;
 mod core;
 mod difference;
 mod docs;
@@ -59,6 +60,9 @@ pub use audit_log::AuditLog;
 pub use catalogue::{Catalogue, CatalogueEntry, Registered};
 pub use config::{OperatorConfig, read_config};
 pub use confirmations::{ConfirmationState, ConfirmationView};
+pub use control::{
+    By, CallView, Control, ControlView, NoSelection, Placed, QuarantineView, Selection, Stopped, TotalsView,
+};
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use ending::EraseTenant;
@@ -71,7 +75,7 @@ pub use master_keys::{
     ColumnCount, KeyFault, KeyGeneration, KeyStatus, KeysVerified, MasterKeys, Moved, RootRotated, TenantKeysView,
     TenantRotated, Walked, Watch,
 };
-pub use opsiq_sandbox::open_page_map;
+pub use opsiq_sandbox::{Meter, Phase, open_page_map};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rollback::Rollback;

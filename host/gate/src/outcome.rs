@@ -4,7 +4,7 @@
 use opsiq_audit::{Draft, Kind, field};
 use opsiq_contract::{Action, Denial, MAX_DEPTH, is_safe_method, visible};
 use opsiq_egress::{HttpRecord, Verdict};
-use opsiq_sandbox::{Event, Failure, FaultCode, LogLine, Meter, RunError, RunReport};
+use opsiq_sandbox::{Event, Failure, LogLine, Meter, RunError, RunReport};
 use serde::Serialize;
 use serde_json::json;
 
@@ -54,19 +54,7 @@ pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outco
     let mut end = match answer {
         Ok(text) => result(&text, action, scan),
         Err(RunError::Failure(failure)) => Err(failed(failure, &denials, scan)),
-        Err(RunError::Fault(fault)) => {
-            let class = match fault.code {
-                FaultCode::Busy => Class::Unavailable,
-                FaultCode::HostPanic => Class::Internal,
-                _ => Class::Plugin,
-            };
-            let fix = match fault.code {
-                FaultCode::Busy => "try again in a moment",
-                FaultCode::Stopped => "the installation was paused, removed or stopped while it ran",
-                _ => "the plugin needs more than its limits, or is defective; the operator may raise the ceiling",
-            };
-            Err(Refusal::new(class, Stage::Run, fault.code.as_str(), fault.message, fix))
-        }
+        Err(RunError::Fault(fault)) => Err(Refusal::fault(Stage::Run, fault)),
     };
     if let Err(refusal) = &mut end {
         refusal.effect_possible = http.iter().any(|sent| sent.request_sent && !is_safe_method(&sent.method));

@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use opsiq_contract::{Denial, InvocationId, Level, Violation};
-use opsiq_sandbox::Full;
+use opsiq_sandbox::{FaultCode, Full, Meter, NoPlace};
 use serde::{Deserialize, Serialize};
 
 /// Where in an invocation (DESIGN §6) something was refused. Administrative acts refuse at [`Stage::Admin`].
@@ -155,12 +155,15 @@ pub struct Refusal {
     /// Where the input is off its schema; empty otherwise.
     pub faults: Box<[Fault]>,
     /// The invocation this ended, once it had begun: the id in the audit log.
-    pub invocation: Option<InvocationId>,
+    pub invocation: Option<Box<InvocationId>>,
     /// Whether an effect may have happened outside although there is no answer.
     pub effect_possible: bool,
     /// Seconds after which the same call may be tried again, where waiting helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<NonZeroU32>,
+    /// What the run used that ended so; `None` when nothing ran, and in an answer given again.
+    #[serde(skip)]
+    pub meter: Option<Box<Meter>>,
 }
 
 impl Refusal {
@@ -182,6 +185,7 @@ impl Refusal {
             invocation: None,
             effect_possible: false,
             retry_after: None,
+            meter: None,
         }
     }
 
@@ -214,8 +218,40 @@ impl Refusal {
         Self { retry_after, ..Self::new(class, Stage::Admission, name, message, fix) }
     }
 
+    /// The refusal of a call that got no place.
+    pub(crate) fn no_place(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full(full) => Self::full(full),
+            NoPlace::Stopped(fault) => Self::fault(Stage::Authority, fault),
+        }
+    }
+
+    /// The refusal of a call that the sandbox ended, or did not begin.
+    pub(crate) fn fault(stage: Stage, fault: opsiq_sandbox::Fault) -> Self {
+        let class = match fault.code {
+            FaultCode::Busy => Class::Unavailable,
+            FaultCode::HostPanic => Class::Internal,
+            FaultCode::Quarantined => Class::Denied,
+            _ => Class::Plugin,
+        };
+        let fix = match fault.code {
+            FaultCode::Busy => "try again in a moment",
+            FaultCode::Stopped => "call it again when whoever stopped it says so",
+            FaultCode::Quarantined => {
+                "whoever placed the quarantine lifts it: opsiq sandbox release; opsiq sandbox list shows it"
+            }
+            _ => "the plugin needs more than its limits, or is defective; the operator may raise the ceiling",
+        };
+        Self::new(class, stage, fault.code.as_str(), fault.message, fix)
+    }
+
     pub(crate) fn of(mut self, invocation: &InvocationId) -> Self {
-        self.invocation = Some(invocation.clone());
+        self.invocation = Some(Box::new(invocation.clone()));
+        self
+    }
+
+    pub(crate) fn metered(mut self, meter: Meter) -> Self {
+        self.meter = Some(Box::new(meter));
         self
     }
 

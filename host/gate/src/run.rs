@@ -10,13 +10,14 @@ use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
 use opsiq_vault::SubjectKey;
 
 use crate::confirmations::Waiting;
+use crate::control::Entered;
 use crate::core::Core;
 use crate::docs::StoredEnd;
 use crate::errors;
 use crate::invoke::Done;
 use crate::kv::InstallationKv;
 use crate::outcome::{self, Ended};
-use crate::refusal::{Class, Refusal, Stage};
+use crate::refusal::{Refusal, Stage};
 use crate::replay::{Replay, seal_end};
 use crate::stages::Admitted;
 use crate::state::{Installed, TenantState};
@@ -30,6 +31,8 @@ pub(crate) struct Ready {
     /// The key of whom its parameters are about.
     pub(crate) about: Option<SubjectKey>,
     pub(crate) plugin: Arc<Plugin>,
+    /// Where others see it and stop it.
+    pub(crate) entered: Entered,
     pub(crate) place: Place,
     pub(crate) upstream_key: Option<String>,
     pub(crate) replay: Option<Replay>,
@@ -44,7 +47,7 @@ impl Ready {
         tenant: Arc<TenantState>,
         admitted: Admitted,
         plugin: Arc<Plugin>,
-        place: Place,
+        (entered, place): (Entered, Place),
         replay: Option<Replay>,
         address: Option<IpAddr>,
     ) -> Self {
@@ -63,6 +66,7 @@ impl Ready {
             params,
             about,
             plugin,
+            entered,
             place,
             upstream_key,
             replay,
@@ -88,6 +92,7 @@ impl Core {
             params,
             about,
             plugin,
+            entered,
             place,
             upstream_key,
             replay,
@@ -108,8 +113,16 @@ impl Core {
             kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
         };
-        let run = Run { authorized, place, permit, params, idempotency_key: upstream_key, capabilities };
+        let live = entered.call.live.clone();
+        let run =
+            Run { authorized, place, permit, params, idempotency_key: upstream_key, capabilities, live: live.clone() };
         let report = engine.sandbox.run(&plugin, run).await;
+        let began = live.began();
+        entered.ended(
+            |totals, took| {
+                if began { totals.call(&report.meter, took, report.outcome.is_err()) } else { totals.refused() }
+            },
+        );
         let authorized = report.authorized.clone();
         let action = authorized.action();
         let Ended { end, meter, drafts, mut outcome } = outcome::judge(report, action, &installed.scan, outcome);
@@ -126,10 +139,9 @@ impl Core {
         }
         let of_call = about.or_else(|| of_result.clone());
         let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(of_call.clone())).collect();
-        let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation));
+        let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation).metered(meter));
 
         // What never began holds no key.
-        let began = end.as_ref().err().is_none_or(|refusal| refusal.class != Class::Unavailable);
         let held = replay.is_some();
         let stored = match &replay {
             None => None,

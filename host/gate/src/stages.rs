@@ -45,6 +45,7 @@ impl Core {
     pub(crate) async fn admit(&self, tenant: &TenantState, asked: Asked<'_>) -> Result<Admitted, Refusal> {
         tenant.lives()?;
         let installed = self.installed(tenant, asked.installation).await?;
+        self.not_quarantined(&installed.installation)?;
         let authorized = decide(&asked.of(&installed)).map_err(denied)?;
         keys_are_set(&installed)?;
         let schema = &authorized.action().params;

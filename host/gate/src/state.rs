@@ -13,6 +13,7 @@ use opsiq_sandbox::{KeySet, Plugin};
 use opsiq_vault::TenantVault;
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::control::Totals;
 use crate::docs::{Held, InstallationDoc, TenantDoc};
 use crate::ending::day;
 use crate::refusal::{Class, Refusal, Stage};
@@ -55,6 +56,8 @@ pub(crate) struct Installed {
     pub(crate) scan: Arc<SecretScan>,
     /// Names of keys that have a live version.
     pub(crate) set_keys: Vec<String>,
+    /// What its calls used so far.
+    pub(crate) totals: Arc<Totals>,
     /// Compiled at the first call.
     pub(crate) plugin: OnceCell<Arc<Plugin>>,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use opsiq_audit::field;
 use opsiq_contract::{Contract, Digest, Grant, Permission, PluginRef, Schema, visible};
-use opsiq_store::{PluginRow, PluginState};
+use opsiq_store::PluginRow;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ impl Installations {
             .act(&person, MAY, act, &asked, async {
                 let installed = self.core.installed(&person.tenant, name).await?;
                 let Some(digest) = self.core.target(&installed, to).await? else {
-                    return Ok(Upgrade::Current { installation: Box::new(view(&installed)) });
+                    return Ok(Upgrade::Current { installation: Box::new(view(&self.core, &installed)) });
                 };
                 let offer = self.core.offer(&installed, digest).await?;
                 self.core.loaded(digest, &offer.contract).await?;
@@ -123,10 +123,10 @@ impl Installations {
                 if let Some(grant) = carried.filter(|_| !plan.asks_more) {
                     let config = difference::config(&offer.contract, &old.config, None);
                     let now = self.switch(&person, &installed, &offer, grant, config, act).await?;
-                    return Ok(Upgrade::Switched { plan, installation: Box::new(view(&now)) });
+                    return Ok(Upgrade::Switched { plan, installation: Box::new(view(&self.core, &now)) });
                 }
                 let now = self.hold(&person, installed, &plan, act).await?;
-                Ok(Upgrade::Held { plan, installation: Box::new(view(&now)) })
+                Ok(Upgrade::Held { plan, installation: Box::new(view(&self.core, &now)) })
             })
             .await
     }
@@ -187,7 +187,7 @@ impl Installations {
                 }
                 new_keys_are_set(&installed, contract, &grant)?;
                 self.core.loaded(held.digest, contract).await?;
-                Ok(view(&*self.switch(&person, &installed, &offer, grant, config, act).await?))
+                Ok(view(&self.core, &*self.switch(&person, &installed, &offer, grant, config, act).await?))
             })
             .await
     }
@@ -208,7 +208,7 @@ impl Installations {
                     .field(field::OUTCOME, "rejected")
                     .field(field::DETAIL, detail);
                 let doc = InstallationDoc { held: None, notes: installed.notes + 1, ..installed.doc() };
-                Ok(view(&*self.put(&person, &installed, &doc, draft).await?))
+                Ok(view(&self.core, &*self.put(&person, &installed, &doc, draft).await?))
             })
             .await
     }
@@ -277,18 +277,12 @@ impl Core {
         if let Some(asked) = to.filter(|asked| !family(asked)) {
             let exact = |row: &&PluginRow| asked == row.digest.to_string() || asked == row.plugin.to_string();
             let Some(row) = rows.iter().find(exact) else { return Err(self.not_a_version(installed, asked).await?) };
-            if row.state == PluginState::Revoked {
-                return Err(Refusal::new(
-                    Class::Denied,
-                    Stage::Resolve,
-                    "plugin.revoked",
-                    format!("the operator stopped {}", row.plugin),
-                    "choose another version: opsiq plugin list",
-                ));
-            }
+            self.may_be_installed(&row.plugin, &row.digest)?;
             return Ok(differs(row.digest));
         }
-        let released = |row: &&PluginRow| row.state == PluginState::Active && row.plugin.version.pre.is_empty();
+        let released = |row: &&PluginRow| {
+            row.plugin.version.pre.is_empty() && self.may_be_installed(&row.plugin, &row.digest).is_ok()
+        };
         let newest = rows.iter().filter(released).max_by(|a, b| a.plugin.version.cmp(&b.plugin.version));
         let newer = newest.filter(|row| row.plugin.version > current.version);
         let held = installed.held.as_ref().filter(|_| to.is_none());

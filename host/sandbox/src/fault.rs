@@ -201,6 +201,8 @@ codes! {
     Busy = "busy",
     /// Stopped by the kill switch.
     Stopped = "stopped",
+    /// Quarantined between its admission and its start, so it did not begin.
+    Quarantined = "sandbox.quarantined",
     /// The host's side of an import failed; a defect of the host.
     HostPanic = "host_panic",
     /// The permit was made for another invocation than the authority.

@@ -7,6 +7,7 @@ use opsiq_egress::{BodyStream, EgressGrant, GuestRequest, GuestResponse, HttpFai
 use wasmtime::component::Resource;
 
 use crate::bindings::opsiq::plugin::http::{Host, HostBody, HttpFailure, Request, Response};
+use crate::live::Phase;
 use crate::state::State;
 
 /// The body of an answer, as it stands in the table of one call. Dropping it closes its connection.
@@ -45,7 +46,9 @@ impl Host for State {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, HttpFailure>> {
         self.enter(passed(&request))?;
         let Request { method, url, headers, body, timeout_ms } = request;
+        self.live.now(Phase::Http);
         let answer = self.session().send(GuestRequest { method, url, headers, body, timeout_ms }).await;
+        self.goes_on();
         match answer {
             Ok(GuestResponse { status, headers, body }) => {
                 let body = self.hold(Body(body))?;
@@ -59,7 +62,10 @@ impl Host for State {
 impl HostBody for State {
     async fn read(&mut self, body: Resource<Body>, max: u32) -> wasmtime::Result<Result<Vec<u8>, HttpFailure>> {
         self.enter(0)?;
-        match self.table.get_mut(&body)?.0.read(max).await {
+        self.live.now(Phase::Http);
+        let piece = self.table.get_mut(&body)?.0.read(max).await;
+        self.goes_on();
+        match piece {
             Ok(piece) => Ok(Ok(piece)),
             Err(failure) => Ok(Err(self.failed(failure))),
         }

@@ -6,6 +6,7 @@ use opsiq_contract::Denial;
 
 use crate::bindings::opsiq::plugin::kv::{Entry, Host, KvFailure};
 use crate::fault;
+use crate::live::Phase;
 use crate::state::State;
 
 /// Longest key, in bytes, as `wit/` says.
@@ -103,7 +104,9 @@ impl Host for State {
         self.enter(key.len())?;
         allowed!(self.kv_max());
         allowed!(key_fits(&key));
+        self.live.now(Phase::Storage);
         let found = self.kv.get(&key).await;
+        self.goes_on();
         Ok(found.map(|entry| entry.map(|KvEntry { value, version }| Entry { value, version })).map_err(Into::into))
     }
 
@@ -119,14 +122,20 @@ impl Host for State {
         if value.len() > VALUE_MAX {
             return Ok(Err(KvFailure::Full(format!("a value has at most {VALUE_MAX} bytes"))));
         }
-        Ok(self.kv.set(&key, value, expected, max).await.map_err(Into::into))
+        self.live.now(Phase::Storage);
+        let set = self.kv.set(&key, value, expected, max).await;
+        self.goes_on();
+        Ok(set.map_err(Into::into))
     }
 
     async fn delete(&mut self, key: String, expected: Option<u64>) -> wasmtime::Result<Result<(), KvFailure>> {
         self.enter(key.len())?;
         allowed!(self.kv_max());
         allowed!(key_fits(&key));
-        Ok(self.kv.delete(&key, expected).await.map_err(Into::into))
+        self.live.now(Phase::Storage);
+        let deleted = self.kv.delete(&key, expected).await;
+        self.goes_on();
+        Ok(deleted.map_err(Into::into))
     }
 
     async fn list_keys(
@@ -139,7 +148,10 @@ impl Host for State {
         if prefix.len() > KEY_MAX || after.as_ref().is_some_and(|after| after.len() > KEY_MAX) {
             return Ok(Err(KvFailure::Full(format!("a key has 1 to {KEY_MAX} bytes"))));
         }
-        let mut found = match self.kv.keys(&prefix, after.as_deref(), LIST_MAX).await {
+        self.live.now(Phase::Storage);
+        let found = self.kv.keys(&prefix, after.as_deref(), LIST_MAX).await;
+        self.goes_on();
+        let mut found = match found {
             Ok(found) => found,
             Err(error) => return Ok(Err(error.into())),
         };

@@ -30,6 +30,11 @@ impl Limiter {
         }
     }
 
+    /// The memory the call holds, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory as u64
+    }
+
     /// The most memory the call held at once, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak as u64

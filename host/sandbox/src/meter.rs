@@ -18,6 +18,8 @@ use crate::admission::Seat;
 /// Shortest turn that a tick ends, in nanoseconds.
 const TURN_LEAST: u64 = 1_000_000;
 
+use crate::fault::Fault;
+
 /// What one call used of each thing that is limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Meter {
@@ -133,8 +135,8 @@ pub(crate) enum Ended<T> {
     Done(T),
     /// Its time was up.
     Late,
-    /// Someone stopped it.
-    Stopped,
+    /// Someone stopped it, and said why.
+    Stopped(Fault),
     /// Host code in it panicked.
     Panicked,
 }
@@ -146,7 +148,7 @@ pub(crate) async fn supervise<T>(
     mut seat: Seat<'_>,
     clock: &CpuClock,
     deadline: Instant,
-    stopped: impl Future<Output = ()>,
+    stopped: impl Future<Output = Fault>,
 ) -> Ended<T> {
     let mut future = pin!(future);
     let mut late = pin!(async move { tokio::time::sleep_until(deadline.into()).await });
@@ -177,10 +179,8 @@ pub(crate) async fn supervise<T>(
         }
         if late.as_mut().poll(cx).is_ready() {
             Poll::Ready(Ended::Late)
-        } else if stopped.as_mut().poll(cx).is_ready() {
-            Poll::Ready(Ended::Stopped)
         } else {
-            Poll::Pending
+            stopped.as_mut().poll(cx).map(Ended::Stopped)
         }
     })
     .await
@@ -208,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Place, Who};
+    use crate::fault::FaultCode;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
@@ -216,7 +217,7 @@ mod tests {
     async fn place() -> Place {
         let (tenant, id) = ("acme".parse().unwrap(), "00000000-0000-4000-8000-000000000001".parse().unwrap());
         let who = Who { tenant: &tenant, installation: &id, name: "shop", family: "acme/shop" };
-        Arc::new(Admission::new(&Fairness::default(), 8)).enter(who, 1, 0).await.unwrap()
+        Arc::new(Admission::new(&Fairness::default(), 8)).enter(who, 1).await.unwrap()
     }
 
     #[tokio::test]
@@ -238,11 +239,14 @@ mod tests {
         let place = place().await;
         let clock = CpuClock::new(Instant::now());
         assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), pending()).await, Ended::Late));
-        let stop = tokio::time::sleep(Duration::from_millis(5));
-        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), stop).await, Ended::Stopped));
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Fault::new(FaultCode::Stopped, "enough")
+        };
+        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), stop).await, Ended::Stopped(_)));
         let panics = async { panic!("an import of the host fails") };
         assert!(matches!(supervise::<()>(panics, place.seat(), &clock, soon(), pending()).await, Ended::Panicked));
-        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), std::future::ready(())).await;
+        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), pending()).await;
         assert!(matches!(ready, Ended::Done(7)), "what is done is done");
     }
 }

@@ -17,6 +17,7 @@ use crate::journal::{Event, Journal, LogLine};
 use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
+use crate::live::Live;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
@@ -39,6 +40,8 @@ pub struct Run {
     pub idempotency_key: Option<String>,
     /// What its capabilities reach.
     pub capabilities: Capabilities,
+    /// Where others see it and stop it.
+    pub live: Arc<Live>,
 }
 
 /// What the capabilities of one call reach. The authority decides which of them it may use, and how.
@@ -49,6 +52,15 @@ pub struct Capabilities {
     pub kv: Arc<dyn Kv>,
     /// The way out.
     pub egress: Arc<Egress>,
+}
+
+/// Why a call got no place.
+#[derive(Debug)]
+pub enum NoPlace {
+    /// There is no room.
+    Full(Full),
+    /// It was stopped before it had one.
+    Stopped(Fault),
 }
 
 /// How a run ended and what it did, whatever the end.
@@ -103,9 +115,16 @@ impl Sandbox {
     /// durable, so that one without a place leaves nothing behind.
     ///
     /// # Errors
-    /// The limit of the installation, the tenant or the host that has no room now.
-    pub async fn enter(&self, plugin: &Plugin, authorized: &Authorized) -> Result<Place, Full> {
-        self.admission.enter(Who::of(authorized), plugin.slots, self.stops.newest()).await
+    /// The limit of the installation, the tenant or the host that has no room now, or the order that ended its wait.
+    pub async fn enter(&self, plugin: &Plugin, authorized: &Authorized, live: &Live) -> Result<Place, NoPlace> {
+        if let Some(fault) = live.order() {
+            return Err(NoPlace::Stopped(fault));
+        }
+        tokio::select! {
+            biased;
+            place = self.admission.enter(Who::of(authorized), plugin.slots) => place.map_err(NoPlace::Full),
+            fault = live.stopped() => Err(NoPlace::Stopped(fault)),
+        }
     }
 
     /// Counts a call that waits for a person, and so takes no place yet, as one of this minute.
@@ -123,26 +142,26 @@ impl Sandbox {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
-        let since = run.place.orders();
-        if self.stops.selects(&run.authorized, &plugin.name, since) {
-            return RunReport::refused(run.authorized, stopped());
+        if let Some(fault) = run.live.order() {
+            return RunReport::refused(run.authorized, fault);
         }
         self.started.fetch_add(1, Ordering::Relaxed);
         let mut flight = InFlight { sandbox: self, finished: false };
         let running = plugin.lane.ticker.running();
-        let report = self.run_in_slot(plugin, run, since).await;
+        let report = self.run_in_slot(plugin, run).await;
         drop(running);
         flight.finished = true;
         report
     }
 
-    async fn run_in_slot(&self, plugin: &Plugin, run: Run, since: u64) -> RunReport {
+    async fn run_in_slot(&self, plugin: &Plugin, run: Run) -> RunReport {
         // The place is given back last, when the store is gone, or the pool could be found full.
-        let Run { place, authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
+        let Run { place, authorized, permit: _used_up, params, idempotency_key, capabilities, live } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
         let clock = Arc::new(CpuClock::new(began));
+        live.begin(&clock);
         let deadline = began + Duration::from_millis(limits.wall_ms);
         let bounds = Bounds {
             result_bytes: limits.result_bytes,
@@ -154,6 +173,7 @@ impl Sandbox {
             &plugin.lane.engine,
             State {
                 limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+                live: Arc::clone(&live),
                 clock: Arc::clone(&clock),
                 cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
                 authorized: Arc::clone(&authorized),
@@ -183,8 +203,7 @@ impl Sandbox {
                 let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
                 invoked.map_err(|error| (error, During::Call))
             };
-            let stopped = self.stops.stopped(&authorized, &plugin.name, since);
-            supervise(call, place.seat(), &clock, deadline, stopped).await
+            supervise(call, place.seat(), &clock, deadline, live.stopped()).await
         };
         let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
         let remains = store.into_data().into_remains();
@@ -243,6 +262,7 @@ fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime:
 
 /// What a guest passes through at every tick: its CPU time is held against the limit, and others get their turn.
 fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
+    state.live.holds(state.limiter.memory());
     if state.clock.now() > state.cpu_limit_ns {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
@@ -263,13 +283,9 @@ fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String
         Ended::Done(Ok(Err(failure))) => Err(RunError::Failure(failure.into())),
         Ended::Done(Err((error, during))) => Err(classify(&error, during, bounds).into()),
         Ended::Late => Err(Fault::new(FaultCode::WallExceeded, format!("a call may take {wall_ms} ms in all")).into()),
-        Ended::Stopped => Err(stopped().into()),
+        Ended::Stopped(fault) => Err(fault.into()),
         Ended::Panicked => Err(Fault::new(FaultCode::HostPanic, "the host failed while it served an import").into()),
     }
-}
-
-fn stopped() -> Fault {
-    Fault::new(FaultCode::Stopped, "the call was stopped by the kill switch")
 }
 
 fn meter(remains: &Remains, cpu_ns: u64, began: Instant, fuel: Option<u64>) -> Meter {

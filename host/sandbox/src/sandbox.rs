@@ -14,7 +14,6 @@ use crate::config::SandboxConfig;
 use crate::engine;
 use crate::plugin::{LoadError, Plugin, limits_wanted};
 use crate::state::State;
-use crate::stop::{Selector, StopBoard};
 use crate::ticker::Ticker;
 
 /// Compilations at once: each may take hundreds of megabytes.
@@ -72,7 +71,6 @@ pub struct Sandbox {
     /// What went wrong while plugins were loaded, without refusing them.
     noted: Mutex<Vec<String>>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) stops: StopBoard,
     pub(crate) started: AtomicU64,
     pub(crate) finished: AtomicU64,
     pub(crate) cancelled: AtomicU64,
@@ -93,7 +91,6 @@ impl Sandbox {
             compilers: Arc::new(tokio::sync::Semaphore::new(COMPILERS)),
             noted: Mutex::default(),
             admission: Arc::new(Admission::new(&config.fairness, config.slots)),
-            stops: StopBoard::new(),
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -169,13 +166,6 @@ impl Sandbox {
     /// Drops a plugin from memory. Calls that run keep it until they end.
     pub fn forget(&self, digest: &Digest) {
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(digest);
-    }
-
-    /// The kill switch: ends the running calls that `selector` selects, each with the fault `stopped`, at the latest
-    /// with the next tick of the guest or at once while the host waits for it. Calls still
-    /// waiting for a slot do not begin; calls made later are not touched.
-    pub fn stop(&self, selector: Selector) {
-        self.stops.stop(selector);
     }
 
     /// Calls so far and now.

@@ -14,11 +14,14 @@ use crate::journal::{Event, Journal, LogLine};
 use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
+use crate::live::{Live, Phase};
 use crate::meter::CpuClock;
 
 /// The data of one call's store.
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
+    /// What is seen of it from outside.
+    pub(crate) live: Arc<Live>,
     pub(crate) clock: Arc<CpuClock>,
     /// CPU time after which the call ends, in nanoseconds.
     pub(crate) cpu_limit_ns: u64,
@@ -47,6 +50,8 @@ impl State {
     pub(crate) fn enter(&mut self, bytes: usize) -> Result<(), Fault> {
         let limits = self.authorized.limits();
         self.host_calls += 1;
+        self.live.called(self.host_calls);
+        self.live.holds(self.limiter.memory());
         if self.host_calls > limits.host_calls {
             return Err(Fault::new(FaultCode::HostcallCount, format!("a call may use {} imports", limits.host_calls)));
         }
@@ -58,6 +63,14 @@ impl State {
             ));
         }
         Ok(())
+    }
+
+    /// The host waited for something on the guest's behalf, which goes on.
+    pub(crate) fn goes_on(&self) {
+        self.live.now(Phase::Computing);
+        if let Some(session) = &self.session {
+            self.live.sent(session.usage());
+        }
     }
 
     /// Refuses something with an ordinary value, and remembers it for the audit log.

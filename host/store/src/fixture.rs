@@ -4,7 +4,7 @@ use opsiq_contract::{Digest, InstallState, InstallationId, InvocationId, PluginR
 use opsiq_vault::Sealed;
 use tempfile::TempDir;
 
-use crate::{InstallationRow, PluginRow, PluginState, Store, TenantRow};
+use crate::{InstallationRow, PluginRow, Store, TenantRow, WriteTx};
 
 /// Stands for the type of a sealed document.
 #[derive(Debug, Clone)]
@@ -46,7 +46,12 @@ pub(crate) fn tenant(name: &str) -> TenantRow<Doc> {
 pub(crate) fn plugin() -> PluginRow {
     let plugin: PluginRef = "opsiq/orders@0.1.0".parse().unwrap();
     let digest = Digest::of(b"component");
-    PluginRow { digest, plugin, contract: b"{}".to_vec(), state: PluginState::Active, registered_ms: 2, size: 9 }
+    PluginRow { digest, plugin, contract: b"{}".to_vec(), registered_ms: 2, size: 9 }
+}
+
+/// Changes the plugin's row, which is the host's.
+pub(crate) async fn change_plugin(tx: &mut WriteTx<'_>) {
+    tx.run_one("plugin", sqlx::query("UPDATE plugin SET size = size + 1")).await.unwrap();
 }
 
 pub(crate) fn installation(tenant: &str, number: u8) -> InstallationRow<Doc> {

@@ -3,20 +3,13 @@
 use opsiq_contract::{Digest, PluginRef};
 use sqlx::query_as;
 
-use crate::column::{id, number, text_enum, unsigned};
+use crate::column::{id, number, unsigned};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "plugin";
 
-text_enum! {
-    /// Whether a plugin may run.
-    pub PluginState, "plugin" {
-        /// May be installed and run.
-        Active = "active",
-        /// Stopped by the operator: runs nowhere, and stays known.
-        Revoked = "revoked",
-    }
-}
+/// What the column `state` holds, as it did when there were others: row marks cover it.
+const STATE: &str = "active";
 
 /// One registered plugin version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +20,19 @@ pub struct PluginRow {
     pub plugin: PluginRef,
     /// Its contract as canonical JSON.
     pub contract: Vec<u8>,
-    /// Whether it may run.
-    pub state: PluginState,
     /// When it was registered.
     pub registered_ms: i64,
     /// Bytes of its file.
     pub size: u64,
 }
 
-type Columns = (String, String, String, String, Vec<u8>, String, i64, i64);
+type Columns = (String, String, String, String, Vec<u8>, i64, i64);
 
-fn of(
-    (digest, publisher, name, version, contract, state, registered_ms, size): Columns,
-) -> Result<PluginRow, StoreError> {
+fn of((digest, publisher, name, version, contract, registered_ms, size): Columns) -> Result<PluginRow, StoreError> {
     Ok(PluginRow {
         digest: id(WHAT, &digest)?,
         plugin: PluginRef { publisher, id: name, version: id(WHAT, &version)? },
         contract,
-        state: PluginState::from_column(&state)?,
         registered_ms,
         size: unsigned(WHAT, size)?,
     })
@@ -56,15 +44,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn plugin(&self, digest: &Digest) -> Result<Option<PluginRow>, StoreError> {
-        query_as(
-            "SELECT digest, publisher, id, version, contract, state, registered_ms, size FROM plugin WHERE digest = $1",
-        )
-        .bind(digest.to_string())
-        .fetch_optional(self.reader())
-        .await
-        .map_err(|error| StoreError::of(WHAT, &error))?
-        .map(of)
-        .transpose()
+        query_as("SELECT digest, publisher, id, version, contract, registered_ms, size FROM plugin WHERE digest = $1")
+            .bind(digest.to_string())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|error| StoreError::of(WHAT, &error))?
+            .map(of)
+            .transpose()
     }
 
     /// All registered versions of the plugin called `id` of `publisher`, oldest registration first.
@@ -73,7 +59,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn plugin_versions(&self, publisher: &str, id: &str) -> Result<Vec<PluginRow>, StoreError> {
         query_as(
-            "SELECT digest, publisher, id, version, contract, state, registered_ms, size FROM plugin \
+            "SELECT digest, publisher, id, version, contract, registered_ms, size FROM plugin \
              WHERE publisher = $1 AND id = $2 ORDER BY registered_ms, digest",
         )
         .bind(publisher)
@@ -92,7 +78,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn plugins(&self) -> Result<Vec<PluginRow>, StoreError> {
         query_as(
-            "SELECT digest, publisher, id, version, contract, state, registered_ms, size FROM plugin \
+            "SELECT digest, publisher, id, version, contract, registered_ms, size FROM plugin \
              ORDER BY publisher, id, registered_ms, digest",
         )
         .fetch_all(self.reader())
@@ -119,19 +105,9 @@ impl WriteTx<'_> {
         .bind(&row.plugin.id)
         .bind(row.plugin.version.to_string())
         .bind(&row.contract)
-        .bind(row.state.as_str())
+        .bind(STATE)
         .bind(row.registered_ms)
         .bind(number(row.size));
-        self.run_one(WHAT, query).await
-    }
-
-    /// Sets whether a plugin may run.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when there is no such plugin; [`StoreError::Unavailable`].
-    pub async fn plugin_state(&mut self, digest: &Digest, state: PluginState) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("UPDATE plugin SET state = $1 WHERE digest = $2").bind(state.as_str()).bind(digest.to_string());
         self.run_one(WHAT, query).await
     }
 }

@@ -100,6 +100,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         bound: PLACE_OF_KEY,
     },
     documents("confirmation", &[Key::Text("id")], "version"),
+    documents("quarantine", &[Key::Text("kind"), Key::Text("value")], "created_ms"),
     SealedColumn {
         table: "idempotency",
         column: "answer",

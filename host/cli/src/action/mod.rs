@@ -4,7 +4,7 @@ mod explain;
 mod stream;
 
 use clap::{Args, Subcommand};
-use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView};
+use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView, Meter};
 use serde_json::{Value, json};
 
 use self::stream::StreamArgs;
@@ -12,7 +12,7 @@ use crate::confirm;
 use crate::failure::{Exit, Failure};
 use crate::params::Params;
 use crate::session::Session;
-use crate::table::{Table, bytes};
+use crate::table::{Table, bytes, span};
 
 /// What can be done with actions.
 #[derive(Debug, Subcommand)]
@@ -174,21 +174,21 @@ fn finished(done: &Done, reveal: bool, session: &Session<'_>) -> Result<(), Fail
     if hides {
         session.out.note("Fields that the contract marks secret or personal are not shown; --reveal shows them.");
     }
-    let used = if done.replayed {
-        "the answer already given to this idempotency key".to_owned()
-    } else {
-        let meter = &done.meter;
-        format!(
-            "{}.{} ms of CPU, {} of memory, {} host calls, {} requests",
-            meter.cpu_us / 1000,
-            meter.cpu_us % 1000 / 100,
-            bytes(meter.peak_memory_bytes),
-            meter.host_calls,
-            meter.egress_requests
-        )
-    };
+    let used =
+        if done.replayed { "the answer already given to this idempotency key".to_owned() } else { used(&done.meter) };
     session.out.note(&format!("{} · invocation {} · {used}", done.effect, done.invocation));
     Ok(())
+}
+
+/// What a run used, in one line.
+pub(crate) fn used(meter: &Meter) -> String {
+    format!(
+        "{} of CPU, {} of memory, {} host calls, {} requests",
+        span(meter.cpu_us),
+        bytes(meter.peak_memory_bytes),
+        meter.host_calls,
+        meter.egress_requests
+    )
 }
 
 #[cfg(test)]

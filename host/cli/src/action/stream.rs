@@ -80,6 +80,17 @@ struct Stream {
     in_flight: HashMap<CallId, InFlight>,
     /// Of the lines of all of them.
     bytes: usize,
+    /// The next call, read while there was no room for it, so that what cancels another is read as well.
+    next: Option<Asked>,
+}
+
+/// A call as its line asks for it.
+struct Asked {
+    id: CallId,
+    call: Call,
+    who: Option<String>,
+    /// Of its line.
+    bytes: usize,
 }
 
 /// Reads, calls and answers until the input ends or the user asks to.
@@ -98,14 +109,21 @@ pub(crate) async fn run(args: StreamArgs, session: &Session<'_>) -> Result<Exit,
         ids: HashMap::new(),
         in_flight: HashMap::new(),
         bytes: 0,
+        next: None,
     };
     let (began, mut tally) = (Instant::now(), Tally::default());
     let (mut reading, mut answer): (bool, Option<Answered>) = (true, None);
     let ended: Result<(), Failure> = loop {
+        let room = stream.calls.len() < usize::from(args.concurrency) && stream.bytes + MAX_LINE <= IN_FLIGHT;
+        if room
+            && answer.is_none()
+            && let Some(asked) = stream.next.take()
+        {
+            answer = stream.begin(asked, session);
+        }
         if !reading && answer.is_none() && stream.calls.is_empty() {
             break Ok(());
         }
-        let room = stream.calls.len() < usize::from(args.concurrency) && stream.bytes + MAX_LINE <= IN_FLIGHT;
         tokio::select! {
             biased;
             () = signals.next() => {
@@ -124,9 +142,9 @@ pub(crate) async fn run(args: StreamArgs, session: &Session<'_>) -> Result<Exit,
                 _ => break Ok(()),
             },
             Some(ended) = stream.calls.join_next_with_id(), if answer.is_none() => answer = stream.ended(ended),
-            line = lines.recv(), if answer.is_none() && reading && room => match line {
+            line = lines.recv(), if answer.is_none() && reading && stream.next.is_none() => match line {
                 None => reading = false,
-                Some(Ok(line)) => answer = stream.take(&line, session),
+                Some(Ok(line)) => answer = stream.take(&line),
                 Some(Err(failure)) => break Err(failure),
             },
         }
@@ -145,18 +163,26 @@ pub(crate) async fn run(args: StreamArgs, session: &Session<'_>) -> Result<Exit,
 }
 
 impl Stream {
-    /// Begins what a line asks for; answers at once what cannot begin.
-    fn take(&mut self, line: &Line, session: &Session<'_>) -> Option<Answered> {
-        let (id, call, who) = match Request::read(line) {
-            Ok(Some(Request::Call { id, call, who })) => (id, call, who),
+    /// Takes what a line asks for: a call is the next one, and what cancels another does so. Answers what is neither.
+    fn take(&mut self, line: &Line) -> Option<Answered> {
+        match Request::read(line) {
+            Ok(Some(Request::Call { id, call, who })) => {
+                self.next = Some(Asked { id, call, who, bytes: line.bytes.len() });
+                None
+            }
             Ok(Some(Request::Cancel(id))) => {
                 // One that has ended meanwhile has its answer already.
                 self.in_flight.get(&id)?.abort.abort();
-                return None;
+                None
             }
-            Ok(None) => return None,
-            Err(failure) => return Some(unreadable(line, &failure)),
-        };
+            Ok(None) => None,
+            Err(failure) => Some(unreadable(line, &failure)),
+        }
+    }
+
+    /// Begins a call; answers at once what cannot begin.
+    fn begin(&mut self, asked: Asked, session: &Session<'_>) -> Option<Answered> {
+        let Asked { id, call, who, bytes } = asked;
         if self.in_flight.contains_key(&id) {
             let failure = Failure::new(Exit::Refused, "stream.id-in-use", "a call of this id is in progress")
                 .fix("give each call an id of its own");
@@ -172,7 +198,7 @@ impl Stream {
             Ok(actor) => actor,
             Err(failure) => return Some(failed(&id, &failure)),
         };
-        let (host, reveal, named, bytes) = (self.host.clone(), self.reveal, id.clone(), line.bytes.len());
+        let (host, reveal, named) = (self.host.clone(), self.reveal, id.clone());
         let abort = self.calls.spawn(async move { call_one(&host, &actor, call, reveal, &named).await });
         self.ids.insert(abort.id(), id.clone());
         self.in_flight.insert(id, InFlight { abort, bytes });

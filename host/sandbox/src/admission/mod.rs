@@ -65,16 +65,14 @@ impl Admission {
         self.with(|scheduler| scheduler.count(who, now))
     }
 
-    /// A place for a call of `slots` slots of the pool, waiting a bounded time for it. `orders` is the number of the newest
-    /// order of the kill switch.
-    pub(crate) async fn enter(self: &Arc<Self>, who: Who<'_>, slots: u32, orders: u64) -> Result<Place, Full> {
+    /// A place for a call of `slots` slots of the pool, waiting a bounded time for it.
+    pub(crate) async fn enter(self: &Arc<Self>, who: Who<'_>, slots: u32) -> Result<Place, Full> {
         let (now, slots) = (self.at(Instant::now()), u64::from(slots));
         let place = |leaf| Place {
             admission: self.clone(),
             leaf,
             slots,
             installation: who.installation.clone(),
-            orders,
             since: Instant::now(),
         };
         let (leaf, number, wait) = match self.with(|scheduler| scheduler.enter(who, slots, now))? {
@@ -138,7 +136,6 @@ pub struct Place {
     leaf: usize,
     slots: u64,
     installation: InstallationId,
-    orders: u64,
     since: Instant,
 }
 
@@ -146,11 +143,6 @@ impl Place {
     /// Whether it was taken for a call of this installation.
     pub(crate) fn is_of(&self, authorized: &Authorized) -> bool {
         self.installation == *authorized.installation()
-    }
-
-    /// The number of the newest order of the kill switch when it was asked for: younger ones are for its call.
-    pub(crate) fn orders(&self) -> u64 {
-        self.orders
     }
 
     /// What its call computes by.

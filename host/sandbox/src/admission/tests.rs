@@ -6,7 +6,7 @@ async fn enter(admission: &Arc<Admission>, tenant: &str, installation: usize) ->
     let (tenant, installation) =
         (tenant.parse().unwrap(), format!("00000000-0000-4000-8000-{installation:012}").parse().unwrap());
     let who = Who { tenant: &tenant, installation: &installation, name: "shop", family: "acme/shop" };
-    admission.enter(who, 1, 0).await
+    admission.enter(who, 1).await
 }
 
 #[tokio::test]

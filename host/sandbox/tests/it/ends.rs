@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opsiq_contract::{CanonicalJson, Fairness, Level};
-use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, SandboxConfig, Selector};
+use opsiq_sandbox::{Fault, FaultCode, Kv, KvEntry, KvError, Live, NoPlace, Phase, Run, Sandbox, SandboxConfig};
 
 use crate::guest::Guest;
 use crate::host::{INVOCATION, Installed, Memory, config, fault};
@@ -88,29 +88,35 @@ async fn calls_whose_callers_leave_are_cleaned_up_and_counted() {
     assert!(futures::future::join_all(calls).await.into_iter().all(|report| report.outcome.is_ok()));
 }
 
+fn stopped() -> Fault {
+    Fault::new(FaultCode::Stopped, "by the operator: it misbehaves")
+}
+
 #[tokio::test]
-async fn the_kill_switch_ends_what_runs_and_nothing_else() {
+async fn the_kill_switch_ends_what_waits_and_what_computes_and_nothing_else() {
     let waits = Installed::new(&asks_storage(), "").await.with_kv(Broken { panics: false });
     let spins =
         Installed::load(Arc::clone(&waits.sandbox), &Guest::then_ok("(loop $again (br $again))"), "cpu = \"20s\"")
             .await
             .unwrap();
+    let (first, second) = (Live::new(), Live::new());
     let began = Instant::now();
     let stop = async {
         tokio::time::sleep(Duration::from_millis(30)).await;
-        waits.sandbox.stop(Selector::Publisher("nobody".to_owned()));
-        waits.sandbox.stop(Selector::Digest(*waits.plugin.digest()));
+        assert_eq!((first.seen().phase, second.seen().phase), (Phase::Storage, Phase::Computing));
+        assert_eq!(first.seen().host_calls, 1);
+        first.stop(stopped());
         tokio::time::sleep(Duration::from_millis(30)).await;
-        assert_eq!(waits.sandbox.stats().running, 1, "the other plugin goes on");
-        waits.sandbox.stop(Selector::Publisher("tests".to_owned()));
+        assert_eq!(waits.sandbox.stats().running, 1, "the other call goes on");
+        assert!(second.seen().cpu_us > 0);
+        second.stop(stopped());
     };
-    let (first, second, ()) = tokio::join!(waits.run(), spins.run(), stop);
-    assert_eq!(fault(&first), FaultCode::Stopped);
-    assert_eq!(fault(&second), FaultCode::Stopped);
+    let (one, other, ()) =
+        tokio::join!(waits.run_seen("{}", first.clone()), spins.run_seen("{}", second.clone()), stop);
+    assert_eq!((fault(&one), fault(&other)), (FaultCode::Stopped, FaultCode::Stopped));
+    assert!(one.outcome.unwrap_err().to_string().contains("it misbehaves"));
     assert!(began.elapsed() < Duration::from_secs(1));
-    // An order is for what runs when it is given.
-    let report = waits.with_kv(Memory::default()).run().await;
-    assert!(report.outcome.is_ok());
+    assert!(waits.with_kv(Memory::default()).run().await.outcome.is_ok());
 }
 
 #[tokio::test]
@@ -118,12 +124,30 @@ async fn a_stopped_call_that_waits_for_a_slot_does_not_begin() {
     let one = SandboxConfig { slots: 1, fairness: Fairness::default(), ..config() };
     let waits = Installed::load(Arc::new(Sandbox::new(one).unwrap()), &asks_storage(), "").await.unwrap();
     let waits = waits.with_kv(Broken { panics: false });
+    let (first, second) = (Live::new(), Live::new());
     let stop = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        waits.sandbox.stop(Selector::All);
+        assert!(first.began() && !second.began());
+        second.stop(stopped());
+        first.stop(stopped());
     };
-    let (first, second, ()) = tokio::join!(waits.run(), waits.run(), stop);
-    assert_eq!((fault(&first), fault(&second)), (FaultCode::Stopped, FaultCode::Stopped));
+    let authorized = waits.authorized(INVOCATION);
+    let enters = waits.sandbox.enter(&waits.plugin, &authorized, &second);
+    let (one, other, ()) = tokio::join!(waits.run_seen("{}", first.clone()), enters, stop);
+    assert_eq!(fault(&one), FaultCode::Stopped);
+    assert!(matches!(other, Err(NoPlace::Stopped(fault)) if fault.code == FaultCode::Stopped));
+    // One that was stopped before it came does not begin either.
+    let late = Live::new();
+    late.stop(stopped());
+    let none = waits.sandbox.enter(&waits.plugin, &authorized, &late).await;
+    assert!(matches!(none, Err(NoPlace::Stopped(_))));
+    // Nor does one that was stopped with its place in hand.
+    let (live, permit) = (Live::new(), waits.permit(&authorized));
+    let place = waits.sandbox.enter(&waits.plugin, &authorized, &live).await.unwrap();
+    live.stop(stopped());
+    let (params, capabilities) = (CanonicalJson::parse(b"{}", 8).unwrap(), waits.capabilities());
+    let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities, live };
+    assert_eq!(fault(&waits.sandbox.run(&waits.plugin, run).await), FaultCode::Stopped);
     assert_eq!(waits.sandbox.stats().started, 1);
 }
 
@@ -191,16 +215,17 @@ async fn a_permit_or_authority_for_something_else_is_refused() {
         params: CanonicalJson::parse(b"{}", 8).unwrap(),
         idempotency_key: None,
         capabilities: installed.capabilities(),
+        live: Live::new(),
     };
     let another_call = installed.authorized("01890a5d-ac96-774b-bcce-b302099a8058");
     let sandbox = &installed.sandbox;
     let authorized = installed.authorized(INVOCATION);
-    let place = sandbox.enter(&installed.plugin, &authorized).await.unwrap();
+    let place = sandbox.enter(&installed.plugin, &authorized, &Live::new()).await.unwrap();
     let report = sandbox.run(&installed.plugin, run(authorized, place, installed.permit(&another_call)));
     assert_eq!(fault(&report.await), FaultCode::PermitMismatch);
     let authorized = installed.authorized(INVOCATION);
     let permitted = installed.permit(&authorized);
-    let place = sandbox.enter(&installed.plugin, &authorized).await.unwrap();
+    let place = sandbox.enter(&installed.plugin, &authorized, &Live::new()).await.unwrap();
     let report = sandbox.run(&other.plugin, run(authorized, place, permitted));
     assert_eq!(fault(&report.await), FaultCode::DigestMismatch);
 }
@@ -211,9 +236,10 @@ async fn a_full_pool_has_no_place() {
     let waits = Installed::load(sandbox, &asks_storage(), "wall = \"600ms\"").await.unwrap();
     let waits = waits.with_kv(Broken { panics: false });
     let authorized = waits.authorized(INVOCATION);
-    let (first, second) = tokio::join!(waits.run(), waits.sandbox.enter(&waits.plugin, &authorized));
+    let live = Live::new();
+    let (first, second) = tokio::join!(waits.run(), waits.sandbox.enter(&waits.plugin, &authorized, &live));
     assert_eq!(fault(&first), FaultCode::WallExceeded);
-    let full = second.unwrap_err();
+    let Err(NoPlace::Full(full)) = second else { panic!("{second:?}") };
     assert_eq!((full.name, full.level), ("limit.host.queue-wait", Level::Host));
-    assert!(waits.sandbox.enter(&waits.plugin, &authorized).await.is_ok());
+    assert!(waits.sandbox.enter(&waits.plugin, &authorized, &live).await.is_ok());
 }

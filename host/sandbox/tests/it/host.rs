@@ -13,7 +13,7 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
-    Capabilities, FaultCode, KeySet, Kv, KvEntry, KvError, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
+    Capabilities, FaultCode, KeySet, Kv, KvEntry, KvError, Live, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
     SandboxConfig,
 };
 use opsiq_store::Store;
@@ -173,12 +173,17 @@ impl Installed {
     }
 
     pub(crate) async fn run_with(&self, params: &str) -> RunReport {
+        self.run_seen(params, Live::new()).await
+    }
+
+    /// Runs `act` where others see and stop it.
+    pub(crate) async fn run_seen(&self, params: &str, live: Arc<Live>) -> RunReport {
         let authorized = self.authorized(INVOCATION);
         let permit = self.permit(&authorized);
         let params = CanonicalJson::parse(params.as_bytes(), 8).unwrap();
-        let place = self.sandbox.enter(&self.plugin, &authorized).await.unwrap();
+        let place = self.sandbox.enter(&self.plugin, &authorized, &live).await.unwrap();
         let capabilities = self.capabilities();
-        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities };
+        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities, live };
         self.sandbox.run(&self.plugin, run).await
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture::{Doc, id, installation, plugin, sealed, shop};
-use crate::{PluginState, UserRow, UserState};
+use crate::{UserRow, UserState};
 
 #[tokio::test]
 async fn a_change_needs_the_revision_that_was_read() {
@@ -52,10 +52,8 @@ async fn the_catalogue_names_one_digest_each() {
     assert!(matches!(tx.plugin_insert(&other_bytes).await, Err(StoreError::Conflict { .. })));
     other_bytes.plugin.version = "0.2.0-rc.1+build.5".parse().unwrap();
     tx.plugin_insert(&other_bytes).await.unwrap();
-    tx.plugin_state(&plugin().digest, PluginState::Revoked).await.unwrap();
-    assert!(tx.plugin_state(&Digest::of(b"none"), PluginState::Revoked).await.is_err());
     tx.commit().await.unwrap();
-    assert_eq!(store.plugin(&plugin().digest).await.unwrap().unwrap().state, PluginState::Revoked);
+    assert_eq!(store.plugin(&plugin().digest).await.unwrap(), Some(plugin()));
     assert_eq!(store.plugin(&other_bytes.digest).await.unwrap(), Some(other_bytes));
     assert_eq!(store.plugin_versions("opsiq", "orders").await.unwrap().len(), 2);
     assert_eq!(store.plugin_versions("opsiq", "order").await.unwrap().len(), 0);

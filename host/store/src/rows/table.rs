@@ -34,7 +34,7 @@ impl Key {
 
 struct Shape {
     name: &'static str,
-    /// Whether its rows belong to tenants; else they belong to the host.
+    /// Whether its rows say whose they are, where the empty text means the host; else they belong to the host.
     tenants: bool,
     /// What names a row beside the tenant.
     keys: &'static [Key],
@@ -44,7 +44,7 @@ struct Shape {
 
 /// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it.
 /// New ones come last: a head holds a sum for each in this order.
-const SHAPES: [Shape; 9] = [
+const SHAPES: [Shape; 10] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -101,6 +101,13 @@ const SHAPES: [Shape; 9] = [
         keys: &[Key::Bytes("key_id")],
         plain: &["subject", "begun_ms", "done_ms"],
         sealed: &[],
+    },
+    Shape {
+        name: "quarantine",
+        tenants: true,
+        keys: &[Key::Text("kind"), Key::Text("value")],
+        plain: &["created_ms"],
+        sealed: &["doc"],
     },
 ];
 

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
 use crate::fixture::{self, Doc};
-use crate::{KeyState, KeyVersionRow, KvEntryRow, PluginState};
+use crate::{KeyState, KeyVersionRow, KvEntryRow};
 
 fn host() -> TenantVault {
     Vault::create(&RootKey::generate()).0.host()
@@ -72,7 +72,7 @@ async fn what_the_host_writes_is_as_marked() {
     assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
 
     let mut tx = store.begin().await.unwrap();
-    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    fixture::change_plugin(&mut tx).await;
     let heads = tx.mark_rows(&host).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), [""]);
@@ -93,7 +93,7 @@ async fn a_transaction_that_is_rolled_back_marks_nothing() {
     let host = host();
     let (_dir, store, before) = shop(&host).await;
     let mut tx = store.begin().await.unwrap();
-    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    fixture::change_plugin(&mut tx).await;
     tx.mark_rows(&host).await.unwrap();
     tx.rollback().await;
     assert_eq!(store.row_head("").await.unwrap(), Some(before[""]));
@@ -101,7 +101,7 @@ async fn a_transaction_that_is_rolled_back_marks_nothing() {
     let mut tx = store.begin().await.unwrap();
     tx.tenant_insert(&fixture::tenant("gamma")).await.unwrap();
     tx.savepoint().unwrap();
-    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    fixture::change_plugin(&mut tx).await;
     tx.rollback_to().await.unwrap();
     let heads = tx.mark_rows(&host).await.unwrap();
     tx.commit().await.unwrap();
@@ -116,7 +116,7 @@ async fn what_others_write_is_named() {
         ("UPDATE installation_key SET secret = x'00'", "acme", "installation_key", RowFaultKind::NotAsWritten),
         ("DELETE FROM kv", "acme", "kv", RowFaultKind::Removed),
         ("INSERT INTO tenant VALUES ('evil', 1, 1, x'00')", "evil", "row_head", RowFaultKind::Head),
-        ("UPDATE plugin SET state = 'revoked'", "", "plugin", RowFaultKind::NotAsWritten),
+        ("UPDATE plugin SET size = 7", "", "plugin", RowFaultKind::NotAsWritten),
         ("UPDATE row_head SET changes = 9 WHERE tenant = 'beta'", "beta", "row_head", RowFaultKind::Head),
     ];
     for (sql, owner, table, kind) in cases {
@@ -141,11 +141,11 @@ async fn older_rows_put_back_are_noticed() {
     )
     .await;
     let mut tx = store.begin().await.unwrap();
-    tx.plugin_state(&fixture::plugin().digest, PluginState::Revoked).await.unwrap();
+    fixture::change_plugin(&mut tx).await;
     let newer = tx.mark_rows(&host).await.unwrap();
     tx.commit().await.unwrap();
 
-    behind(dir.path(), "UPDATE plugin SET state = (SELECT state FROM old_row)").await;
+    behind(dir.path(), "UPDATE plugin SET size = (SELECT size FROM old_row)").await;
     let found = store.check_rows(&host).await.unwrap();
     let digest = fixture::plugin().digest.to_string();
     assert_eq!(found[""], [RowFault { table: "plugin", row: digest, kind: RowFaultKind::NotAsWritten }]);
