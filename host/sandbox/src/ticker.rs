@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmtime::EngineWeak;
 
 /// Length of one tick. A guest overruns its CPU limit by at most about this.
-pub(crate) const TICK: Duration = Duration::from_millis(4);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 /// Ticks without a call before the thread goes to sleep, so that a steady trickle of short calls wakes nobody.
 const IDLE_TICKS: u32 = 64;
