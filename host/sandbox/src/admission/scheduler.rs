@@ -29,7 +29,7 @@ use crate::admission::node::{KINDS, Kind, Node, Waiter};
 const HOST: usize = 0;
 /// Processor time that the host spends on a call outside its turns, in nanoseconds: so many calls are not for free.
 const CALL_COST: u64 = 50_000;
-/// The advance of a holder that comes back from rest, in nanoseconds: one tick.
+/// The advance of a holder that comes back from rest, in nanoseconds: two ticks of the engine.
 const ADVANCE: u64 = 4_000_000;
 /// The weight at which a nanosecond counts as one.
 const PLAIN_WEIGHT: u64 = 100;
