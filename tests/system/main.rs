@@ -3,6 +3,8 @@
 
 mod admission;
 mod canary;
+mod compile;
+mod compile_bombs;
 mod crash;
 mod disk;
 mod egress;

@@ -51,6 +51,7 @@ fn shown(ceiling: &Ceiling) -> String {
     let mut card = Card::new();
     card.line("component", show_size(ceiling.component_bytes));
     card.line("compile", show_time(ceiling.compile_ms));
+    card.line("compile-memory", show_size(ceiling.compile_memory_bytes));
     limits(&mut card, "", &ceiling.limits);
     targets(&mut card, "", &ceiling.private_targets);
     for (name, plugin) in &ceiling.plugins {

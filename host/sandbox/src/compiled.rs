@@ -62,7 +62,7 @@ impl CompiledCache {
             Err(error) => return Found::Refused(format!("it could not be read: {error}")),
         };
         match self.authentic(&file, engine, digest) {
-            Ok(code) => match deserialize(engine, code) {
+            Ok(code) => match runnable(engine, code) {
                 Ok(component) => Found::Code(component),
                 Err(error) => Found::Refused(format!("the engine does not take it: {error}")),
             },
@@ -132,13 +132,14 @@ fn write(dir: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The one place where machine code becomes runnable.
+/// The one place where machine code becomes runnable: what `authentic` answered, or what the compiler just did.
 #[allow(
     unsafe_code,
-    reason = "loading compiled code is running it, so the engine asks for a promise; `authentic` has just proved with \
-              the vault's key that this host's own compiler wrote these very bytes for this engine and component"
+    reason = "loading compiled code is running it, so the engine asks for a promise: this host's own compiler wrote these \
+              very bytes for this engine, which `authentic` has proved with the vault's key, or which came over the pipe \
+              of a child that this process started from its own binary"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: see the reason above; the only caller passes what `authentic` returned, copied from the file once.
+pub(crate) fn runnable(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: see the reason above; there are no other callers, and the bytes are copied once.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use opsiq_vault::Secret;
 
+use crate::compile::Compiler;
+
 /// Linear memory a slot of the pool can hold at most, in bytes. A call's own limit is what is enforced; no ceiling
 /// can go beyond this.
 pub const MEMORY_MAX: usize = 1 << 30;
@@ -29,8 +31,12 @@ pub struct SandboxConfig {
     pub keep_resident: usize,
     /// Largest component that is compiled, in bytes.
     pub component_bytes: usize,
+    /// Where components are compiled.
+    pub compiler: Compiler,
     /// Time a compilation may take before its plugin is refused.
     pub compile_time: Duration,
+    /// Bytes of memory a compilation may take before its plugin is refused; a [`Compiler::InProcess`] takes what it wants.
+    pub compile_memory: u64,
     /// Count fuel in every plugin, as an operator whose ceiling limits fuel must. Otherwise only plugins whose
     /// contract asks for a fuel limit pay for it.
     pub always_fuel: bool,
@@ -47,7 +53,9 @@ impl Default for SandboxConfig {
             queue_length: 4096,
             keep_resident: 1 << 20,
             component_bytes: 16 << 20,
+            compiler: Compiler::default(),
             compile_time: Duration::from_secs(10),
+            compile_memory: 1 << 30,
             always_fuel: false,
             compiled: None,
         }

@@ -1,5 +1,5 @@
-//! The engine's settings. They are part of what compiled code is bound to, and of what isolates one call from the
-//! next: memory comes from a pool of slots that are wiped as they are returned, guarded on both sides.
+//! The engine's settings. Those of code are part of what compiled code is bound to; the pool is what isolates one call from
+//! the next: memory comes from slots that are wiped as they are returned, guarded on both sides.
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -30,32 +30,10 @@ const SLOT_SPACE: u64 = (4 << 30) + GUARD;
 /// Guard after each memory, in bytes: accesses with a constant offset below it need no check.
 const GUARD: u64 = 32 << 20;
 
-/// The engine's settings for this machine, with or without fuel counted.
-pub(crate) fn settings(config: &SandboxConfig, fuel: bool) -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    let slots = config.slots.max(1);
-    pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(CORE_INSTANCES))
-        .total_memories(slots.saturating_add(MEMORIES))
-        .total_tables(slots.saturating_mul(TABLES_PER_SLOT).saturating_add(TABLES))
-        .total_stacks(slots)
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
-        .max_memories_per_module(MEMORIES)
-        .max_tables_per_module(TABLES)
-        .max_memory_size(MEMORY_MAX)
-        .table_elements(TABLE_MAX);
-    // Resetting kept pages without knowing which were touched costs more than it saves, so both or neither.
-    if PoolingAllocationConfig::is_pagemap_scan_available() {
-        pool.linear_memory_keep_resident(config.keep_resident)
-            .table_keep_resident(config.keep_resident)
-            .pagemap_scan(Enabled::Yes);
-    }
-
+/// What shapes code, and so is the same where it is compiled and where it runs, with or without fuel counted.
+pub(crate) fn code_settings(fuel: bool) -> Config {
     let mut settings = Config::new();
     settings
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .cranelift_opt_level(OptLevel::Speed)
         .memory_init_cow(true)
         .memory_reservation(4 << 30)
@@ -77,6 +55,33 @@ pub(crate) fn settings(config: &SandboxConfig, fuel: bool) -> Config {
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false);
+    settings
+}
+
+/// The engine's settings for this machine: those of code, and the pool that calls run in.
+pub(crate) fn settings(config: &SandboxConfig, fuel: bool) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    let slots = config.slots.max(1);
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES))
+        .total_memories(slots.saturating_add(MEMORIES))
+        .total_tables(slots.saturating_mul(TABLES_PER_SLOT).saturating_add(TABLES))
+        .total_stacks(slots)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_module(TABLES)
+        .max_memory_size(MEMORY_MAX)
+        .table_elements(TABLE_MAX);
+    // Resetting kept pages without knowing which were touched costs more than it saves, so both or neither.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.linear_memory_keep_resident(config.keep_resident)
+            .table_keep_resident(config.keep_resident)
+            .pagemap_scan(Enabled::Yes);
+    }
+    let mut settings = code_settings(fuel);
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     settings
 }
 

@@ -1,6 +1,7 @@
 //! From bytes to something that can run: compiled, its imports and memory held against its contract, linked once.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use opsiq_contract::component::may_import;
@@ -8,7 +9,8 @@ use opsiq_contract::{Contract, Digest, Limits, PluginKind, PluginRef};
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
-use crate::compiled::Found;
+use crate::compile::Job;
+use crate::compiled::{self, Found, engine_hash};
 use crate::engine;
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
@@ -74,6 +76,15 @@ pub enum LoadError {
     /// Compiling took longer than allowed.
     #[error("compiling took longer than {0} ms")]
     TooSlow(u128),
+    /// Compiling took more memory than allowed, in bytes.
+    #[error("compiling took more memory than {0} bytes")]
+    TooMuchMemory(u64),
+    /// The compiler did not survive it.
+    #[error("the compiler ended with {0} while it compiled the component")]
+    Crashed(String),
+    /// There is no compiler: its process cannot be started, confined or believed.
+    #[error("the compiler is not available: {0}")]
+    Compiler(String),
     /// It is no component this engine takes.
     #[error("the component does not compile: {0}")]
     Compile(String),
@@ -107,9 +118,9 @@ impl Sandbox {
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
     {
-        let component = match self.stored(&lane, digest) {
-            Some(component) => component,
-            None => self.compile(&lane, digest, bytes).await?,
+        let (component, fresh) = match self.stored(&lane, digest).await {
+            Some(component) => (component, None),
+            None => self.compile(&lane, digest, bytes).await.map(|(component, code)| (component, Some(code)))?,
         };
         initial_fits(&component, contract)?;
         imports_fit(&lane, &component, contract)?;
@@ -121,11 +132,17 @@ impl Sandbox {
         let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
         let slots = needs.map_or(1, |needs| engine::slots_taken(needs.num_memories, needs.num_tables));
+        // What was refused until here leaves nothing behind.
+        if let Some(code) = fresh {
+            self.keep(&lane, digest, code).await;
+        }
         Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })
     }
 
-    fn stored(&self, lane: &Lane, digest: &Digest) -> Option<Component> {
-        match self.config.compiled.as_ref()?.load(&lane.engine, digest, lane.fuel) {
+    async fn stored(&self, lane: &Arc<Lane>, digest: &Digest) -> Option<Component> {
+        let (cache, lane, digest) = (Arc::clone(self.compiled.as_ref()?), Arc::clone(lane), *digest);
+        let load = tokio::task::spawn_blocking(move || cache.load(&lane.engine, &digest, lane.fuel));
+        match load.await.unwrap_or_else(|panicked| Found::Refused(format!("loading it failed: {panicked}"))) {
             Found::Code(component) => Some(component),
             Found::Absent => None,
             Found::Refused(why) => {
@@ -136,40 +153,53 @@ impl Sandbox {
         }
     }
 
-    async fn compile<F, E>(&self, lane: &Arc<Lane>, digest: &Digest, bytes: F) -> Result<Component, LoadError>
+    async fn keep(&self, lane: &Arc<Lane>, digest: &Digest, code: Vec<u8>) {
+        let Some(cache) = self.compiled.clone() else { return };
+        let (lane, digest) = (Arc::clone(lane), *digest);
+        let save = tokio::task::spawn_blocking(move || cache.save(&lane.engine, &digest, lane.fuel, &code));
+        if let Err(error) = save.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
+            tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
+            self.note(format!("compiled code of {digest} could not be kept: {error}"));
+        }
+    }
+
+    /// The component, runnable, and the code to keep.
+    async fn compile<F, E>(
+        &self,
+        lane: &Arc<Lane>,
+        digest: &Digest,
+        bytes: F,
+    ) -> Result<(Component, Vec<u8>), LoadError>
     where
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
     {
+        // One after the other; the semaphore is never closed.
+        let _turn = self.compilers.acquire().await.ok();
         let (most, expected) = (self.config.component_bytes, *digest);
-        // Held by the thread itself, which goes on when nobody waits for it any more. The semaphore is never closed.
-        let compiler = Arc::clone(&self.compilers).acquire_owned().await.ok();
-        let engine = lane.engine.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let _compiler = compiler;
+        let read = tokio::task::spawn_blocking(move || {
             let bytes = bytes().map_err(|error| LoadError::Bytes(error.to_string()))?;
             if bytes.len() > most {
                 return Err(LoadError::TooLarge { found: bytes.len(), most });
             }
             let found = Digest::of(&bytes);
-            if found != expected {
-                return Err(LoadError::Digest { expected, found });
-            }
-            Component::from_binary(&engine, &bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))
+            if found == expected { Ok(bytes) } else { Err(LoadError::Digest { expected, found }) }
         });
-        let component = match tokio::time::timeout(self.config.compile_time, work).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(panicked)) => return Err(LoadError::Compile(format!("the compiler failed: {panicked}"))),
-            Err(_) => return Err(LoadError::TooSlow(self.config.compile_time.as_millis())),
+        let component = read.await.unwrap_or_else(|panicked| Err(LoadError::Bytes(panicked.to_string())))?;
+        let job = Job {
+            component,
+            fuel: lane.fuel,
+            engine: engine_hash(&lane.engine),
+            time: self.config.compile_time,
+            memory: self.config.compile_memory,
         };
-        if let Some(cache) = &self.config.compiled {
-            let saved = component.serialize().map_err(std::io::Error::other);
-            if let Err(error) = saved.and_then(|code| cache.save(&lane.engine, digest, lane.fuel, &code)) {
-                tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
-                self.note(format!("compiled code of {digest} could not be kept: {error}"));
-            }
-        }
-        Ok(component)
+        let code = self.config.compiler.compile(job).await?;
+        let lane = Arc::clone(lane);
+        let load = tokio::task::spawn_blocking(move || {
+            let component = compiled::runnable(&lane.engine, &code);
+            component.map(|component| (component, code)).map_err(|error| LoadError::Compile(format!("{error:#}")))
+        });
+        load.await.unwrap_or_else(|panicked| Err(LoadError::Compile(panicked.to_string())))
     }
 }
 

@@ -10,7 +10,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::admission::Admission;
 use crate::bindings::opsiq::plugin as wit;
-use crate::config::SandboxConfig;
+use crate::config::{CompiledCache, SandboxConfig};
 use crate::engine;
 use crate::plugin::{LoadError, Plugin, limits_wanted};
 use crate::state::State;
@@ -68,7 +68,9 @@ pub struct Sandbox {
     fuelled: Mutex<Option<Arc<Lane>>>,
     plugins: RwLock<HashMap<Digest, Arc<Plugin>>>,
     loading: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
-    pub(crate) compilers: Arc<tokio::sync::Semaphore>,
+    pub(crate) compilers: tokio::sync::Semaphore,
+    /// Where compiled code is kept.
+    pub(crate) compiled: Option<Arc<CompiledCache>>,
     /// What went wrong while plugins were loaded, without refusing them.
     noted: Mutex<Vec<String>>,
     pub(crate) admission: Admission,
@@ -83,14 +85,15 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the machine does not allow the pool (address space), or a thread cannot be started.
-    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
+    pub fn new(mut config: SandboxConfig) -> Result<Self, SandboxError> {
         let plain = Arc::new(Lane::new(&config, false)?);
         Ok(Self {
             plain,
             fuelled: Mutex::default(),
             plugins: RwLock::default(),
             loading: Mutex::default(),
-            compilers: Arc::new(tokio::sync::Semaphore::new(COMPILERS)),
+            compilers: tokio::sync::Semaphore::new(COMPILERS),
+            compiled: config.compiled.take().map(Arc::new),
             noted: Mutex::default(),
             admission: Admission::new(&config),
             stops: StopBoard::new(),

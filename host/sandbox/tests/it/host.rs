@@ -14,7 +14,7 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
-    Capabilities, FaultCode, KeySet, Kv, KvEntry, KvError, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
+    Capabilities, Compiler, FaultCode, KeySet, Kv, KvEntry, KvError, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
     SandboxConfig,
 };
 use opsiq_store::Store;
@@ -90,7 +90,13 @@ pub(crate) fn sandbox() -> Sandbox {
 }
 
 pub(crate) fn config() -> SandboxConfig {
-    SandboxConfig { slots: 8, calls_per_installation: 8, queue_wait: Duration::from_millis(200), ..Default::default() }
+    SandboxConfig {
+        slots: 8,
+        calls_per_installation: 8,
+        queue_wait: Duration::from_millis(200),
+        compiler: Compiler::InProcess,
+        ..Default::default()
+    }
 }
 
 /// One plugin, installed.
