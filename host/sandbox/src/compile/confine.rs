@@ -9,8 +9,8 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule,
-    apply_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
 };
 
 use super::Job;
@@ -119,7 +119,8 @@ fn allowed() -> io::Result<BTreeMap<libc::c_long, Vec<SeccompRule>>> {
     let [anonymous, executable, thread] = [libc::MAP_ANONYMOUS, libc::PROT_EXEC, libc::CLONE_THREAD].map(bits);
     let mut rules: BTreeMap<_, _> = WHATEVER.into_iter().map(|call| (call, Vec::new())).collect();
     let mut only = |call, conditions: &[(u8, Op, u64)]| -> io::Result<()> {
-        let conditions = conditions.iter().map(|(at, op, value)| SeccompCondition::new(*at, Len::Dword, op.clone(), *value));
+        let conditions =
+            conditions.iter().map(|(at, op, value)| SeccompCondition::new(*at, Len::Dword, op.clone(), *value));
         let conditions = conditions.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
         rules.entry(call).or_default().push(SeccompRule::new(conditions).map_err(io::Error::other)?);
         Ok(())

@@ -1,9 +1,9 @@
 //! The host's side: start the child, hand it the job, take its answer, and see to it that it is gone.
 
 use std::io::{self, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) const THREADS: usize = 4;
 const THREADS_SAID: &str = "RAYON_NUM_THREADS";
 /// Bytes of code for each byte of a component, at most, and for a component of no size. Real ones take 4.
 const CODE_PER_BYTE: u64 = 16;
-const CODE_LEAST: u64 = 16 << 20;
+const CODE_LEAST: u64 = 64 << 20;
 /// Bytes of what a failing child says that are looked at.
 const SAID: u64 = 4096;
 /// How a program ends that panicked.
@@ -120,10 +120,10 @@ fn supervise(program: &Path, job: &Job, leash: &Leash) -> Result<Vec<u8>, LoadEr
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = leash.start(&mut command).map_err(|error| failed("the child could not be started", error))?;
-    let sent = match child.stdin.take() {
-        Some(mut pipe) => wire::write_job(&mut pipe, job),
-        None => Err(io::Error::other("it has no input")),
-    };
+    if let Some(mut pipe) = child.stdin.take() {
+        // A child that ends early closes the pipe; its end says why.
+        let _ = wire::write_job(&mut pipe, job);
+    }
     let most = CODE_LEAST.max(CODE_PER_BYTE.saturating_mul(job.component.len() as u64));
     let answer = child.stdout.take().map(|pipe| whole(pipe, most));
     if !matches!(answer, Some(Ok(Some(_)))) {
@@ -136,7 +136,7 @@ fn supervise(program: &Path, job: &Job, leash: &Leash) -> Result<Vec<u8>, LoadEr
     }
     let status = leash.end(&mut child).map_err(|error| failed("the child's end could not be awaited", error))?;
     match answer {
-        Some(Ok(Some(answer))) => judge(job, answer, status, &said, &sent),
+        Some(Ok(Some(answer))) => judge(job, answer, status, &said),
         Some(Ok(None)) => Err(LoadError::Compile(format!("its code has more than {most} bytes"))),
         Some(Err(error)) => Err(failed("the child's answer could not be read", error)),
         None => Err(LoadError::Compiler("the child has no output".to_owned())),
@@ -150,13 +150,7 @@ fn whole(pipe: impl io::Read, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((all.len() as u64 <= most).then_some(all))
 }
 
-fn judge(
-    job: &Job,
-    answer: Vec<u8>,
-    status: ExitStatus,
-    said: &[u8],
-    sent: &io::Result<()>,
-) -> Result<Vec<u8>, LoadError> {
+fn judge(job: &Job, answer: Vec<u8>, status: ExitStatus, said: &[u8]) -> Result<Vec<u8>, LoadError> {
     if let Some(answer) = wire::read_answer(answer).filter(|_| status.success()) {
         let said = String::from_utf8_lossy(&answer.body).into_owned();
         return match answer.verdict {
@@ -175,11 +169,10 @@ fn judge(
     if ran_out(said) {
         return Err(LoadError::TooMuchMemory(job.memory));
     }
-    match (status.signal(), sent) {
-        (Some(signal), _) => Err(LoadError::Crashed(format!("signal {signal}"))),
-        (None, _) if status.code() == Some(PANICKED) => Err(LoadError::Crashed("a panic".to_owned())),
-        (None, Err(error)) => Err(LoadError::Compiler(format!("the child did not take the component: {error}"))),
-        (None, Ok(())) => Err(LoadError::Compiler(format!("the child gave no answer ({status})"))),
+    match status.signal() {
+        Some(signal) => Err(LoadError::Crashed(format!("signal {signal}"))),
+        None if status.code() == Some(PANICKED) => Err(LoadError::Crashed("a panic".to_owned())),
+        None => Err(LoadError::Compiler(format!("the child gave no answer ({status})"))),
     }
 }
 

@@ -125,7 +125,10 @@ mod tests {
             let mut pipe = Vec::new();
             write_answer(&mut pipe, &[9; HASH], verdict, b"body").unwrap();
             let answer = read_answer(pipe).unwrap();
-            assert_eq!((answer.engine, answer.verdict, answer.body.as_slice()), ([9; HASH], verdict, b"body".as_slice()));
+            assert_eq!(
+                (answer.engine, answer.verdict, answer.body.as_slice()),
+                ([9; HASH], verdict, b"body".as_slice())
+            );
         }
     }
 
