@@ -9,7 +9,7 @@ use std::time::Duration;
 use opsiq_contract::InstallationId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::config::SandboxConfig;
+use crate::config::{Pool, SandboxConfig};
 use crate::fault::{Fault, FaultCode};
 
 /// Installations remembered before those without a call are forgotten.
@@ -35,9 +35,9 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Admission {
-    pub(crate) fn new(config: &SandboxConfig) -> Self {
-        let slots = config.slots.max(1);
-        let share = config.calls_per_installation.clamp(1, slots);
+    pub(crate) fn new(config: &SandboxConfig, pool: Pool) -> Self {
+        let slots = pool.slots.max(1);
+        let share = pool.calls_per_installation.clamp(1, slots);
         Self {
             slots: Semaphore::new(slots as usize),
             slots_in_all: slots,
@@ -124,13 +124,8 @@ mod tests {
 
     fn admission(slots: u32, share: u32, queue_length: u32) -> Admission {
         let queue_wait = Duration::from_millis(30);
-        Admission::new(&SandboxConfig {
-            slots,
-            calls_per_installation: share,
-            queue_length,
-            queue_wait,
-            ..SandboxConfig::default()
-        })
+        let config = SandboxConfig { queue_wait, queue_length, ..SandboxConfig::default() };
+        Admission::new(&config, Pool { slots, calls_per_installation: share, keep_resident: 0 })
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@
 
 mod admission;
 mod bindings;
+mod class;
 mod compile;
 mod compiled;
 mod config;
@@ -34,7 +35,7 @@ mod stop;
 mod ticker;
 
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};
-pub use config::{CompiledCache, MEMORY_MAX, SandboxConfig, TABLE_MAX};
+pub use config::{CompiledCache, MEMORY_MAX, Pool, SandboxConfig, TABLE_MAX};
 pub use engine::open_page_map;
 pub use fault::{Failure, Fault, FaultCode, RunError};
 pub use journal::{Event, LogLevel, LogLine};

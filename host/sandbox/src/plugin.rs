@@ -9,14 +9,11 @@ use opsiq_contract::{Contract, Digest, Limits, PluginKind, PluginRef};
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
+use crate::class::{Class, PAGE};
 use crate::compile::Job;
-use crate::compiled::{self, Found, engine_hash};
-use crate::engine;
+use crate::compiled::{Code, Found};
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
-
-/// Bytes of a page of memory; pages of other sizes are not enabled.
-const PAGE: u64 = 64 << 10;
 
 /// A loaded plugin: compiled and linked, shared by all its calls and installations. It holds nothing of any call.
 pub struct Plugin {
@@ -109,7 +106,7 @@ pub enum LoadError {
 impl Sandbox {
     pub(crate) async fn make<F, E>(
         &self,
-        lane: Arc<Lane>,
+        fuel: bool,
         digest: &Digest,
         contract: &Contract,
         bytes: F,
@@ -118,10 +115,11 @@ impl Sandbox {
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
     {
-        let (component, fresh) = match self.stored(&lane, digest).await {
-            Some(component) => (component, None),
-            None => self.compile(&lane, digest, bytes).await.map(|(component, code)| (component, Some(code)))?,
+        let (loaded, fresh) = match self.stored(fuel, digest).await? {
+            Some(loaded) => (loaded, false),
+            None => (self.compile(fuel, digest, bytes).await?, true),
         };
+        let Loaded { lane, component, code } = loaded;
         initial_fits(&component, contract)?;
         imports_fit(&lane, &component, contract)?;
         let linker = match contract.plugin.kind {
@@ -131,45 +129,45 @@ impl Sandbox {
         let ready = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
         let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
-        let slots = needs.map_or(1, |needs| engine::slots_taken(needs.num_memories, needs.num_tables));
+        let slots = needs.map_or(1, |needs| lane.class.slots_taken(needs.num_memories, needs.num_tables));
         // What was refused until here leaves nothing behind.
-        if let Some(code) = fresh {
-            self.keep(&lane, digest, code).await;
+        if fresh {
+            self.keep(fuel, digest, code).await?;
         }
         Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })
     }
 
-    async fn stored(&self, lane: &Arc<Lane>, digest: &Digest) -> Option<Component> {
-        let (cache, lane, digest) = (Arc::clone(self.compiled.as_ref()?), Arc::clone(lane), *digest);
-        let load = tokio::task::spawn_blocking(move || cache.load(&lane.engine, &digest, lane.fuel));
-        match load.await.unwrap_or_else(|panicked| Found::Refused(format!("loading it failed: {panicked}"))) {
-            Found::Code(component) => Some(component),
-            Found::Absent => None,
-            Found::Refused(why) => {
-                tracing::warn!(%digest, why, "compiled code was ignored and is made anew");
-                self.note(format!("compiled code of {digest} was ignored and made anew: {why}"));
-                None
-            }
-        }
+    /// From the compiled code on disk, if what lies there is to be believed.
+    async fn stored(&self, fuel: bool, digest: &Digest) -> Result<Option<Loaded>, LoadError> {
+        let Some(cache) = self.compiled.clone() else { return Ok(None) };
+        let (engine, name) = (self.gauge(fuel)?.hash, *digest);
+        let found = tokio::task::spawn_blocking(move || cache.load(&engine, &name, fuel)).await;
+        let why = match found.unwrap_or_else(|panicked| Found::Refused(format!("reading it failed: {panicked}"))) {
+            Found::Absent => return Ok(None),
+            Found::Code(code) => match self.ready(fuel, code).await {
+                Ok(loaded) => return Ok(Some(loaded)),
+                Err(LoadError::Sandbox(error)) => return Err(error.into()),
+                Err(error) => format!("the engine does not take it: {error}"),
+            },
+            Found::Refused(why) => why,
+        };
+        tracing::warn!(%digest, why, "compiled code was ignored and is made anew");
+        self.note(format!("compiled code of {digest} was ignored and made anew: {why}"));
+        Ok(None)
     }
 
-    async fn keep(&self, lane: &Arc<Lane>, digest: &Digest, code: Vec<u8>) {
-        let Some(cache) = self.compiled.clone() else { return };
-        let (lane, digest) = (Arc::clone(lane), *digest);
-        let save = tokio::task::spawn_blocking(move || cache.save(&lane.engine, &digest, lane.fuel, &code));
-        if let Err(error) = save.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
+    async fn keep(&self, fuel: bool, digest: &Digest, code: Code) -> Result<(), LoadError> {
+        let Some(cache) = self.compiled.clone() else { return Ok(()) };
+        let (engine, name) = (self.gauge(fuel)?.hash, *digest);
+        let save = tokio::task::spawn_blocking(move || cache.save(&engine, &name, fuel, &code)).await;
+        if let Err(error) = save.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
             tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
             self.note(format!("compiled code of {digest} could not be kept: {error}"));
         }
+        Ok(())
     }
 
-    /// The component, runnable, and the code to keep.
-    async fn compile<F, E>(
-        &self,
-        lane: &Arc<Lane>,
-        digest: &Digest,
-        bytes: F,
-    ) -> Result<(Component, Vec<u8>), LoadError>
+    async fn compile<F, E>(&self, fuel: bool, digest: &Digest, bytes: F) -> Result<Loaded, LoadError>
     where
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
@@ -186,20 +184,39 @@ impl Sandbox {
             if found == expected { Ok(bytes) } else { Err(LoadError::Digest { expected, found }) }
         });
         let component = read.await.unwrap_or_else(|panicked| Err(LoadError::Bytes(panicked.to_string())))?;
-        let job = Job {
-            component,
-            fuel: lane.fuel,
-            engine: engine_hash(&lane.engine),
-            time: self.config.compile_time,
-            memory: self.config.compile_memory,
-        };
-        let code = self.config.compiler.compile(job).await?;
-        let lane = Arc::clone(lane);
-        let load = tokio::task::spawn_blocking(move || {
-            let component = compiled::runnable(&lane.engine, &code);
-            component.map(|component| (component, code)).map_err(|error| LoadError::Compile(format!("{error:#}")))
+        let gauge = self.gauge(fuel)?;
+        let (time, memory) = (self.config.compile_time, self.config.compile_memory);
+        let code = self.config.compiler.compile(Job { component, fuel, engine: gauge.hash, time, memory }).await?;
+        let engine = gauge.engine.clone();
+        let code = blocking(move || {
+            let mut code = Code::compiled(Class::Small, code);
+            code.class = Class::of(&code.load(&engine)?);
+            Ok(code)
         });
-        load.await.unwrap_or_else(|panicked| Err(LoadError::Compile(panicked.to_string())))
+        self.ready(fuel, code.await?).await
+    }
+
+    /// Loads code into the engine of its class.
+    async fn ready(&self, fuel: bool, code: Code) -> Result<Loaded, LoadError> {
+        let lane = self.lane(code.class, fuel)?;
+        blocking(move || code.load(&lane.engine).map(|component| Loaded { lane, component, code })).await
+    }
+}
+
+/// A component in the engine it runs in.
+struct Loaded {
+    lane: Arc<Lane>,
+    component: Component,
+    code: Code,
+}
+
+/// Does what may take a while where others do not wait for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> wasmtime::Result<T> + Send + 'static,
+) -> Result<T, LoadError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| LoadError::Compile(format!("{error:#}"))),
+        Err(panicked) => Err(LoadError::Compile(panicked.to_string())),
     }
 }
 

@@ -103,7 +103,7 @@ impl Sandbox {
             return RunReport::refused(run.authorized, fault);
         }
         let since = self.stops.newest();
-        let slot = match self.admission.enter(run.authorized.installation(), plugin.slots).await {
+        let slot = match self.admission(plugin.lane.class).enter(run.authorized.installation(), plugin.slots).await {
             Ok(slot) => slot,
             Err(fault) => return RunReport::refused(run.authorized, fault),
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opsiq_contract::CanonicalJson;
-use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Run, Sandbox, SandboxConfig, Selector};
+use opsiq_sandbox::{FaultCode, Kv, KvEntry, KvError, Pool, Run, Sandbox, SandboxConfig, Selector};
 
 use crate::guest::Guest;
 use crate::host::{INVOCATION, Installed, Memory, config, fault};
@@ -210,4 +210,40 @@ async fn a_full_pool_answers_busy() {
     let (first, second) = tokio::join!(waits.run(), waits.run());
     assert_eq!(fault(&first), FaultCode::WallExceeded);
     assert_eq!(fault(&second), FaultCode::Busy);
+}
+
+/// Interpreters that fill their pool make one another wait, and no small guest; the other way round as well.
+#[tokio::test]
+async fn each_class_waits_for_its_own_alone() {
+    let interpreters = Pool { slots: 2, calls_per_installation: 2, keep_resident: 1 << 20 };
+    let sandbox = Arc::new(Sandbox::new(SandboxConfig { slots: 2, interpreters, ..config() }).unwrap());
+    let load = async |guest: Guest, waits: bool| {
+        let installed = Installed::load(Arc::clone(&sandbox), &guest, "").await.unwrap();
+        if waits { installed.with_kv(Broken { panics: false }) } else { installed }
+    };
+    // The size at the start is what tells them apart, or how many memories there are.
+    for (fills, other) in [
+        (asks_storage().pages(80), Guest::then_ok("(nop)")),
+        (asks_storage().item("(memory $second 1)"), Guest::then_ok("(nop)")),
+        (asks_storage(), Guest::then_ok("(nop)").pages(80)),
+    ] {
+        let same = load(fills.clone().item("(global i32 (i32.const 7))"), false).await;
+        let (fills, other) = (load(fills, true).await, load(other, false).await);
+        let quick = async {
+            while sandbox.stats().running < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(same.fault().await, FaultCode::Busy, "its pool is full");
+            let began = Instant::now();
+            for _ in 0..50 {
+                assert!(other.run().await.outcome.is_ok());
+            }
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            assert_eq!(sandbox.stats().running, 2, "the others still hold theirs");
+            sandbox.stop(Selector::Digest(*fills.plugin.digest()));
+        };
+        let (first, second, ()) = tokio::join!(fills.run(), fills.run(), quick);
+        assert_eq!((fault(&first), fault(&second)), (FaultCode::Stopped, FaultCode::Stopped));
+        assert!(same.run().await.outcome.is_ok(), "the twin: with room there is no waiting");
+    }
 }

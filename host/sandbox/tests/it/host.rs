@@ -14,8 +14,8 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
-    Capabilities, Compiler, FaultCode, KeySet, Kv, KvEntry, KvError, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
-    SandboxConfig,
+    Capabilities, Compiler, FaultCode, KeySet, Kv, KvEntry, KvError, LoadError, Plugin, Run, RunError, RunReport,
+    Sandbox, SandboxConfig,
 };
 use opsiq_store::Store;
 use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
