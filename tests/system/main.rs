@@ -5,6 +5,7 @@ mod admission;
 mod canary;
 mod compile;
 mod compile_bombs;
+mod compiled;
 mod crash;
 mod disk;
 mod egress;
