@@ -71,9 +71,16 @@ pub(crate) struct Alone {
 impl Alone {
     /// Opens what it needs in `dir`, an empty directory.
     pub(crate) async fn new(guest: Guest<'_>, dir: &Path) -> Self {
-        let admitted = component::admit(guest.bytes).expect("a component with a contract");
+        Self::compiled_by(guest, dir, Compiler::InProcess).await
+    }
+
+    /// The same, and says where it is compiled, which may take as long as it wants.
+    pub(crate) async fn compiled_by(guest: Guest<'_>, dir: &Path, compiler: Compiler) -> Self {
+        let size = guest.bytes.len();
+        let admitted = component::admit_within(guest.bytes, size as u64).expect("a component with a contract");
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
-        let config = SandboxConfig { compiler: Compiler::InProcess, ..SandboxConfig::default() };
+        let compile_time = Duration::from_mins(5);
+        let config = SandboxConfig { compiler, compile_time, component_bytes: size, ..SandboxConfig::default() };
         let sandbox = Sandbox::new(config).expect("an engine");
         let bytes = guest.bytes.to_vec();
         let plugin = sandbox.load(&digest, &contract, || Ok::<_, std::io::Error>(bytes)).await.expect("it compiles");
