@@ -75,10 +75,10 @@ fn what_is_beyond_a_bound_is_refused_by_its_name() {
 #[test]
 fn a_higher_ceiling_moves_the_bounds() {
     let world = World::new();
-    let file = write(&world, "many.wasm", &bombs::with(&bombs::functions(270_000)));
+    let file = write(&world, "many.wasm", &bombs::with(&bombs::locals(140, 15_500)));
     let error = world.run(&["plugin", "register", &file]).refused(6);
-    assert!(error.to_string().contains("component.functions"), "{error}");
-    world.configure("[ceiling]\ncomponent = \"24MiB\"\ncompile = \"5min\"\ncompile-memory = \"4GiB\"\n");
+    assert!(error.to_string().contains("component.locals"), "{error}");
+    fs::write(world.data().join("opsiq.toml"), "[ceiling]\ncomponent = \"24MiB\"\ncompile = \"5min\"\n").unwrap();
     world.run(&["plugin", "register", &file]).ok();
 }
 
