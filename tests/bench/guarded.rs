@@ -11,7 +11,7 @@ use opsiq_contract::{
     InvocationId, Principal, Role, Standing, component, decide,
 };
 use opsiq_egress::{Egress, EgressConfig};
-use opsiq_gate::{Actor, Answer, Call, Host, HostOptions, InstallRequest, NewTenant};
+use opsiq_gate::{Actor, Answer, Call, Compiler, Host, HostOptions, InstallRequest, NewTenant};
 use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Live, Plugin, Run, Sandbox, SandboxConfig};
 use opsiq_store::Store;
 use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
@@ -71,9 +71,17 @@ pub(crate) struct Alone {
 impl Alone {
     /// Opens what it needs in `dir`, an empty directory.
     pub(crate) async fn new(guest: Guest<'_>, dir: &Path) -> Self {
-        let admitted = component::admit(guest.bytes).expect("a component with a contract");
+        Self::compiled_by(guest, dir, Compiler::InProcess).await
+    }
+
+    /// The same, and says where it is compiled, which may take as long as it wants.
+    pub(crate) async fn compiled_by(guest: Guest<'_>, dir: &Path, compiler: Compiler) -> Self {
+        let size = guest.bytes.len();
+        let admitted = component::admit_within(guest.bytes, size as u64).expect("a component with a contract");
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
-        let sandbox = Sandbox::new(SandboxConfig::default()).expect("an engine");
+        let compile_time = Duration::from_mins(5);
+        let config = SandboxConfig { compiler, compile_time, component_bytes: size, ..SandboxConfig::default() };
+        let sandbox = Sandbox::new(config).expect("an engine");
         let bytes = guest.bytes.to_vec();
         let plugin = sandbox.load(&digest, &contract, || Ok::<_, std::io::Error>(bytes)).await.expect("it compiles");
         let installation = Installation {
@@ -158,8 +166,9 @@ pub(crate) struct Whole {
 impl Whole {
     /// Makes one in `dir`, which must not exist.
     pub(crate) async fn new(bytes: &[u8], config: Value, dir: &Path) -> Self {
-        Host::init(HostOptions::new(dir)).await.expect("a new data directory");
-        let host = Host::open(HostOptions::new(dir)).await.expect("what was just made");
+        let options = HostOptions { compiler: Compiler::InProcess, ..HostOptions::new(dir) };
+        Host::init(options.clone()).await.expect("a new data directory");
+        let host = Host::open(options).await.expect("what was just made");
         let (operator, tenant) = (Actor::operator(), "bench".parse().expect("a slug"));
         let new = NewTenant { id: tenant, title: "Bench".into(), owner: "ada".into() };
         let tenant = host.tenants().create(&operator, new).await.expect("a tenant").id;

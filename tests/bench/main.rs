@@ -4,18 +4,21 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is what it prints")]
 #![allow(clippy::unwrap_used, reason = "a measure that cannot be taken has nothing to go on with")]
 
+mod egress;
 mod guarded;
 mod measure;
 #[path = "../../host/cli/src/memory.rs"]
 mod memory;
 mod parts;
 mod raw;
+mod scale;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use guarded::{Alone, Guest, Whole};
-use measure::{Goal, Row, table};
+use measure::{Figure, Goal, Row, figures, table};
+use opsiq_gate::Compiler;
 use raw::{Raw, Setting};
 use serde_json::json;
 use tokio::runtime::Builder;
@@ -28,6 +31,7 @@ struct Plan {
     turns: usize,
     time: Duration,
     only: Option<String>,
+    short: bool,
 }
 
 impl Plan {
@@ -43,7 +47,7 @@ fn main() {
     let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1)).cloned();
     let short = args.iter().any(|arg| arg == "--short");
     let (turns, time) = if short { (3, Duration::from_millis(100)) } else { (7, Duration::from_millis(400)) };
-    let plan = Plan { turns, time, only };
+    let plan = Plan { turns, time, only, short };
     let guests = PathBuf::from(std::env::var_os("OPSIQ_GUESTS").unwrap_or_else(|| "target/guests".into()));
     let read = |name: &str| {
         let path = guests.join(name);
@@ -56,6 +60,9 @@ fn main() {
     one_thread(guest, &plan);
     two_threads(guest, &plan);
     whole_gate(guest, write, &plan);
+    way_out(&plan);
+    growth(guest, &plan);
+    languages(&guests, guest, &plan);
 }
 
 /// Everything that one thread can be measured at: CPU an operation, as a multiple of the floor.
@@ -143,6 +150,79 @@ fn whole_gate(guest: Guest<'_>, write: Guest<'_>, plan: &Plan) {
         reads.close().await;
         writes.close().await;
     });
+}
+
+/// A request that leaves through the way out, by its wall time: the server's part is in all rows alike.
+fn way_out(plan: &Plan) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let server = egress::server();
+    let guarded = egress::Guarded::new(server);
+    let mut kept = runtime.block_on(egress::plain(server));
+    let one_each = "plain hyper client, a connection each";
+    let rows = vec![
+        Row::repeat("plain hyper client, one connection for all", 16, || {
+            keep(runtime.block_on(egress::ask(&mut kept, server, false)));
+        }),
+        Row::repeat(one_each, 16, || {
+            let one = async { egress::ask(&mut egress::plain(server).await, server, true).await };
+            keep(runtime.block_on(one));
+        }),
+        // At most a fifth more time is at least 1/1.2 of the rate.
+        Row::repeat("through egress: rule, address, limits, record", 16, || keep(runtime.block_on(guarded.ask())))
+            .goal(Goal::Scale(0.833, one_each)),
+    ];
+    table("HTTP to a loopback server", one_each, plan.only.as_deref(), rows, plan.turns, plan.time);
+}
+
+/// What a host's age and size cost: a start with compiled code, and many installations.
+fn growth(guest: Guest<'_>, plan: &Plan) {
+    if plan.only.as_ref().is_some_and(|only| !"installations restart".contains(only.as_str())) {
+        return;
+    }
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let cold = scale::cold(&runtime, guest, &dir.path().join("cold"), if plan.short { 5 } else { 15 });
+    let (tenants, each) = if plan.short { (50, 10) } else { (100, 100) };
+    let grown = scale::grow(&runtime, guest, &dir.path().join("many"), tenants, each);
+    let ([one, all], count) = (grown.call_us, grown.count);
+    let rows = [
+        Figure::new("restart to the first answer, code compiled", cold.as_secs_f64() * 1e3, "ms", 10.0),
+        Figure::new(format!("memory for each of {count} installations"), grown.kib_each, "KiB", 64.0),
+        Figure::new("CPU a call, one installation", one, "us", None),
+        Figure::new(format!("CPU a call, {count} installations"), all, "us", None),
+        Figure::new(format!("the same as a multiple, {count} installations"), all / one, "x", 1.1),
+    ];
+    figures("growth", None, &rows);
+}
+
+/// The same small plugin in each language that was built: its size, what it takes to compile in the host's child, and a
+/// call. `opsiq plugin build examples/hello-js --out target/guests/hello-js.wasm` makes one.
+fn languages(guests: &Path, rust: Guest<'_>, plan: &Plan) {
+    if plan.only.as_ref().is_some_and(|only| !"hello in".contains(only.as_str())) {
+        return;
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut rows = Vec::new();
+    for (language, file) in [("Rust", "hello.wasm"), ("JavaScript", "hello-js.wasm"), ("Python", "hello-python.wasm")] {
+        let Ok(bytes) = std::fs::read(guests.join(file)) else { continue };
+        let guest = Guest { bytes: &bytes, ..rust };
+        let (dir, begun) = (tempfile::tempdir().unwrap(), Instant::now());
+        let alone = runtime.block_on(Alone::compiled_by(guest, dir.path(), Compiler::Child(scale::opsiq())));
+        let took = begun.elapsed();
+        let call = measure::sample(|| {
+            let (begun, mut calls) = (Instant::now(), 0);
+            while begun.elapsed() < plan.time {
+                keep(runtime.block_on(alone.run(guest.action)));
+                calls += 1;
+            }
+            calls
+        });
+        let mebibytes = f64::from(u32::try_from(bytes.len()).unwrap()) / f64::from(1 << 20);
+        rows.push(Figure::new(format!("hello in {language}: size"), mebibytes, "MiB", None));
+        rows.push(Figure::new(format!("hello in {language}: to compile, once"), took.as_secs_f64(), "s", None));
+        rows.push(Figure::new(format!("hello in {language}: CPU a call"), call.cpu_us, "us", None));
+    }
+    figures("languages", None, &rows);
 }
 
 /// Keeps a result from being optimised away.

@@ -135,6 +135,36 @@ pub(crate) fn table(
     }
 }
 
+/// Prints what is one figure under `title`: a name, a value, and what it is to be at most.
+pub(crate) fn figures(title: &str, only: Option<&str>, rows: &[Figure]) {
+    let rows: Vec<_> = rows.iter().filter(|row| only.is_none_or(|only| row.name.contains(only))).collect();
+    if rows.is_empty() {
+        return;
+    }
+    println!("\n{title:46}       value   goal");
+    for Figure { name, value, unit, most } in rows {
+        print!("{name:46} {value:9.2} {unit}");
+        if let Some(most) = most {
+            print!("   at most {most} {unit}: {}", if value <= most { "pass" } else { "FAIL" });
+        }
+        println!();
+    }
+}
+
+/// One figure.
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) most: Option<f64>,
+}
+
+impl Figure {
+    pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str, most: impl Into<Option<f64>>) -> Self {
+        Self { name: name.into(), value, unit, most: most.into() }
+    }
+}
+
 /// Measures all rows in `rounds` turns of `time` each after one turn of warm-up; the median of each row by CPU.
 fn rounds(rows: &mut [Row<'_>], rounds: usize, time: Duration) -> Vec<(&'static str, Sample)> {
     let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::with_capacity(rounds)).collect();

@@ -141,7 +141,7 @@ pub(crate) fn with_contract(component: &[u8], change: impl FnOnce(&mut serde_jso
     kept
 }
 
-fn leb(mut n: usize) -> Vec<u8> {
+pub(crate) fn leb(mut n: usize) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
         let byte = u8::try_from(n & 0x7f).unwrap();

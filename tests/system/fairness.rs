@@ -271,8 +271,8 @@ fn every_attack_leaves_the_neighbour_its_time() {
 /// The most memory a process had at once, in bytes.
 fn peak_memory(live: &Live) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", live.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    let peak = status.lines().find_map(|text| text.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
 /// A world with one tenant, an upstream of its own, and these limits.
@@ -329,15 +329,15 @@ fn bytes_beyond_the_minute_are_refused() {
     let (world, server) = limited("[fairness.each-installation]\negress-per-minute = \"8KiB\"\n");
     let live = Live::start(&world);
     let get = json!({ "method": "GET", "url": format!("{}/items/1", server.url()) });
-    let mut served = 0;
+    let mut answered = 0;
     let refused = (0..5).find_map(|n| {
         let (answer, _) = live.call(&format!("{n}"), "acme/ada", "evil", "fetch", &get);
-        served += u64::from(answer["ok"] == true);
+        answered += u64::from(answer["ok"] == true);
         (answer["ok"] != true).then_some(answer)
     });
     let refused = refused.expect("a refusal");
     assert_eq!(code(&refused), "limit.installation.egress-per-minute", "{refused}");
-    assert_eq!((served, server.seen().len()), (2, 2), "what began went on to its end, and no more left");
+    assert_eq!((answered, server.seen().len()), (2, 2), "what began went on to its end, and no more left");
     live.end();
 }
 
@@ -349,9 +349,9 @@ fn a_refused_write_never_began() {
     live.send("spin", "acme/ada", "evil", "spin", &json!({}));
     std::thread::sleep(Duration::from_millis(100));
     let write = |id: &str| {
-        let line = json!({ "id": id, "as": "acme/ada", "installation": "evil", "action": "echo-write",
+        let asked = json!({ "id": id, "as": "acme/ada", "installation": "evil", "action": "echo-write",
             "params": { "text": "once" }, "idempotency_key": "the-same" });
-        writeln!(live.input.lock().unwrap().as_mut().unwrap(), "{line}").unwrap();
+        writeln!(live.input.lock().unwrap().as_mut().unwrap(), "{asked}").unwrap();
         live.answer(id).0
     };
     let refused = write("first");

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use opsiq_gate::{Actor, Call, Host, HostOptions};
+use opsiq_gate::{Actor, Call, Host};
 use serde_json::json;
 
 use crate::opsiq::{World, guest};
@@ -69,7 +69,7 @@ fn every_foreign_name_gets_one_answer() {
     // The time of many calls in one process, name by name in turn so that the machine's moods hit all alike.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let host = Host::open(HostOptions::new(world.data())).await.unwrap();
+        let host = Host::open(world.options()).await.unwrap();
         let ada = Actor::user("acme".parse().unwrap(), "ada");
         let names = [&[NONE], NAMES].concat();
         let mut times = vec![Vec::new(); names.len()];

@@ -3,6 +3,9 @@
 
 mod admission;
 mod canary;
+mod compile;
+mod compile_bombs;
+mod compiled;
 mod crash;
 mod disk;
 mod egress;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use opsiq_gate::{Compiler, HostOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -99,6 +100,11 @@ impl World {
 
     pub(crate) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// How a test opens the data directory itself: like the command, whose binary compiles for it.
+    pub(crate) fn options(&self) -> HostOptions {
+        HostOptions { compiler: Compiler::Child(binary("opsiq")), ..HostOptions::new(&self.data) }
     }
 
     /// A place for files of the test.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use opsiq_contract::TenantId;
-use opsiq_gate::{Actor, Answer, Call, Host, HostOptions};
+use opsiq_gate::{Actor, Answer, Call, Host};
 use serde_json::{Value, json};
 
 use crate::admission::files;
@@ -44,7 +44,7 @@ fn with_calls(calls: usize) -> World {
     world.install(&guest("hello"), "hello", &[], &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let host = Host::open(HostOptions::new(world.data())).await.unwrap();
+        let host = Host::open(world.options()).await.unwrap();
         let ada = Actor::user("acme".parse::<TenantId>().unwrap(), "ada");
         for batch in 0..calls.div_ceil(64) {
             let call = |at: usize| Call {
@@ -187,7 +187,7 @@ fn a_root_rotation_killed_at_any_moment_loses_nothing_and_ends_at_the_next_start
     let world = with_calls(64);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let host = Host::open(HostOptions::new(world.data())).await.unwrap();
+        let host = Host::open(world.options()).await.unwrap();
         for at in 0..150 {
             let id: TenantId = format!("tenant-{at}").parse().unwrap();
             let new = opsiq_gate::NewTenant { id, title: "One of many".to_owned(), owner: "ada".to_owned() };

@@ -64,6 +64,7 @@ fn read(file: &Path) -> Result<OperatorConfig, Failure> {
 fn shown(card: &mut Card, ceiling: &Ceiling) {
     card.line("component", show_size(ceiling.component_bytes));
     card.line("compile", show_time(ceiling.compile_ms));
+    card.line("compile-memory", show_size(ceiling.compile_memory_bytes));
     limits(card, "", &ceiling.limits);
     targets(card, "", &ceiling.private_targets);
     for (name, plugin) in &ceiling.plugins {

@@ -45,6 +45,10 @@ use crate::output::Output;
 use crate::session::Session;
 
 fn main() -> std::process::ExitCode {
+    // Before anything else: the process that compiles a plugin has no command line, no key and one thread.
+    if std::env::args_os().nth(1).is_some_and(|word| word == opsiq_gate::COMPILE_CHILD) {
+        return opsiq_gate::compile_child();
+    }
     let shut = hygiene::shut();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

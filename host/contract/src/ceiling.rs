@@ -16,6 +16,8 @@ use crate::limits::{Limits, LimitsCeiling, LimitsRequest};
 pub const DEFAULT_COMPONENT_BYTES: u64 = 16 << 20;
 /// Longest that compiling a component may take unless the operator raises it, in milliseconds.
 pub(crate) const DEFAULT_COMPILE_MS: u64 = 10_000;
+/// Most memory that compiling a component may take unless the operator raises it, in bytes.
+pub(crate) const DEFAULT_COMPILE_MEMORY_BYTES: u64 = 1 << 30;
 
 /// A private destination that plugins may reach.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,6 +54,8 @@ pub struct Ceiling {
     pub component_bytes: u64,
     /// Milliseconds that compiling a component may take, at most.
     pub compile_ms: u64,
+    /// Bytes of memory that compiling a component may take, at most.
+    pub compile_memory_bytes: u64,
     /// Limits of any plugin.
     pub limits: LimitsCeiling,
     /// Private destinations for any plugin.
@@ -65,6 +69,7 @@ impl Default for Ceiling {
         Self {
             component_bytes: DEFAULT_COMPONENT_BYTES,
             compile_ms: DEFAULT_COMPILE_MS,
+            compile_memory_bytes: DEFAULT_COMPILE_MEMORY_BYTES,
             limits: LimitsCeiling::default(),
             private_targets: Vec::new(),
             plugins: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The plugins the operator registered for all tenants. Registration reads the contract without running code, compiles
-//! once, and only then makes the plugin known, together with its entry in the host log.
+//! once in a bounded child, and only then keeps the component and makes the plugin known, together with its entry in the
+//! host log: what is refused leaves nothing behind.
 
 use std::sync::Arc;
 
@@ -26,6 +27,20 @@ pub struct Registered {
     pub contract: Arc<Contract>,
     /// `false` when exactly these bytes were registered before.
     pub new: bool,
+}
+
+/// How far a registration has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registering {
+    /// Its size, structure, imports, types and contract are looked at.
+    Checking,
+    /// It is compiled.
+    Compiling {
+        /// Functions in it.
+        functions: u64,
+    },
+    /// It is kept, and put on record.
+    Storing,
 }
 
 /// One registered plugin.
@@ -60,12 +75,31 @@ impl Catalogue {
     /// Every reason why the component is not admissible, such as an import its contract does not declare; another
     /// component under the same `publisher/id@version`; one that does not compile in time.
     pub async fn register(&self, actor: &Actor, bytes: Vec<u8>) -> Result<Registered, Refusal> {
-        let about = format!("component {}", Digest::of(&bytes));
-        self.core.operate(actor, "plugin register", &about, self.register_now(actor, bytes)).await
+        self.register_watched(actor, bytes, &|_| {}).await
     }
 
-    async fn register_now(&self, actor: &Actor, bytes: Vec<u8>) -> Result<Registered, Refusal> {
+    /// The same, telling `watch` at the beginning of each step.
+    ///
+    /// # Errors
+    /// Those of [`Catalogue::register`].
+    pub async fn register_watched(
+        &self,
+        actor: &Actor,
+        bytes: Vec<u8>,
+        watch: &(dyn Fn(Registering) + Send + Sync),
+    ) -> Result<Registered, Refusal> {
+        let about = format!("component {}", Digest::of(&bytes));
+        self.core.operate(actor, "plugin register", &about, self.register_now(actor, bytes, watch)).await
+    }
+
+    async fn register_now(
+        &self,
+        actor: &Actor,
+        bytes: Vec<u8>,
+        watch: &(dyn Fn(Registering) + Send + Sync),
+    ) -> Result<Registered, Refusal> {
         let core = &self.core;
+        watch(Registering::Checking);
         if bytes.len() as u64 > core.ceiling.component_bytes {
             return Err(Refusal::new(
                 Class::Denied,
@@ -76,8 +110,12 @@ impl Catalogue {
             ));
         }
         let bytes: Arc<[u8]> = bytes.into();
-        let admitted = component::admit_within(&bytes, core.ceiling.component_bytes);
-        let admitted = admitted.map_err(|problems| inadmissible(&problems))?;
+        let (looked_at, most) = (bytes.clone(), core.ceiling.component_bytes);
+        // Reading a large one takes a while, in which others go on.
+        let admitted = tokio::task::spawn_blocking(move || component::admit_within(&looked_at, most)).await;
+        let admitted = admitted
+            .map_err(|_| errors::internal(Stage::Admin, "looking at the component ended abnormally"))?
+            .map_err(|problems| inadmissible(&problems))?;
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
         let plugin = contract.plugin_ref();
         let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(|error| failed(&error))?;
@@ -93,13 +131,15 @@ impl Catalogue {
                 "raise the version in contract.toml; a version names one component for ever",
             ));
         }
+        watch(Registering::Compiling { functions: admitted.functions });
+        let source = bytes.clone();
+        let load = move || Ok::<_, std::convert::Infallible>(source.to_vec());
+        core.engine().await?.sandbox.load(&digest, &contract, load).await.map_err(|error| not_loaded(&error))?;
+        watch(Registering::Storing);
         let (store, kept) = (core.store.clone(), bytes.clone());
         let put = tokio::task::spawn_blocking(move || store.blobs().put(&kept)).await;
         put.map_err(|_| errors::internal(Stage::Admin, "keeping the component ended abnormally"))?
             .map_err(|error| failed(&error))?;
-        let source = bytes.clone();
-        let load = move || Ok::<_, std::convert::Infallible>(source.to_vec());
-        core.engine().await?.sandbox.load(&digest, &contract, load).await.map_err(|error| not_loaded(&error))?;
         let row = PluginRow {
             digest,
             plugin: plugin.clone(),
@@ -169,12 +209,41 @@ pub(crate) fn not_loaded(error: &LoadError) -> Refusal {
         LoadError::Bytes(_) | LoadError::Sandbox(_) => {
             Refusal::new(Class::Unavailable, Stage::Resolve, "plugin.not-loaded", message, "see opsiq doctor")
         }
-        LoadError::TooLarge { .. } | LoadError::TooSlow(_) | LoadError::Initial { .. } => Refusal::new(
+        LoadError::Compiler(_) => Refusal::new(
+            Class::Unavailable,
+            Stage::Resolve,
+            "compiler.unavailable",
+            message,
+            "a plugin is compiled in a confined process of opsiq's own binary, and in no other way: let this machine \
+             start one",
+        ),
+        LoadError::TooLarge { .. } | LoadError::Initial { .. } => Refusal::new(
             Class::Denied,
             Stage::Resolve,
             "plugin.too-large",
             message,
-            "make the component smaller, or let the operator raise `component` or `compile` under [ceiling] in opsiq.toml",
+            "make it smaller, or let the operator raise `component` under [ceiling] in opsiq.toml",
+        ),
+        LoadError::TooSlow(_) => Refusal::new(
+            Class::Denied,
+            Stage::Resolve,
+            "compile.time",
+            message,
+            "make the component smaller, or let the operator raise `compile` under [ceiling] in opsiq.toml",
+        ),
+        LoadError::TooMuchMemory(_) => Refusal::new(
+            Class::Denied,
+            Stage::Resolve,
+            "compile.memory",
+            message,
+            "make the component smaller, or let the operator raise `compile-memory` under [ceiling] in opsiq.toml",
+        ),
+        LoadError::Crashed(_) => Refusal::new(
+            Class::Invalid,
+            Stage::Resolve,
+            "compile.crashed",
+            message,
+            "build it in another way, and report it: no component should do that to a compiler",
         ),
         _ => Refusal::new(
             Class::Invalid,

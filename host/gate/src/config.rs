@@ -37,6 +37,7 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # [ceiling]
 # component = "16MiB"      # 24MiB for plugins in Python
 # compile = "10s"          # 2min for those
+# compile-memory = "1GiB"  # of the process that compiles one
 #
 # [ceiling.limits]
 # memory = "64MiB"

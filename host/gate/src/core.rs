@@ -12,7 +12,7 @@ use opsiq_contract::{
     Axis, Ceiling, Contract, Digest, InstallationId, InvocationId, LimitsCeiling, TenantId, component,
 };
 use opsiq_egress::{Egress, EgressConfig};
-use opsiq_sandbox::{CompiledCache, Sandbox, SandboxConfig};
+use opsiq_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
 use tokio::sync::{Mutex, OnceCell};
@@ -120,6 +120,8 @@ pub(crate) struct Core {
     pub(crate) journal: Journal,
     pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
+    /// Where plugins are compiled.
+    pub(crate) compiler: Compiler,
     pub(crate) tenants: Arc<TenantMap>,
     /// Contracts by digest, parsed and compiled once.
     contracts: RwLock<HashMap<Digest, Arc<Contract>>>,
@@ -159,6 +161,7 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
+    pub(crate) compiler: Compiler,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) quarantines: Quarantines,
     pub(crate) recovered: Vec<Interrupted>,
@@ -180,6 +183,7 @@ impl Core {
             journal,
             ceiling,
             settings,
+            compiler,
             tenants,
             quarantines,
             recovered,
@@ -197,6 +201,7 @@ impl Core {
             journal,
             ceiling,
             settings,
+            compiler,
             tenants,
             contracts: RwLock::default(),
             engine: OnceCell::new(),
@@ -228,7 +233,9 @@ impl Core {
                     slots: u32::try_from(self.settings.fairness.host().concurrency).unwrap_or(u32::MAX),
                     fairness: self.settings.fairness.clone(),
                     component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
+                    compiler: self.compiler.clone(),
                     compile_time: Duration::from_millis(self.ceiling.compile_ms),
+                    compile_memory: self.ceiling.compile_memory_bytes,
                     always_fuel: names_fuel(&self.ceiling.limits)
                         || self.ceiling.plugins.values().any(|own| names_fuel(&own.limits)),
                     ..SandboxConfig::default()
@@ -248,8 +255,9 @@ impl Core {
             return Ok(contract.clone());
         }
         let bytes = self.blob(digest).await?;
-        // How large it may be was asked when it was registered, and is again before it runs.
-        let admitted = component::admit_within(&bytes, bytes.len() as u64).map_err(|_| {
+        // It was judged when it was registered, and these are the same bytes. What it may import is asked again when it
+        // is linked, how large it may be before it is compiled.
+        let contract = component::contract_of(&bytes).map_err(|_| {
             Refusal::new(
                 Class::Tampered,
                 Stage::Resolve,
@@ -258,7 +266,7 @@ impl Core {
                 "restore from a backup; see opsiq doctor",
             )
         })?;
-        let contract = Arc::new(admitted.contract);
+        let contract = Arc::new(contract);
         let mut contracts = self.contracts.write().unwrap_or_else(PoisonError::into_inner);
         Ok(contracts.entry(*digest).or_insert(contract).clone())
     }

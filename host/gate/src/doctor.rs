@@ -10,6 +10,7 @@ use std::path::Path;
 use opsiq_audit::export::Range;
 use opsiq_audit::{Filter, Format, Kind, Log, field};
 use opsiq_contract::show_about;
+use opsiq_store::PluginRow;
 use serde::Serialize;
 
 use crate::core::{Core, now_ms};
@@ -203,6 +204,25 @@ impl Report {
             }
         }
         self.ok(CHECK, format!("{} looked at", rows.len()));
+        self.compiled(core, &rows).await;
+    }
+
+    async fn compiled(&mut self, core: &Core, rows: &[PluginRow]) {
+        const CHECK: &str = "compiled code";
+        // Without an engine there is a finding of its own.
+        let Ok(engine) = core.engine().await else { return };
+        for row in rows {
+            let told = match engine.sandbox.refused_code(&row.digest) {
+                Ok(None) => continue,
+                Ok(Some(why)) => format!("{} is not run as it lies there: {why}", row.plugin),
+                Err(error) => error.to_string(),
+            };
+            self.warn(
+                CHECK,
+                told,
+                "nothing: the next call compiles it anew; find out who changed it, if it was not an update",
+            );
+        }
     }
 
     async fn interrupted(&mut self, core: &Core, log: &Log) {

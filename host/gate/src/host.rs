@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opsiq_audit::{CheckpointKey, Draft, Journal, Kind, Log, field};
+use opsiq_sandbox::Compiler;
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{Secret, Vault};
 
@@ -65,13 +66,22 @@ pub struct HostOptions {
     pub next_root: Option<RootSource>,
     /// What to do about rows or logs that are not those last signed.
     pub rollback: Rollback,
+    /// Where plugins are compiled.
+    pub compiler: Compiler,
 }
 
 impl HostOptions {
-    /// `data`, with its root key in `data/root.key`.
+    /// `data`, with its root key in `data/root.key`. Plugins are compiled in a child of this process's own binary, which
+    /// must hand over to [`compile_child`](crate::compile_child) when it is started as one.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
-        Self { root: RootSource::File(data.join("root.key")), next_root: None, data, rollback: Rollback::Refuse }
+        Self {
+            root: RootSource::File(data.join("root.key")),
+            next_root: None,
+            data,
+            rollback: Rollback::Refuse,
+            compiler: Compiler::default(),
+        }
     }
 }
 
@@ -213,6 +223,7 @@ impl Host {
             journal,
             ceiling,
             settings,
+            compiler: options.compiler.clone(),
             tenants,
             quarantines,
             recovered,

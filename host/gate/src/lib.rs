@@ -57,7 +57,7 @@ mod users;
 pub use actor::Actor;
 pub use approve::Confirmations;
 pub use audit_log::AuditLog;
-pub use catalogue::{Catalogue, CatalogueEntry, Registered};
+pub use catalogue::{Catalogue, CatalogueEntry, Registered, Registering};
 pub use config::{OperatorConfig, read_config};
 pub use confirmations::{ConfirmationState, ConfirmationView};
 pub use control::{
@@ -75,7 +75,7 @@ pub use master_keys::{
     ColumnCount, KeyFault, KeyGeneration, KeyStatus, KeysVerified, MasterKeys, Moved, RootRotated, TenantKeysView,
     TenantRotated, Walked, Watch,
 };
-pub use opsiq_sandbox::{Meter, Phase, open_page_map};
+pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, open_page_map};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rollback::Rollback;

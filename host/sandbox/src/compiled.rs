@@ -12,12 +12,13 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::class::Class;
 use crate::config::CompiledCache;
 
 /// First bytes of every file; the last one is the version of this form.
-const MAGIC: &[u8; 8] = b"opsiqcc\x01";
+const MAGIC: &[u8; 8] = b"opsiqcc\x02";
 const HASH: usize = 32;
-const HEAD: usize = MAGIC.len() + HASH + HASH;
+const HEAD: usize = MAGIC.len() + HASH + HASH + 1;
 /// Largest file that is read, in bytes. The largest interpreters compile to about 60 MiB.
 const FILE_MAX: u64 = 512 << 20;
 
@@ -28,7 +29,31 @@ pub(crate) enum Found {
     /// Something that is not to be run, and why.
     Refused(String),
     /// Code this host compiled, of this component, for this engine.
-    Code(Component),
+    Code(Code),
+}
+
+/// Machine code of a component, and the class of plugins it is of.
+pub(crate) struct Code {
+    pub(crate) class: Class,
+    file: Vec<u8>,
+    from: usize,
+    to: usize,
+}
+
+impl Code {
+    /// As a compiler of ours just made it.
+    pub(crate) fn compiled(class: Class, code: Vec<u8>) -> Self {
+        Self { class, from: 0, to: code.len(), file: code }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.file[self.from..self.to]
+    }
+
+    /// Loads it into an engine whose hash it was made for.
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        runnable(engine, self.bytes())
+    }
 }
 
 /// What code is bound to besides its component: engine version, target and every setting that shapes code.
@@ -54,42 +79,37 @@ fn name(digest: &Digest, fuel: bool) -> String {
 }
 
 impl CompiledCache {
-    /// The code of `digest`, if this host wrote it for `engine` and nobody changed it since.
-    pub(crate) fn load(&self, engine: &Engine, digest: &Digest, fuel: bool) -> Found {
+    /// The code of `digest`, if this host wrote it for engines of the hash `engine` and nobody changed it since.
+    pub(crate) fn load(&self, engine: &[u8; HASH], digest: &Digest, fuel: bool) -> Found {
         let file = match read(&self.dir, &name(digest, fuel)) {
             Ok(Some(file)) => file,
             Ok(None) => return Found::Absent,
             Err(error) => return Found::Refused(format!("it could not be read: {error}")),
         };
         match self.authentic(&file, engine, digest) {
-            Ok(code) => match deserialize(engine, code) {
-                Ok(component) => Found::Code(component),
-                Err(error) => Found::Refused(format!("the engine does not take it: {error}")),
-            },
+            Ok(class) => Found::Code(Code { class, from: HEAD, to: file.len() - HASH, file }),
             Err(why) => Found::Refused(why.to_owned()),
         }
     }
 
-    /// The code inside `file`, once the MAC over all of it holds and it is of this engine and component. Nothing of
-    /// the file is used before.
-    fn authentic<'a>(&self, file: &'a [u8], engine: &Engine, digest: &Digest) -> Result<&'a [u8], &'static str> {
+    /// The class of the code inside `file`, once the MAC over all of it holds and it is of this engine and component.
+    /// Nothing of the file is used before.
+    fn authentic(&self, file: &[u8], engine: &[u8; HASH], digest: &Digest) -> Result<Class, &'static str> {
         let split = file.len().checked_sub(HASH).filter(|split| *split >= HEAD).ok_or("it is too short")?;
         let (body, mac) = file.split_at(split);
         if !self.mac_key.verify(MacAlgorithm::HmacSha256, body, mac) {
             return Err("its MAC is not this host's");
         }
-        let (head, code) = body.split_at(HEAD);
-        if head != header(engine, digest) {
-            return Err("it is of another engine or component");
-        }
-        Ok(code)
+        let mut classes = Class::ALL.into_iter();
+        let head = body.get(..HEAD).unwrap_or_default();
+        classes.find(|class| head == header(engine, digest, *class)).ok_or("it is of another engine or component")
     }
 
     /// Writes the code of `digest`: whole or not at all.
-    pub(crate) fn save(&self, engine: &Engine, digest: &Digest, fuel: bool, code: &[u8]) -> io::Result<()> {
-        let mut file = header(engine, digest);
-        file.reserve_exact(code.len() + HASH);
-        file.extend_from_slice(code);
+    pub(crate) fn save(&self, engine: &[u8; HASH], digest: &Digest, fuel: bool, code: &Code) -> io::Result<()> {
+        let mut file = header(engine, digest, code.class);
+        file.reserve_exact(code.bytes().len() + HASH);
+        file.extend_from_slice(code.bytes());
         let mac = self.mac_key.hmac_sha256(&file);
         file.extend_from_slice(&mac);
 
@@ -106,11 +126,12 @@ impl CompiledCache {
     }
 }
 
-fn header(engine: &Engine, digest: &Digest) -> Vec<u8> {
+fn header(engine: &[u8; HASH], digest: &Digest, class: Class) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD);
     head.extend_from_slice(MAGIC);
-    head.extend_from_slice(&engine_hash(engine));
+    head.extend_from_slice(engine);
     head.extend_from_slice(digest.as_bytes());
+    head.push(class.byte());
     head
 }
 
@@ -132,13 +153,14 @@ fn write(dir: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The one place where machine code becomes runnable.
+/// The one place where machine code becomes runnable: what `authentic` has proved, or what the compiler just made.
 #[allow(
     unsafe_code,
-    reason = "loading compiled code is running it, so the engine asks for a promise; `authentic` has just proved with \
-              the vault's key that this host's own compiler wrote these very bytes for this engine and component"
+    reason = "loading compiled code is running it, so the engine asks for a promise: this host's own compiler wrote these \
+              very bytes for this engine, which `authentic` has proved with the vault's key, or which came over the pipe \
+              of a child that this process started from its own binary"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: see the reason above; the only caller passes what `authentic` returned, copied from the file once.
+fn runnable(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: see the reason above; the one caller is `Code`, which only those two make, and the bytes are copied once.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -5,6 +5,8 @@
 //! functions that ask its authority. [`Sandbox::run`] takes only an [`Authorized`](opsiq_contract::Authorized), which
 //! one function makes, together with a [`Permit`](opsiq_audit::Permit), which only the audit log makes.
 //!
+//! Components are compiled in a child process that is bounded and confined, and their code is kept under a MAC.
+//!
 //! What fails closed: a permit, digest or fuel limit that does not fit refuses the run; compiled code whose MAC does
 //! not hold is not loaded; a limit met, a panic of the host and the kill switch each end that call alone, with a
 //! typed [`Fault`].
@@ -12,6 +14,8 @@
 
 mod admission;
 mod bindings;
+mod class;
+mod compile;
 mod compiled;
 mod config;
 mod engine;
@@ -31,7 +35,8 @@ mod state;
 mod ticker;
 
 pub use admission::{Full, Place};
-pub use config::{CompiledCache, MEMORY_MAX, SandboxConfig, TABLE_MAX};
+pub use compile::{COMPILE_CHILD, Compiler, compile_child};
+pub use config::{CompiledCache, MEMORY_MAX, Pool, SandboxConfig, TABLE_MAX};
 pub use engine::open_page_map;
 pub use fault::{Failure, Fault, FaultCode, RunError};
 pub use journal::{Event, LogLevel, LogLine};

@@ -208,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Place, Who};
+    use crate::class::Class;
     use crate::fault::FaultCode;
 
     fn soon() -> Instant {
@@ -217,7 +218,7 @@ mod tests {
     async fn place() -> Place {
         let (tenant, id) = ("acme".parse().unwrap(), "00000000-0000-4000-8000-000000000001".parse().unwrap());
         let who = Who { tenant: &tenant, installation: &id, name: "shop", family: "acme/shop" };
-        Arc::new(Admission::new(&Fairness::default(), 8)).enter(who, 1).await.unwrap()
+        Arc::new(Admission::new(&Fairness::default(), [8, 8])).enter(who, Class::Small, 1).await.unwrap()
     }
 
     #[tokio::test]

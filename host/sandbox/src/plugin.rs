@@ -1,6 +1,7 @@
 //! From bytes to something that can run: compiled, its imports and memory held against its contract, linked once.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use opsiq_contract::component::may_import;
@@ -8,13 +9,11 @@ use opsiq_contract::{Contract, Digest, Limits, PluginKind, PluginRef};
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
-use crate::compiled::Found;
-use crate::engine;
+use crate::class::{Class, PAGE};
+use crate::compile::Job;
+use crate::compiled::{Code, Found};
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
-
-/// Bytes of a page of memory; pages of other sizes are not enabled.
-const PAGE: u64 = 64 << 10;
 
 /// A loaded plugin: compiled and linked, shared by all its calls and installations. It holds nothing of any call.
 pub struct Plugin {
@@ -74,6 +73,15 @@ pub enum LoadError {
     /// Compiling took longer than allowed.
     #[error("compiling took longer than {0} ms")]
     TooSlow(u128),
+    /// Compiling took more memory than allowed, in bytes.
+    #[error("compiling took more memory than {0} bytes")]
+    TooMuchMemory(u64),
+    /// The compiler did not survive it.
+    #[error("the compiler ended with {0} while it compiled the component")]
+    Crashed(String),
+    /// There is no compiler: its process cannot be started, confined or believed.
+    #[error("the compiler is not available: {0}")]
+    Compiler(String),
     /// It is no component this engine takes.
     #[error("the component does not compile: {0}")]
     Compile(String),
@@ -98,7 +106,7 @@ pub enum LoadError {
 impl Sandbox {
     pub(crate) async fn make<F, E>(
         &self,
-        lane: Arc<Lane>,
+        fuel: bool,
         digest: &Digest,
         contract: &Contract,
         bytes: F,
@@ -107,10 +115,11 @@ impl Sandbox {
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
     {
-        let component = match self.stored(&lane, digest) {
-            Some(component) => component,
-            None => self.compile(&lane, digest, bytes).await?,
+        let (loaded, fresh) = match self.stored(fuel, digest).await? {
+            Some(loaded) => (loaded, false),
+            None => (self.compile(fuel, digest, bytes).await?, true),
         };
+        let Loaded { lane, component, code } = loaded;
         initial_fits(&component, contract)?;
         imports_fit(&lane, &component, contract)?;
         let linker = match contract.plugin.kind {
@@ -120,56 +129,94 @@ impl Sandbox {
         let ready = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
         let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
-        let slots = needs.map_or(1, |needs| engine::slots_taken(needs.num_memories, needs.num_tables));
+        let slots = needs.map_or(1, |needs| lane.class.slots_taken(needs.num_memories, needs.num_tables));
+        // What was refused until here leaves nothing behind.
+        if fresh {
+            self.keep(fuel, digest, code).await?;
+        }
         Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })
     }
 
-    fn stored(&self, lane: &Lane, digest: &Digest) -> Option<Component> {
-        match self.config.compiled.as_ref()?.load(&lane.engine, digest, lane.fuel) {
-            Found::Code(component) => Some(component),
-            Found::Absent => None,
-            Found::Refused(why) => {
-                tracing::warn!(%digest, why, "compiled code was ignored and is made anew");
-                self.note(format!("compiled code of {digest} was ignored and made anew: {why}"));
-                None
-            }
-        }
+    /// From the compiled code on disk, if what lies there is to be believed.
+    async fn stored(&self, fuel: bool, digest: &Digest) -> Result<Option<Loaded>, LoadError> {
+        let Some(cache) = self.compiled.clone() else { return Ok(None) };
+        let (engine, name) = (self.gauge(fuel)?.hash, *digest);
+        let found = tokio::task::spawn_blocking(move || cache.load(&engine, &name, fuel)).await;
+        let why = match found.unwrap_or_else(|panicked| Found::Refused(format!("reading it failed: {panicked}"))) {
+            Found::Absent => return Ok(None),
+            Found::Code(code) => match self.ready(fuel, code).await {
+                Ok(loaded) => return Ok(Some(loaded)),
+                Err(LoadError::Sandbox(error)) => return Err(error.into()),
+                Err(error) => format!("the engine does not take it: {error}"),
+            },
+            Found::Refused(why) => why,
+        };
+        tracing::warn!(%digest, why, "compiled code was ignored and is made anew");
+        self.note(format!("compiled code of {digest} was ignored and made anew: {why}"));
+        Ok(None)
     }
 
-    async fn compile<F, E>(&self, lane: &Arc<Lane>, digest: &Digest, bytes: F) -> Result<Component, LoadError>
+    async fn keep(&self, fuel: bool, digest: &Digest, code: Code) -> Result<(), LoadError> {
+        let Some(cache) = self.compiled.clone() else { return Ok(()) };
+        let (engine, name) = (self.gauge(fuel)?.hash, *digest);
+        let save = tokio::task::spawn_blocking(move || cache.save(&engine, &name, fuel, &code)).await;
+        if let Err(error) = save.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
+            tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
+            self.note(format!("compiled code of {digest} could not be kept: {error}"));
+        }
+        Ok(())
+    }
+
+    async fn compile<F, E>(&self, fuel: bool, digest: &Digest, bytes: F) -> Result<Loaded, LoadError>
     where
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: fmt::Display,
     {
+        // One after the other; the semaphore is never closed.
+        let _turn = self.compilers.acquire().await.ok();
         let (most, expected) = (self.config.component_bytes, *digest);
-        // Held by the thread itself, which goes on when nobody waits for it any more. The semaphore is never closed.
-        let compiler = Arc::clone(&self.compilers).acquire_owned().await.ok();
-        let engine = lane.engine.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let _compiler = compiler;
+        let read = tokio::task::spawn_blocking(move || {
             let bytes = bytes().map_err(|error| LoadError::Bytes(error.to_string()))?;
             if bytes.len() > most {
                 return Err(LoadError::TooLarge { found: bytes.len(), most });
             }
             let found = Digest::of(&bytes);
-            if found != expected {
-                return Err(LoadError::Digest { expected, found });
-            }
-            Component::from_binary(&engine, &bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))
+            if found == expected { Ok(bytes) } else { Err(LoadError::Digest { expected, found }) }
         });
-        let component = match tokio::time::timeout(self.config.compile_time, work).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(panicked)) => return Err(LoadError::Compile(format!("the compiler failed: {panicked}"))),
-            Err(_) => return Err(LoadError::TooSlow(self.config.compile_time.as_millis())),
-        };
-        if let Some(cache) = &self.config.compiled {
-            let saved = component.serialize().map_err(std::io::Error::other);
-            if let Err(error) = saved.and_then(|code| cache.save(&lane.engine, digest, lane.fuel, &code)) {
-                tracing::warn!(%digest, %error, "compiled code could not be kept; the next start compiles anew");
-                self.note(format!("compiled code of {digest} could not be kept: {error}"));
-            }
-        }
-        Ok(component)
+        let component = read.await.unwrap_or_else(|panicked| Err(LoadError::Bytes(panicked.to_string())))?;
+        let gauge = self.gauge(fuel)?;
+        let (time, memory) = (self.config.compile_time, self.config.compile_memory);
+        let code = self.config.compiler.compile(Job { component, fuel, engine: gauge.hash, time, memory }).await?;
+        let engine = gauge.engine.clone();
+        let code = blocking(move || {
+            let mut code = Code::compiled(Class::Small, code);
+            code.class = Class::of(&code.load(&engine)?);
+            Ok(code)
+        });
+        self.ready(fuel, code.await?).await
+    }
+
+    /// Loads code into the engine of its class.
+    async fn ready(&self, fuel: bool, code: Code) -> Result<Loaded, LoadError> {
+        let lane = self.lane(code.class, fuel)?;
+        blocking(move || code.load(&lane.engine).map(|component| Loaded { lane, component, code })).await
+    }
+}
+
+/// A component in the engine it runs in.
+struct Loaded {
+    lane: Arc<Lane>,
+    component: Component,
+    code: Code,
+}
+
+/// Does what may take a while where others do not wait for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> wasmtime::Result<T> + Send + 'static,
+) -> Result<T, LoadError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| LoadError::Compile(format!("{error:#}"))),
+        Err(panicked) => Err(LoadError::Compile(panicked.to_string())),
     }
 }
 

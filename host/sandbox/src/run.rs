@@ -122,7 +122,7 @@ impl Sandbox {
         }
         tokio::select! {
             biased;
-            place = self.admission.enter(Who::of(authorized), plugin.slots) => place.map_err(NoPlace::Full),
+            place = self.admission.enter(Who::of(authorized), plugin.lane.class, plugin.slots) => place.map_err(NoPlace::Full),
             fault = live.stopped() => Err(NoPlace::Stopped(fault)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use opsiq_contract::{Contract, Digest};
 use wasmtime::Engine;
@@ -10,7 +10,9 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::admission::Admission;
 use crate::bindings::opsiq::plugin as wit;
-use crate::config::SandboxConfig;
+use crate::class::Class;
+use crate::compiled::{Found, engine_hash};
+use crate::config::{CompiledCache, SandboxConfig};
 use crate::engine;
 use crate::plugin::{LoadError, Plugin, limits_wanted};
 use crate::state::State;
@@ -21,8 +23,8 @@ const COMPILERS: usize = 1;
 /// Notes kept.
 const NOTED: usize = 64;
 
-/// One engine with all that is linked to it. A second one exists only where fuel is counted, because that changes
-/// every instruction's code.
+/// One engine with all that is linked to it: one for each class of plugins, whose pools differ, and others where fuel is
+/// counted, because that changes every instruction's code.
 pub(crate) struct Lane {
     pub(crate) engine: Engine,
     /// What a plugin of kind `action` may import.
@@ -30,16 +32,31 @@ pub(crate) struct Lane {
     /// What a connector may import.
     pub(crate) connector: Linker<State>,
     pub(crate) ticker: Ticker,
+    pub(crate) class: Class,
     pub(crate) fuel: bool,
 }
 
+/// An engine that runs nothing and has no pool, which reserves no memory: to know what code is bound to, and of which
+/// class it is.
+pub(crate) struct Gauge {
+    pub(crate) engine: Engine,
+    pub(crate) hash: [u8; 32],
+}
+
+impl Gauge {
+    fn new(fuel: bool) -> Result<Self, SandboxError> {
+        let engine = Engine::new(&engine::code_settings(fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
+        Ok(Self { hash: engine_hash(&engine), engine })
+    }
+}
+
 impl Lane {
-    fn new(config: &SandboxConfig, fuel: bool) -> Result<Self, SandboxError> {
+    fn new(config: &SandboxConfig, class: Class, fuel: bool) -> Result<Self, SandboxError> {
         let engine =
-            Engine::new(&engine::settings(config, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
+            Engine::new(&engine::settings(config, class, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let (action, connector) = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
-        Ok(Self { engine, action, connector, ticker, fuel })
+        Ok(Self { engine, action, connector, ticker, class, fuel })
     }
 }
 
@@ -62,12 +79,16 @@ fn linkers(engine: &Engine) -> wasmtime::Result<(Linker<State>, Linker<State>)> 
 /// Runs plugins. One for the whole host.
 pub struct Sandbox {
     pub(crate) config: SandboxConfig,
+    /// Of small plugins without fuel, which most are.
     plain: Arc<Lane>,
-    /// Made for the first plugin that needs it.
-    fuelled: Mutex<Option<Arc<Lane>>>,
+    /// Each made for the first plugin that needs it.
+    others: Mutex<HashMap<(Class, bool), Arc<Lane>>>,
+    gauges: [OnceLock<Gauge>; 2],
     plugins: RwLock<HashMap<Digest, Arc<Plugin>>>,
     loading: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
-    pub(crate) compilers: Arc<tokio::sync::Semaphore>,
+    pub(crate) compilers: tokio::sync::Semaphore,
+    /// Where compiled code is kept.
+    pub(crate) compiled: Option<Arc<CompiledCache>>,
     /// What went wrong while plugins were loaded, without refusing them.
     noted: Mutex<Vec<String>>,
     pub(crate) admission: Arc<Admission>,
@@ -81,16 +102,18 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the machine does not allow the pool (address space), or a thread cannot be started.
-    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
-        let plain = Arc::new(Lane::new(&config, false)?);
+    pub fn new(mut config: SandboxConfig) -> Result<Self, SandboxError> {
+        let plain = Arc::new(Lane::new(&config, Class::Small, false)?);
         Ok(Self {
             plain,
-            fuelled: Mutex::default(),
+            others: Mutex::default(),
+            gauges: Default::default(),
             plugins: RwLock::default(),
             loading: Mutex::default(),
-            compilers: Arc::new(tokio::sync::Semaphore::new(COMPILERS)),
+            compilers: tokio::sync::Semaphore::new(COMPILERS),
+            compiled: config.compiled.take().map(Arc::new),
             noted: Mutex::default(),
-            admission: Arc::new(Admission::new(&config.fairness, config.slots)),
+            admission: Arc::new(Admission::new(&config.fairness, Class::ALL.map(|class| config.pool(class).slots))),
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -106,6 +129,21 @@ impl Sandbox {
         notes
     }
 
+    /// Why compiled code on disk of a component is not to be run, if some lies there; the next load makes it anew.
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// When no engine can be made.
+    pub fn refused_code(&self, digest: &Digest) -> Result<Option<String>, SandboxError> {
+        let Some(cache) = &self.compiled else { return Ok(None) };
+        for fuel in [false, true] {
+            if let Found::Refused(why) = cache.load(&self.gauge(fuel)?.hash, digest, fuel) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn note(&self, sentence: String) {
         let mut noted = lock(&self.noted);
         if noted.len() < NOTED {
@@ -113,9 +151,9 @@ impl Sandbox {
         }
     }
 
-    /// The settings of the engine, for measuring it bare.
+    /// The settings of the engine of small plugins, for measuring it bare.
     pub fn engine_config(config: &SandboxConfig) -> wasmtime::Config {
-        engine::settings(config, false)
+        engine::settings(config, Class::Small, false)
     }
 
     /// The plugin of `digest`: from memory, else from the compiled code on disk, else compiled from `bytes`, which is
@@ -152,8 +190,8 @@ impl Sandbox {
         F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
         E: std::fmt::Display,
     {
-        let lane = self.lane(limits_wanted(contract).fuel.is_some() || self.config.always_fuel)?;
-        let plugin = Arc::new(self.make(lane, digest, contract, bytes).await?);
+        let fuel = limits_wanted(contract).fuel.is_some() || self.config.always_fuel;
+        let plugin = Arc::new(self.make(fuel, digest, contract, bytes).await?);
         let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(plugins.entry(*digest).or_insert(plugin)))
     }
@@ -170,26 +208,37 @@ impl Sandbox {
 
     /// Calls so far and now.
     pub fn stats(&self) -> Stats {
-        let fuelled = lock(&self.fuelled).as_ref().map_or(0, |lane| lane.ticker.count());
+        let others: usize = lock(&self.others).values().map(|lane| lane.ticker.count()).sum();
         Stats {
-            running: (self.plain.ticker.count() + fuelled) as u64,
+            running: (self.plain.ticker.count() + others) as u64,
             started: self.started.load(Ordering::Relaxed),
             finished: self.finished.load(Ordering::Relaxed),
             cancelled: self.cancelled.load(Ordering::Relaxed),
         }
     }
 
-    fn lane(&self, fuel: bool) -> Result<Arc<Lane>, SandboxError> {
-        if !fuel {
+    /// The engine for plugins of a class, with or without fuel counted.
+    pub(crate) fn lane(&self, class: Class, fuel: bool) -> Result<Arc<Lane>, SandboxError> {
+        if (class, fuel) == (Class::Small, false) {
             return Ok(Arc::clone(&self.plain));
         }
-        let mut fuelled = lock(&self.fuelled);
-        if let Some(lane) = &*fuelled {
+        let mut others = lock(&self.others);
+        if let Some(lane) = others.get(&(class, fuel)) {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::new(Lane::new(&self.config, true)?);
-        *fuelled = Some(Arc::clone(&lane));
+        let lane = Arc::new(Lane::new(&self.config, class, fuel)?);
+        others.insert((class, fuel), Arc::clone(&lane));
         Ok(lane)
+    }
+
+    /// What tells of code, with or without fuel counted.
+    pub(crate) fn gauge(&self, fuel: bool) -> Result<&Gauge, SandboxError> {
+        let gauge = &self.gauges[usize::from(fuel)];
+        if let Some(gauge) = gauge.get() {
+            return Ok(gauge);
+        }
+        let new = Gauge::new(fuel)?;
+        Ok(gauge.get_or_init(|| new))
     }
 }
 

@@ -1,7 +1,9 @@
 //! `opsiq plugin register` and `list`: which plugins tenants may install.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use opsiq_gate::Registering;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -12,9 +14,21 @@ use crate::table::{Card, Table, bytes, time};
 pub(crate) async fn register(file: &Path, session: &Session<'_>) -> Result<Exit, Failure> {
     let component = super::component(file)?;
     let (host, actor) = session.as_anyone().await?;
-    let progress = session.out.progress("Checking and compiling");
-    let registered = host.catalogue().register(&actor, component).await;
-    drop(progress);
+    let size = bytes(component.len() as u64);
+    let shown = Mutex::new(None);
+    let watch = |step: Registering| {
+        let doing = match step {
+            Registering::Checking => format!("Checking {size}"),
+            Registering::Compiling { functions } => format!("Compiling {functions} functions"),
+            Registering::Storing => "Storing".to_owned(),
+        };
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        // One line or spinner at a time: the last one ends before the next begins.
+        drop(shown.take());
+        *shown = Some(session.out.progress(&doing));
+    };
+    let registered = host.catalogue().register_watched(&actor, component, &watch).await;
+    drop(shown);
     let registered = registered?;
     let data = json!({ "plugin": registered.plugin, "digest": registered.digest, "new": registered.new });
     session.out.data(&data, |_| {

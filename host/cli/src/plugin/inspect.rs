@@ -13,8 +13,9 @@ use crate::table::{Card, Table, bytes};
 
 /// Shows the verdict; ends with 6 when the host would not take it.
 pub(crate) fn run(file: &Path, out: &Output) -> Result<Exit, Failure> {
+    let component = super::component(file)?;
     // How large a component may be is the operator's to say, and so no fault of this one.
-    let seen = inspect_within(&super::component(file)?, u64::MAX);
+    let seen = inspect_within(&component, DEFAULT_COMPONENT_BYTES.max(component.len() as u64));
     if seen.size > DEFAULT_COMPONENT_BYTES {
         let most = show_size(DEFAULT_COMPONENT_BYTES);
         out.note(&format!(
@@ -55,6 +56,9 @@ fn shown(seen: &Inspection) -> String {
         card.line("actions", actions.collect::<Vec<_>>().join(", "));
     }
     card.line("size", bytes(seen.size));
+    if seen.functions > 0 {
+        card.line("functions", seen.functions.to_string());
+    }
     card.line("digest", seen.digest.to_string());
     card.line("made by", seen.tools.join(", "));
     let parts = [card.shown(), judged("import", &seen.imports), judged("export", &seen.exports)];

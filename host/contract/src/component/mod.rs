@@ -5,6 +5,7 @@
 
 mod judge;
 mod scan;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -102,6 +103,8 @@ pub struct Inspection {
     pub size: u64,
     /// What they are.
     pub kind: Kind,
+    /// Functions in them; 0 when they were not counted, because something else is wrong.
+    pub functions: u64,
     /// The tools that made them, as they say themselves.
     pub tools: Vec<String>,
     /// What they import.
@@ -122,6 +125,8 @@ pub struct Admitted {
     pub digest: Digest,
     /// Its contract.
     pub contract: Contract,
+    /// Functions in it, which is what compiling it takes.
+    pub functions: u64,
 }
 
 /// Whether a component with this contract may import the interface `name`: the rule [`admit`] applies, for whoever links.
@@ -156,14 +161,24 @@ pub fn admit_within(bytes: &[u8], max_bytes: u64) -> Result<Admitted, Vec<Proble
     if bytes.len() as u64 > max_bytes {
         return Err(vec![too_large(bytes.len() as u64, max_bytes)]);
     }
-    let Inspection { digest, contract, problems, .. } = look(bytes, max_bytes, None);
+    let Inspection { digest, contract, functions, problems, .. } = look(bytes, max_bytes, None);
     match contract {
-        Some(contract) if problems.is_empty() => Ok(Admitted { digest, contract }),
+        Some(contract) if problems.is_empty() => Ok(Admitted { digest, contract, functions }),
         _ if problems.is_empty() => {
             Err(vec![Problem::new("contract.missing", "no contract", "build the plugin again")])
         }
         _ => Err(problems),
     }
+}
+
+/// The contract inside a component that was admitted before, whose bytes are still those: read again, not judged again.
+///
+/// # Errors
+/// Why there is none to read.
+pub fn contract_of(bytes: &[u8]) -> Result<Contract, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let contract = own_contract(&Scan::of(bytes), &mut problems);
+    contract.ok_or(problems)
 }
 
 /// Puts `contract` into a component that has none, and checks the two against one another.
@@ -251,6 +266,13 @@ fn look(bytes: &[u8], max_bytes: u64, given: Option<&Contract>) -> Inspection {
             problems.extend(judge::missing_exports(&scan.exports, contract.as_ref()));
         }
     }
+    let mut functions = 0;
+    if problems.is_empty() {
+        match structure::check(bytes, max_bytes) {
+            Ok(found) => functions = found,
+            Err(problem) => problems.push(problem),
+        }
+    }
     // Types are compared last: with names amiss the comparison would only repeat them.
     if problems.is_empty()
         && let Err(problem) = types::check(bytes, contract.as_ref())
@@ -262,6 +284,7 @@ fn look(bytes: &[u8], max_bytes: u64, given: Option<&Contract>) -> Inspection {
         digest: Digest::of(bytes),
         size,
         kind: scan.kind,
+        functions,
         tools: scan.tools,
         imports,
         exports,

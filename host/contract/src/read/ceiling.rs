@@ -32,12 +32,16 @@ impl Ceiling {
 impl Reader {
     fn ceiling(&mut self, value: &Value) -> Ceiling {
         const AT: &str = "/ceiling";
+        const KNOWN: &[&str] = &["component", "compile", "compile-memory", "limits", "private-target", "plugin"];
         let mut ceiling = Ceiling::default();
-        let Some(table) = self.table(value, AT, &["component", "compile", "limits", "private-target", "plugin"]) else {
+        let Some(table) = self.table(value, AT, KNOWN) else {
             return ceiling;
         };
         if let Some(size) = self.size(table, AT, "component") {
             ceiling.component_bytes = size;
+        }
+        if let Some(size) = self.size(table, AT, "compile-memory") {
+            ceiling.compile_memory_bytes = size;
         }
         if let Some(time) =
             table.get("compile").and_then(|time| self.amount(time, "/ceiling/compile", Unit::Milliseconds))

@@ -291,6 +291,7 @@ fn a_ceiling_is_read() {
     let text = r#"[ceiling]
 component = "32MiB"
 compile = "2min"
+compile-memory = "2GiB"
 [ceiling.limits]
 cpu = "1s"
 [[ceiling.private-target]]
@@ -308,6 +309,7 @@ denied = true
 "#;
     let ceiling = Ceiling::parse_toml(text, &[]).unwrap();
     assert_eq!((ceiling.component_bytes, ceiling.compile_ms), (32 << 20, 120_000));
+    assert_eq!(ceiling.compile_memory_bytes, 2 << 30);
     assert_eq!(ceiling.private_targets_of("acme/shop").len(), 2);
     assert_eq!(ceiling.private_targets_of("acme/other").len(), 1);
     assert!(ceiling.plugin("evil/corp").unwrap().denied);
@@ -321,16 +323,18 @@ denied = true
         ("[ceiling]", "[ceilings]", 1, "field.unknown"),
         ("component", "componant", 2, "field.unknown"),
         ("\"2min\"", "\"2h\"", 3, "limit.form"),
-        ("cpu = \"1s\"", "cpu = \"0s\"", 5, "limit.zero"),
-        ("127.0.0.1/32", "127.0.0.1/8", 7, "ceiling.cidr"),
-        ("127.0.0.1/32", "0.0.0.0/0", 7, "ceiling.cidr"),
-        ("127.0.0.1/32", "localhost", 7, "ceiling.cidr"),
-        ("port = 8080", "port = 0", 8, "field.range"),
-        ("port = 8080\n", "\n", 6, "field.missing"),
-        ("tls = false", "tls = \"no\"", 9, "field.type"),
-        ("\"acme/shop\"", "\"shop\"", 10, "name.form"),
-        ("denied = true", "denied = \"yes\"", 17, "field.type"),
-        ("denied = true", "", 16, "field.count"),
+        ("\"2GiB\"", "\"much\"", 4, "limit.form"),
+        ("compile-memory", "compile-memry", 4, "field.unknown"),
+        ("cpu = \"1s\"", "cpu = \"0s\"", 6, "limit.zero"),
+        ("127.0.0.1/32", "127.0.0.1/8", 8, "ceiling.cidr"),
+        ("127.0.0.1/32", "0.0.0.0/0", 8, "ceiling.cidr"),
+        ("127.0.0.1/32", "localhost", 8, "ceiling.cidr"),
+        ("port = 8080", "port = 0", 9, "field.range"),
+        ("port = 8080\n", "\n", 7, "field.missing"),
+        ("tls = false", "tls = \"no\"", 10, "field.type"),
+        ("\"acme/shop\"", "\"shop\"", 11, "name.form"),
+        ("denied = true", "denied = \"yes\"", 18, "field.type"),
+        ("denied = true", "", 17, "field.count"),
     ] {
         let errors = Ceiling::parse_toml(&text.replacen(from, to, 1), &[]).expect_err(from).0;
         assert!(errors.iter().any(|e| (e.line, e.code) == (Some(line), code)), "{from} -> {to}: {errors:#?}");

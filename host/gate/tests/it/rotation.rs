@@ -303,7 +303,7 @@ async fn a_root_key_given_as_text_rotates_to_the_one_given_beside_it() {
     let of = |root: &RootKey, next: Option<&RootKey>| HostOptions {
         root: text(root),
         next_root: next.map(text),
-        ..HostOptions::new(data(&dir))
+        ..options(&dir)
     };
     Host::init(of(&old, None)).await.unwrap();
     let operator = Actor::operator();

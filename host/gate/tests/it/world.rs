@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use opsiq_audit::{Filter, Kind};
 use opsiq_contract::{Contract, Role, TenantId, component};
-use opsiq_gate::{Actor, Answer, Call, Done, Host, HostOptions, InstallRequest, NewTenant, Refusal};
+use opsiq_gate::{Actor, Answer, Call, Compiler, Done, Host, HostOptions, InstallRequest, NewTenant, Refusal};
 use opsiq_vault::Secret;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding};
@@ -35,7 +35,8 @@ pub(crate) struct World {
 }
 
 pub(crate) fn options(dir: &TempDir) -> HostOptions {
-    HostOptions::new(data(dir))
+    // This program is no `opsiq`, which could be started as the child that compiles.
+    HostOptions { compiler: Compiler::InProcess, ..HostOptions::new(data(dir)) }
 }
 
 pub(crate) fn data(dir: &TempDir) -> PathBuf {

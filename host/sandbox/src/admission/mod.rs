@@ -20,9 +20,10 @@ use opsiq_contract::{Authorized, Fairness, InstallationId};
 use opsiq_egress::Budget;
 
 pub use self::limit::Full;
-use self::node::Kind;
+use self::node::{Kind, Need};
 pub(crate) use self::scheduler::Who;
 use self::scheduler::{Again, Entry, Scheduler};
+use crate::class::Class;
 
 /// The doors to the pool.
 #[derive(Debug)]
@@ -33,11 +34,11 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// `slots` is the size of the pool.
-    pub(crate) fn new(fairness: &Fairness, slots: u32) -> Self {
+    /// `slots` are the sizes of the pools, in the order of [`Class::ALL`].
+    pub(crate) fn new(fairness: &Fairness, slots: [u32; 2]) -> Self {
         let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let turns = fairness.computing.unwrap_or_else(processors);
-        let scheduler = Mutex::new(Scheduler::new(fairness.clone(), slots.into(), turns));
+        let scheduler = Mutex::new(Scheduler::new(fairness.clone(), slots.map(u64::from), turns));
         Self { scheduler, epoch: Instant::now() }
     }
 
@@ -65,26 +66,26 @@ impl Admission {
         self.with(|scheduler| scheduler.count(who, now))
     }
 
-    /// A place for a call of `slots` slots of the pool, waiting a bounded time for it.
-    pub(crate) async fn enter(self: &Arc<Self>, who: Who<'_>, slots: u32) -> Result<Place, Full> {
-        let (now, slots) = (self.at(Instant::now()), u64::from(slots));
+    /// A place for a call of `slots` slots of its class's pool, waiting a bounded time for it.
+    pub(crate) async fn enter(self: &Arc<Self>, who: Who<'_>, class: Class, slots: u32) -> Result<Place, Full> {
+        let (now, need) = (self.at(Instant::now()), Need { class, slots: slots.into() });
         let place = |leaf| Place {
             admission: self.clone(),
             leaf,
-            slots,
+            need,
             installation: who.installation.clone(),
             since: Instant::now(),
         };
-        let (leaf, number, wait) = match self.with(|scheduler| scheduler.enter(who, slots, now))? {
+        let (leaf, number, wait) = match self.with(|scheduler| scheduler.enter(who, need, now))? {
             Entry::In(leaf) => return Ok(place(leaf)),
             Entry::Queued { leaf, number, wait } => (leaf, number, Duration::from_nanos(wait)),
         };
-        let mut queued = Queued { admission: self, leaf, slots, number: Some(number) };
+        let mut queued = Queued { admission: self, leaf, need, number: Some(number) };
         if tokio::time::timeout(wait, &mut queued).await.is_ok() {
             return Ok(place(leaf));
         }
         queued.number = None;
-        match self.with(|scheduler| scheduler.give_up(leaf, number)) {
+        match self.with(|scheduler| scheduler.give_up(leaf, need, number)) {
             Some(full) => Err(full),
             None => Ok(place(leaf)),
         }
@@ -99,7 +100,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 struct Queued<'a> {
     admission: &'a Admission,
     leaf: usize,
-    slots: u64,
+    need: Need,
     /// While it stands in the queue.
     number: Option<u64>,
 }
@@ -122,8 +123,8 @@ impl Drop for Queued<'_> {
         let Some(number) = self.number else { return };
         let now = self.admission.at(Instant::now());
         self.admission.with(|scheduler| {
-            if scheduler.give_up(self.leaf, number).is_none() {
-                scheduler.leave(self.leaf, self.slots, 0, now);
+            if scheduler.give_up(self.leaf, self.need, number).is_none() {
+                scheduler.leave(self.leaf, self.need, 0, now);
             }
         });
     }
@@ -134,7 +135,7 @@ impl Drop for Queued<'_> {
 pub struct Place {
     admission: Arc<Admission>,
     leaf: usize,
-    slots: u64,
+    need: Need,
     installation: InstallationId,
     since: Instant,
 }
@@ -161,7 +162,7 @@ impl Drop for Place {
         let now = Instant::now();
         let held = nanoseconds(now.saturating_duration_since(self.since));
         let at = self.admission.at(now);
-        self.admission.with(|scheduler| scheduler.leave(self.leaf, self.slots, held, at));
+        self.admission.with(|scheduler| scheduler.leave(self.leaf, self.need, held, at));
     }
 }
 

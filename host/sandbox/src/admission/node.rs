@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use opsiq_contract::{Level, Share};
 
 use crate::admission::bucket::Bucket;
+use crate::class::Class;
 
 /// Nanoseconds after which an idle holder's use of the processor is forgotten.
 const REMEMBERED: u64 = 60_000_000_000;
@@ -23,6 +24,13 @@ pub(crate) enum Kind {
 
 /// Both of them.
 pub(crate) const KINDS: [Kind; 2] = [Kind::Short, Kind::Long];
+
+/// What a call takes of the pool of its plugin's class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) class: Class,
+    pub(crate) slots: u64,
+}
 
 /// A call that waits for a place.
 #[derive(Debug)]
@@ -49,12 +57,12 @@ pub(crate) struct Node<W> {
     pub(crate) running: u64,
     /// Calls that wait for one.
     pub(crate) queued: u64,
-    /// Its place among `entries` of its parent, while a call of it could enter but for its parent.
-    pub(crate) entry_at: Option<u128>,
-    /// Children of which a call could enter, those that hold least for their weight first.
-    pub(crate) entries: BTreeSet<(u128, usize)>,
-    /// Of an installation: its calls that wait for a place, in order.
-    pub(crate) queue: BTreeMap<u64, Waiter<W>>,
+    /// Its place among `entries` of its parent, while a call of a class could enter but for its parent.
+    pub(crate) entry_at: [Option<u128>; 2],
+    /// Children of which a call of a class could enter, those that hold least for their weight first.
+    pub(crate) entries: [BTreeSet<(u128, usize)>; 2],
+    /// Of an installation: its calls of each class that wait for a place, in order.
+    pub(crate) queue: [BTreeMap<u64, Waiter<W>>; 2],
 
     /// Calls that compute or want to.
     pub(crate) runnable: u64,
@@ -95,9 +103,9 @@ impl<W> Node<W> {
             children: HashMap::new(),
             running: 0,
             queued: 0,
-            entry_at: None,
-            entries: BTreeSet::new(),
-            queue: BTreeMap::new(),
+            entry_at: [None; 2],
+            entries: [BTreeSet::new(), BTreeSet::new()],
+            queue: [BTreeMap::new(), BTreeMap::new()],
             runnable: 0,
             wanting: [0; 2],
             used: 0,
@@ -123,11 +131,13 @@ impl<W> Node<W> {
         if self.level == Level::Host { slots } else { 1 }
     }
 
-    /// Where it should stand among its parent's `entries`.
-    pub(crate) fn entry_wanted(&self) -> Option<u128> {
-        let could = self.queued > 0
-            && self.running < self.share.concurrency
-            && (self.level == Level::Installation || !self.entries.is_empty());
+    /// Where it should stand among its parent's `entries` of a class.
+    pub(crate) fn entry_wanted(&self, class: Class) -> Option<u128> {
+        let waits = match self.level {
+            Level::Installation => !self.queue[class as usize].is_empty(),
+            _ => !self.entries[class as usize].is_empty(),
+        };
+        let could = waits && self.running < self.share.concurrency;
         could.then(|| (u128::from(self.running) << 32) / u128::from(self.share.weight))
     }
 

@@ -23,7 +23,8 @@ use std::num::NonZeroU32;
 use opsiq_contract::{Authorized, Fairness, InstallationId, Level, Share, TenantId};
 
 use crate::admission::limit::{Full, Scarce, seconds};
-use crate::admission::node::{KINDS, Kind, Node, Waiter};
+use crate::admission::node::{KINDS, Kind, Need, Node, Waiter};
+use crate::class::Class;
 
 /// The host's place in the tree.
 const HOST: usize = 0;
@@ -78,6 +79,19 @@ pub(crate) enum Again {
     Waits(u64),
 }
 
+/// The pool of a class.
+#[derive(Debug, Clone, Copy)]
+struct Pool {
+    slots: u64,
+    taken: u64,
+}
+
+impl Pool {
+    fn has_room(self, slots: u64) -> bool {
+        self.taken + slots <= self.slots
+    }
+}
+
 /// The tree. `W` wakes whoever waits.
 #[derive(Debug)]
 pub(crate) struct Scheduler<W> {
@@ -87,6 +101,8 @@ pub(crate) struct Scheduler<W> {
     vacant: Vec<usize>,
     /// Number of nodes at which idle ones are looked for.
     sweep_at: usize,
+    /// Slots of each class's pool, and those that are taken.
+    pools: [Pool; 2],
     /// Turns there are, and calls that have one, of each kind.
     turns: u64,
     held: [u64; 2],
@@ -100,16 +116,18 @@ pub(crate) struct Scheduler<W> {
 }
 
 impl<W> Scheduler<W> {
-    /// A tree without tenants, of `turns` turns; times are nanoseconds from `0` on.
-    pub(crate) fn new(fairness: Fairness, slots: u64, turns: u64) -> Self {
+    /// A tree without tenants, of pools with so many `slots` for each class, and of `turns` turns; times are nanoseconds from
+    /// `0` on.
+    pub(crate) fn new(fairness: Fairness, slots: [u64; 2], turns: u64) -> Self {
         let mut share = fairness.host();
-        share.concurrency = share.concurrency.min(slots);
+        share.concurrency = share.concurrency.min(slots.iter().sum());
         let host = Node::new(Level::Host, HOST, String::new(), share, 0);
         Self {
             fairness,
             nodes: vec![host],
             vacant: Vec::new(),
             sweep_at: REMEMBERED,
+            pools: slots.map(|slots| Pool { slots, taken: 0 }),
             turns: turns.max(1),
             held: [0; 2],
             numbers: 0,
@@ -206,38 +224,39 @@ impl<W> Scheduler<W> {
         Ok(())
     }
 
-    /// Asks for a place for a call of `slots` slots.
-    pub(crate) fn enter(&mut self, who: Who<'_>, slots: u64, now: u64) -> Result<Entry, Full> {
+    /// Asks for a place for a call.
+    pub(crate) fn enter(&mut self, who: Who<'_>, need: Need, now: u64) -> Result<Entry, Full> {
         self.now = self.now.max(now);
-        let most = self.node(HOST).share.concurrency;
-        if slots > most {
+        let most = self.node(HOST).share.concurrency.min(self.pools[need.class as usize].slots);
+        if need.slots > most {
             return Err(Full {
                 name: Scarce::Concurrency.name(Level::Host),
                 level: Level::Host,
-                message: format!("the plugin takes {slots} slots and the host has {most}"),
+                message: format!("the plugin takes {} slots and the host has {most}", need.slots),
                 retry_after: None,
             });
         }
         let leaf = self.leaf(who);
         let path = self.path(leaf);
         self.minute(path)?;
-        let room = path.iter().all(|at| self.node(*at).has_room(slots));
+        let class = need.class as usize;
         // Whoever came before and could enter goes first.
-        if room && self.node(leaf).queued == 0 && self.node(HOST).entries.is_empty() {
+        if self.room(path, need) && self.node(leaf).queue[class].is_empty() && self.node(HOST).entries[class].is_empty()
+        {
             self.counted(path);
-            self.take(path, slots);
+            self.take(path, need);
             return Ok(Entry::In(leaf));
         }
         let full = path.iter().copied().find(|at| self.node(*at).queued >= self.node(*at).share.queue);
         if let Some(full) = full {
-            return Err(self.no_queue(path, slots, full));
+            return Err(self.no_queue(path, need, full));
         }
         self.counted(path);
         let number = self.number();
         for at in path {
             self.node_mut(at).queued += 1;
         }
-        self.node_mut(leaf).queue.insert(number, Waiter { slots, wake: None });
+        self.node_mut(leaf).queue[class].insert(number, Waiter { slots: need.slots, wake: None });
         self.refresh_entries(path);
         self.hand_out_places();
         let wait = path.iter().map(|at| self.node(*at).share.queue_wait_ms).min().unwrap_or(0);
@@ -249,20 +268,21 @@ impl<W> Scheduler<W> {
         if self.granted.remove(&number) {
             return true;
         }
-        if let Some(waiter) = self.node_mut(leaf).queue.get_mut(&number) {
+        let [small, large] = &mut self.node_mut(leaf).queue;
+        if let Some(waiter) = small.get_mut(&number).or_else(|| large.get_mut(&number)) {
             waiter.wake = Some(wake());
         }
         false
     }
 
     /// A call that waits under `number` waits no longer. Answers why it got no place; `None` when it has one after all.
-    pub(crate) fn give_up(&mut self, leaf: usize, number: u64) -> Option<Full> {
+    pub(crate) fn give_up(&mut self, leaf: usize, need: Need, number: u64) -> Option<Full> {
         if self.granted.remove(&number) {
             return None;
         }
         let path = self.path(leaf);
-        let slots = self.node_mut(leaf).queue.remove(&number).map_or(1, |waiter| waiter.slots);
-        let why = self.waited_in_vain(path, slots);
+        self.node_mut(leaf).queue[need.class as usize].remove(&number);
+        let why = self.waited_in_vain(path, need);
         for at in path {
             self.node_mut(at).queued -= 1;
         }
@@ -273,14 +293,15 @@ impl<W> Scheduler<W> {
     }
 
     /// A call gives its place back after `held` nanoseconds.
-    pub(crate) fn leave(&mut self, leaf: usize, slots: u64, held: u64, now: u64) {
+    pub(crate) fn leave(&mut self, leaf: usize, need: Need, held: u64, now: u64) {
         self.now = self.now.max(now);
         let (path, now) = (self.path(leaf), self.now);
         for at in path {
             let node = self.node_mut(at);
-            node.running -= node.counts(slots);
+            node.running -= node.counts(need.slots);
             node.left(held, now);
         }
+        self.pools[need.class as usize].taken -= need.slots;
         self.charge(path, CALL_COST);
         self.refresh_entries(path);
         self.hand_out_places();
@@ -316,36 +337,52 @@ impl<W> Scheduler<W> {
         }
     }
 
-    fn take(&mut self, path: [usize; 3], slots: u64) {
+    /// Whether a call has room at every level and in its pool.
+    fn room(&self, path: [usize; 3], need: Need) -> bool {
+        path.iter().all(|at| self.node(*at).has_room(need.slots))
+            && self.pools[need.class as usize].has_room(need.slots)
+    }
+
+    fn take(&mut self, path: [usize; 3], need: Need) {
         for at in path {
             let node = self.node_mut(at);
-            node.running += node.counts(slots);
+            node.running += node.counts(need.slots);
         }
+        self.pools[need.class as usize].taken += need.slots;
     }
 
     fn refresh_entries(&mut self, path: [usize; 3]) {
-        for at in [path[0], path[1]] {
+        for (at, class) in [path[0], path[1]].into_iter().flat_map(|at| Class::ALL.map(|class| (at, class))) {
             let node = self.node_mut(at);
-            let (was, is, parent) = (node.entry_at, node.entry_wanted(), node.parent);
-            node.entry_at = is;
-            replace(&mut self.node_mut(parent).entries, at, was, is);
+            let (was, is, parent) = (node.entry_at[class as usize], node.entry_wanted(class), node.parent);
+            node.entry_at[class as usize] = is;
+            replace(&mut self.node_mut(parent).entries[class as usize], at, was, is);
         }
     }
 
-    /// Free places go to those who hold least. One that is too large for what is free is waited for, lest it never fits.
+    /// The first of a class to get a place: what its tenant holds, its installation, and what it takes.
+    fn first_entry(&self, class: Class) -> Option<(u128, usize, Need)> {
+        let (holds, tenant) = *self.node(HOST).entries[class as usize].first()?;
+        let (_, leaf) = *self.node(tenant).entries[class as usize].first()?;
+        let (_, waiter) = self.node(leaf).queue[class as usize].first_key_value()?;
+        Some((holds, leaf, Need { class, slots: waiter.slots }))
+    }
+
+    /// Free places go to those who hold least. One that is too large for what is free is waited for, lest it never fits;
+    /// those of the other class are not kept waiting by it.
     fn hand_out_places(&mut self) {
-        while let Some((_, tenant)) = self.node(HOST).entries.first().copied() {
-            let Some((_, leaf)) = self.node(tenant).entries.first().copied() else { return };
-            let Some(slots) = self.node(leaf).queue.first_key_value().map(|(_, waiter)| waiter.slots) else { return };
-            if !self.node(HOST).has_room(slots) {
-                return;
-            }
-            let Some((number, waiter)) = self.node_mut(leaf).queue.pop_first() else { return };
+        loop {
+            let next = Class::ALL.into_iter().filter_map(|class| {
+                let (holds, leaf, need) = self.first_entry(class)?;
+                self.room(self.path(leaf), need).then_some((holds, leaf, need))
+            });
+            let Some((_, leaf, need)) = next.min_by_key(|(holds, ..)| *holds) else { return };
+            let Some((number, waiter)) = self.node_mut(leaf).queue[need.class as usize].pop_first() else { return };
             let path = self.path(leaf);
             for at in path {
                 self.node_mut(at).queued -= 1;
             }
-            self.take(path, slots);
+            self.take(path, need);
             self.refresh_entries(path);
             self.granted.insert(number);
             self.woken.extend(waiter.wake);
@@ -574,15 +611,15 @@ impl<W> Scheduler<W> {
         }
     }
 
-    /// Whose concurrency keeps a call of `slots` slots waiting; the host's when it is only not its turn.
-    fn blocked_by(&self, path: [usize; 3], slots: u64) -> usize {
-        path.into_iter().find(|at| !self.node(*at).has_room(slots)).unwrap_or(HOST)
+    /// Whose concurrency keeps a call waiting; the host's when its pool is full, or it is only not its turn.
+    fn blocked_by(&self, path: [usize; 3], need: Need) -> usize {
+        path.into_iter().find(|at| !self.node(*at).has_room(need.slots)).unwrap_or(HOST)
     }
 
-    fn no_queue(&self, path: [usize; 3], slots: u64, full: usize) -> Full {
+    fn no_queue(&self, path: [usize; 3], need: Need, full: usize) -> Full {
         let queue = self.node(full).share.queue;
         let (at, scarce) =
-            if queue == 0 { (self.blocked_by(path, slots), Scarce::Concurrency) } else { (full, Scarce::Queue) };
+            if queue == 0 { (self.blocked_by(path, need), Scarce::Concurrency) } else { (full, Scarce::Queue) };
         let node = self.node(at);
         let (level, running) = (node.level, node.share.concurrency);
         let message = match scarce {
@@ -592,8 +629,8 @@ impl<W> Scheduler<W> {
         Full { name: scarce.name(level), level, message, retry_after: Some(self.expected(at)) }
     }
 
-    fn waited_in_vain(&self, path: [usize; 3], slots: u64) -> Full {
-        let at = self.blocked_by(path, slots);
+    fn waited_in_vain(&self, path: [usize; 3], need: Need) -> Full {
+        let at = self.blocked_by(path, need);
         let wait = path.iter().map(|at| self.node(*at).share.queue_wait_ms).min().unwrap_or(0);
         let node = self.node(at);
         let (level, running) = (node.level, node.share.concurrency);

@@ -6,13 +6,13 @@ async fn enter(admission: &Arc<Admission>, tenant: &str, installation: usize) ->
     let (tenant, installation) =
         (tenant.parse().unwrap(), format!("00000000-0000-4000-8000-{installation:012}").parse().unwrap());
     let who = Who { tenant: &tenant, installation: &installation, name: "shop", family: "acme/shop" };
-    admission.enter(who, 1).await
+    admission.enter(who, Class::Small, 1).await
 }
 
 #[tokio::test]
 async fn who_waits_gets_in_and_who_waited_too_long_does_not() {
     let text = "[fairness.host]\nqueue-wait = \"500ms\"\n[fairness.each-tenant]\nconcurrency = 1\n";
-    let admission = Arc::new(Admission::new(&Fairness::parse_toml(text).unwrap(), 8));
+    let admission = Arc::new(Admission::new(&Fairness::parse_toml(text).unwrap(), [8, 8]));
     let held = enter(&admission, "acme", 1).await.unwrap();
     let (waited, ()) = tokio::join!(enter(&admission, "acme", 2), async {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -32,7 +32,7 @@ async fn who_waits_gets_in_and_who_waited_too_long_does_not() {
 
 #[tokio::test]
 async fn turns_are_handed_on_and_given_back() {
-    let admission = Arc::new(Admission::new(&Fairness::parse_toml("[fairness]\ncomputing = 1\n").unwrap(), 8));
+    let admission = Arc::new(Admission::new(&Fairness::parse_toml("[fairness]\ncomputing = 1\n").unwrap(), [8, 8]));
     let (a, b) = (enter(&admission, "acme", 1).await.unwrap(), enter(&admission, "other", 2).await.unwrap());
     let cx = Context::from_waker(Waker::noop());
     let (mut first, mut second, mut third) = (a.seat(), b.seat(), a.seat());

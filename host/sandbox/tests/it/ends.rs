@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opsiq_contract::{CanonicalJson, Fairness, Level};
-use opsiq_sandbox::{Fault, FaultCode, Kv, KvEntry, KvError, Live, NoPlace, Phase, Run, Sandbox, SandboxConfig};
+use opsiq_sandbox::{Fault, FaultCode, Kv, KvEntry, KvError, Live, NoPlace, Phase, Pool, Run, Sandbox, SandboxConfig};
 
 use crate::guest::Guest;
 use crate::host::{INVOCATION, Installed, Memory, config, fault};
@@ -242,4 +242,46 @@ async fn a_full_pool_has_no_place() {
     let Err(NoPlace::Full(full)) = second else { panic!("{second:?}") };
     assert_eq!((full.name, full.level), ("limit.host.queue-wait", Level::Host));
     assert!(waits.sandbox.enter(&waits.plugin, &authorized, &live).await.is_ok());
+}
+
+/// Interpreters that fill their pool make one another wait, and no small guest; the other way round as well.
+#[tokio::test]
+async fn each_class_waits_for_its_own_alone() {
+    let interpreters = Pool { slots: 2, keep_resident: 1 << 20 };
+    let sandbox = Arc::new(Sandbox::new(SandboxConfig { slots: 2, interpreters, ..config() }).unwrap());
+    let load = async |guest: Guest, waits: bool| {
+        let installed = Installed::load(Arc::clone(&sandbox), &guest, "").await.unwrap();
+        if waits { installed.with_kv(Broken { panics: false }) } else { installed }
+    };
+    // The size at the start is what tells them apart, or how many memories there are.
+    for (fills, other) in [
+        (asks_storage().pages(80), Guest::then_ok("(nop)")),
+        (asks_storage().item("(memory $second 1)"), Guest::then_ok("(nop)")),
+        (asks_storage(), Guest::then_ok("(nop)").pages(80)),
+    ] {
+        let same = load(fills.clone().item("(global i32 (i32.const 7))"), false).await;
+        let (fills, other) = (load(fills, true).await, load(other, false).await);
+        let lives = [Live::new(), Live::new()];
+        let quick = async {
+            while sandbox.stats().running < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let authorized = same.authorized(INVOCATION);
+            let full = sandbox.enter(&same.plugin, &authorized, &Live::new()).await;
+            assert!(matches!(full, Err(NoPlace::Full(_))), "its pool is full");
+            let began = Instant::now();
+            for _ in 0..50 {
+                assert!(other.run().await.outcome.is_ok());
+            }
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            assert_eq!(sandbox.stats().running, 2, "the others still hold theirs");
+            for live in &lives {
+                live.stop(stopped());
+            }
+        };
+        let [one, other_one] = lives.clone();
+        let (first, second, ()) = tokio::join!(fills.run_seen("{}", one), fills.run_seen("{}", other_one), quick);
+        assert_eq!((fault(&first), fault(&second)), (FaultCode::Stopped, FaultCode::Stopped));
+        assert!(same.run().await.outcome.is_ok(), "the twin: with room there is no waiting");
+    }
 }

@@ -13,8 +13,8 @@ use opsiq_contract::{
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
-    Capabilities, FaultCode, KeySet, Kv, KvEntry, KvError, Live, LoadError, Plugin, Run, RunError, RunReport, Sandbox,
-    SandboxConfig,
+    Capabilities, Compiler, FaultCode, KeySet, Kv, KvEntry, KvError, Live, LoadError, Plugin, Run, RunError, RunReport,
+    Sandbox, SandboxConfig,
 };
 use opsiq_store::Store;
 use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
@@ -90,7 +90,7 @@ pub(crate) fn sandbox() -> Sandbox {
 
 pub(crate) fn config() -> SandboxConfig {
     let fairness = Fairness::parse_toml("[fairness.host]\nqueue-wait = \"200ms\"\n").unwrap();
-    SandboxConfig { slots: 8, fairness, ..Default::default() }
+    SandboxConfig { slots: 8, fairness, compiler: Compiler::InProcess, ..Default::default() }
 }
 
 /// One plugin, installed.

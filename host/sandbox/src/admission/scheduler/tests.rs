@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 
+const ONE: Need = Need { class: Class::Small, slots: 1 };
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 
@@ -24,7 +25,7 @@ struct Sim {
 
 impl Sim {
     fn new(text: &str, slots: u64, turns: u64) -> Self {
-        Self { scheduler: Scheduler::new(fairness(text), slots, turns) }
+        Self { scheduler: Scheduler::new(fairness(text), [slots, 2], turns) }
     }
 
     fn enter(&mut self, tenant: &str, installation: usize, now: u64) -> Result<Entry, Full> {
@@ -35,7 +36,7 @@ impl Sim {
         let name = if installation == 1 { "shop" } else { "till" };
         let (tenant, installation) = (tenant.parse().unwrap(), id(installation));
         let who = Who { tenant: &tenant, installation: &installation, name, family: "acme/shop" };
-        self.scheduler.enter(who, slots, now)
+        self.scheduler.enter(who, Need { class: Class::Small, slots }, now)
     }
 
     fn place(&mut self, tenant: &str, installation: usize) -> usize {
@@ -282,7 +283,7 @@ fn places_go_to_who_holds_least_for_its_weight() {
         queued.push((name, leaf, number));
     }
     for leaf in &held {
-        sim.scheduler.leave(*leaf, 1, MS, MS);
+        sim.scheduler.leave(*leaf, ONE, MS, MS);
     }
     let got = |sim: &mut Sim, queued: &[(&str, usize, u64)]| {
         let mut names = String::new();
@@ -320,7 +321,7 @@ fn each_level_refuses_by_its_own_name() {
 fn where_none_may_wait_the_concurrency_refuses() {
     let mut sim = Sim::new("[fairness.each-tenant]\nconcurrency = 1\nqueue = 0\n", 512, 2);
     let leaf = sim.place("acme", 1);
-    sim.scheduler.leave(leaf, 1, 3 * SECOND, 3 * SECOND);
+    sim.scheduler.leave(leaf, ONE, 3 * SECOND, 3 * SECOND);
     assert!(matches!(sim.enter("acme", 1, 3 * SECOND), Ok(Entry::In(_))));
     let full = sim.refused("acme", 2, 3 * SECOND);
     assert_eq!((full.name, full.retry_after.map(NonZeroU32::get)), ("limit.tenant.concurrency", Some(3)), "{full:?}");
@@ -369,7 +370,7 @@ fn a_refused_call_costs_nothing() {
     for _ in 0..100 {
         assert_eq!(sim.refused("acme", 1, 0).name, "limit.tenant.concurrency");
     }
-    sim.scheduler.leave(leaf, 1, MS, MS);
+    sim.scheduler.leave(leaf, ONE, MS, MS);
     assert!(
         matches!(sim.enter("acme", 1, MS), Ok(Entry::In(_))),
         "its calls of this minute were not taken by refusals"
@@ -382,7 +383,7 @@ fn who_gives_up_leaves_nothing_behind() {
     let leaf = sim.place("acme", 1);
     for _ in 0..100 {
         let Ok(Entry::Queued { leaf, number, .. }) = sim.enter("other", 2, 0) else { panic!("no room") };
-        let full = sim.scheduler.give_up(leaf, number).unwrap();
+        let full = sim.scheduler.give_up(leaf, ONE, number).unwrap();
         assert_eq!(full.name, "limit.host.queue-wait");
     }
     while sim.scheduler.turn(leaf, Kind::Short, None, || 0).is_none() {}
@@ -393,7 +394,7 @@ fn who_gives_up_leaves_nothing_behind() {
     }
     let Ok(Entry::Queued { leaf: other, number, .. }) = sim.enter("other", 2, 0) else { panic!("no room") };
     sim.scheduler.end_turn(leaf, Kind::Short, MS);
-    sim.scheduler.leave(leaf, 1, MS, MS);
+    sim.scheduler.leave(leaf, ONE, MS, MS);
     assert!(sim.scheduler.entered(other, number, || 0));
     assert_eq!(sim.scheduler.held, [0; 2]);
     assert!(sim.scheduler.granted.is_empty());
@@ -404,10 +405,10 @@ fn a_large_plugin_is_waited_for_and_holds_up_nobody_for_ever() {
     let mut sim = Sim::new("", 4, 1);
     let held: Vec<_> = (0..4).map(|_| sim.place("acme", 1)).collect();
     let Ok(Entry::Queued { leaf, number, .. }) = sim.enter_slots("other", 2, 3, 0) else { panic!("no room") };
-    sim.scheduler.leave(held[0], 1, MS, MS);
+    sim.scheduler.leave(held[0], ONE, MS, MS);
     assert!(matches!(sim.enter("acme", 1, MS), Ok(Entry::Queued { .. })), "not before the one that waits");
-    sim.scheduler.leave(held[1], 1, MS, MS);
-    sim.scheduler.leave(held[2], 1, MS, MS);
+    sim.scheduler.leave(held[1], ONE, MS, MS);
+    sim.scheduler.leave(held[2], ONE, MS, MS);
     assert!(sim.scheduler.entered(leaf, number, || 0));
 }
 
@@ -419,7 +420,7 @@ fn idle_holders_are_forgotten() {
         let Ok(Entry::In(leaf)) = sim.enter(&format!("tenant-{n}"), n, now) else { panic!("no room") };
         assert_eq!(sim.scheduler.turn(leaf, Kind::Short, None, || 0), None);
         sim.scheduler.end_turn(leaf, Kind::Short, 50 * MS);
-        sim.scheduler.leave(leaf, 1, MS, now + MS);
+        sim.scheduler.leave(leaf, ONE, MS, now + MS);
     }
     // A minute's worth of tenants, with their installations, and as many again before the next look.
     assert!(sim.scheduler.len() <= 4 * 6_100, "{} are remembered", sim.scheduler.len());
