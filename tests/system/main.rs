@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod bare;
 mod canary;
 mod crash;
 mod disk;

@@ -274,7 +274,8 @@ fn own_contract(scan: &Scan<'_>, problems: &mut Vec<Problem>) -> Option<Contract
     match scan.contracts.as_slice() {
         [] => {
             if scan.kind == Kind::Component {
-                let fix = "write a contract.toml and build with `opsiq plugin build`";
+                let fix = "write a contract.toml and build with `opsiq plugin build`; into a component of other tools, \
+                           `opsiq plugin wrap FILE --contract contract.toml` puts it";
                 problems.push(Problem::new("contract.missing", "the component holds no contract", fix));
             }
             None
