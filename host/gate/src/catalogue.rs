@@ -79,6 +79,9 @@ impl Catalogue {
         let admitted = component::admit_within(&bytes, core.ceiling.component_bytes);
         let admitted = admitted.map_err(|problems| inadmissible(&problems))?;
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
+        if let Some(denial) = core.ceiling.world_denial(&contract) {
+            return Err(Refusal::denied(Stage::Admin, denial));
+        }
         let plugin = contract.plugin_ref();
         let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(|error| failed(&error))?;
         if known.iter().any(|row| row.digest == digest) {

@@ -52,6 +52,7 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # One plugin, whatever its version.
 # [ceiling.plugin."publisher/id"]
 # denied = true
+# wasi = true              # it may be a component made for WASI, run in compatibility mode
 "#;
 
 /// What the file says beside the ceiling.

@@ -15,11 +15,11 @@ pub struct Body(BodyStream);
 
 impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
-    fn session(&mut self) -> &Session {
+    pub(crate) fn session(&mut self) -> &Arc<Session> {
         let (authorized, egress, keys) = (&self.authorized, &self.egress, &self.keys);
         self.session.get_or_insert_with(|| {
             let keys = Arc::clone(keys);
-            Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys)
+            Arc::new(Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys))
         })
     }
 

@@ -29,6 +29,7 @@ mod sandbox;
 mod state;
 mod stop;
 mod ticker;
+mod wasi;
 
 pub use config::{CompiledCache, MEMORY_MAX, SandboxConfig, TABLE_MAX};
 pub use engine::open_page_map;

@@ -12,6 +12,7 @@ use crate::compiled::Found;
 use crate::engine;
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
+use crate::wasi::ForeignPre;
 
 /// Bytes of a page of memory; pages of other sizes are not enabled.
 const PAGE: u64 = 64 << 10;
@@ -20,9 +21,17 @@ const PAGE: u64 = 64 << 10;
 pub struct Plugin {
     pub(crate) digest: Digest,
     pub(crate) name: PluginRef,
-    pub(crate) pre: ConnectorPre<State>,
+    pub(crate) entry: Entry,
     pub(crate) lane: Arc<Lane>,
     pub(crate) slots: u32,
+}
+
+/// A linked component, by what it was made for.
+pub(crate) enum Entry {
+    /// This host.
+    Native(ConnectorPre<State>),
+    /// WASI; run in compatibility mode.
+    Foreign(ForeignPre),
 }
 
 impl Plugin {
@@ -38,7 +47,10 @@ impl Plugin {
 
     /// The linked component, for measuring it bare.
     pub fn component(&self) -> &Component {
-        self.pre.instance_pre().component()
+        match &self.entry {
+            Entry::Native(pre) => pre.instance_pre().component(),
+            Entry::Foreign(pre) => pre.component(),
+        }
     }
 }
 
@@ -113,15 +125,10 @@ impl Sandbox {
         };
         initial_fits(&component, contract)?;
         imports_fit(&lane, &component, contract)?;
-        let linker = match contract.plugin.kind {
-            PluginKind::Action => &lane.action,
-            PluginKind::Connector => &lane.connector,
-        };
-        let ready = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
-        let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
+        let entry = linked(&lane, &component, contract).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
         let slots = needs.map_or(1, |needs| engine::slots_taken(needs.num_memories, needs.num_tables));
-        Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })
+        Ok(Plugin { digest: *digest, name: contract.plugin_ref(), entry, lane, slots })
     }
 
     fn stored(&self, lane: &Lane, digest: &Digest) -> Option<Component> {
@@ -192,6 +199,19 @@ fn initial_fits(component: &Component, contract: &Contract) -> Result<(), LoadEr
     let memory = needs.max_initial_memory_size.map(|pages| pages.saturating_mul(PAGE));
     within("bytes of memory", memory, limits.memory_bytes)?;
     within("table elements", needs.max_initial_table_size, limits.table_elements)
+}
+
+/// The component with the linker of what it was made for.
+fn linked(lane: &Lane, component: &Component, contract: &Contract) -> wasmtime::Result<Entry> {
+    if let Some(world) = contract.plugin.world {
+        let pre = lane.foreign()?.instantiate_pre(component)?;
+        return ForeignPre::new(world, pre).map(Entry::Foreign);
+    }
+    let linker = match contract.plugin.kind {
+        PluginKind::Action => &lane.action,
+        PluginKind::Connector => &lane.connector,
+    };
+    linker.instantiate_pre(component).and_then(ConnectorPre::new).map(Entry::Native)
 }
 
 /// Every import is one the contract declares: asked again of what was compiled, whoever compiled it.

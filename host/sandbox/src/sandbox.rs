@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use opsiq_contract::{Contract, Digest};
 use wasmtime::Engine;
@@ -16,6 +16,7 @@ use crate::plugin::{LoadError, Plugin, limits_wanted};
 use crate::state::State;
 use crate::stop::{Selector, StopBoard};
 use crate::ticker::Ticker;
+use crate::wasi;
 
 /// Compilations at once: each may take hundreds of megabytes.
 const COMPILERS: usize = 1;
@@ -30,6 +31,8 @@ pub(crate) struct Lane {
     pub(crate) action: Linker<State>,
     /// What a connector may import.
     pub(crate) connector: Linker<State>,
+    /// What a component made elsewhere may import; made for the first of them.
+    foreign: OnceLock<Linker<State>>,
     pub(crate) ticker: Ticker,
     pub(crate) fuel: bool,
 }
@@ -40,7 +43,16 @@ impl Lane {
             Engine::new(&engine::settings(config, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let (action, connector) = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
-        Ok(Self { engine, action, connector, ticker, fuel })
+        Ok(Self { engine, action, connector, foreign: OnceLock::new(), ticker, fuel })
+    }
+
+    /// The compatibility linker.
+    pub(crate) fn foreign(&self) -> wasmtime::Result<&Linker<State>> {
+        if let Some(linker) = self.foreign.get() {
+            return Ok(linker);
+        }
+        let linker = wasi::linker(&self.engine)?;
+        Ok(self.foreign.get_or_init(|| linker))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::meter::CpuClock;
+use crate::wasi::{Foreign, ForeignRemains};
 
 /// The data of one call's store.
 pub(crate) struct State {
@@ -27,7 +28,7 @@ pub(crate) struct State {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
     /// Made at the first request.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Arc<Session>>,
     pub(crate) table: ResourceTable,
     pub(crate) began: Instant,
     pub(crate) deadline: Instant,
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) random_bytes: u64,
     pub(crate) journal: Journal,
     pub(crate) denials: Vec<Denial>,
+    /// Present for components made elsewhere alone.
+    pub(crate) foreign: Option<Box<Foreign>>,
 }
 
 impl State {
@@ -75,8 +78,14 @@ impl State {
     /// What the call leaves behind.
     pub(crate) fn into_remains(mut self) -> Remains {
         let session = self.session.take();
-        let http = session.as_ref().map(Session::records).unwrap_or_default();
+        let http = session.as_ref().map(|session| session.records()).unwrap_or_default();
         let sent = session.map(|session| session.usage()).unwrap_or_default();
+        if let Some(foreign) = self.foreign.take() {
+            let ForeignRemains { journal, denials, passed } = foreign.into_remains();
+            self.journal = journal;
+            self.denials.extend(denials);
+            self.hostcall_bytes = self.hostcall_bytes.saturating_add(passed);
+        }
         let (logs, events) = self.journal.into_parts();
         Remains {
             logs,

@@ -3,6 +3,7 @@
 //! Reads bytes and never runs them. Input may be anything at all: every size and nesting is bounded before it is followed,
 //! and what cannot be understood is a problem with a name, not a panic.
 
+mod foreign;
 mod judge;
 mod scan;
 #[cfg(test)]
@@ -239,7 +240,9 @@ fn look(bytes: &[u8], max_bytes: u64, given: Option<&Contract>) -> Inspection {
     } else {
         imports.extend(scan.imports.iter().map(|item| judge::import(item, contract.as_ref())));
         exports.extend(scan.exports.iter().map(|item| judge::export(item, contract.as_ref())));
-        problems.extend(judge::without_wasi(&scan));
+        if contract.as_ref().is_none_or(|contract| contract.plugin.world.is_none()) {
+            problems.extend(judge::without_wasi(&scan));
+        }
         let refused = |finding: &&Finding| finding.judgement == Judgement::Refused;
         problems.extend(imports.iter().chain(&exports).filter(refused).map(|finding| Problem {
             code: finding.code,

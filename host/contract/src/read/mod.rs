@@ -3,6 +3,9 @@
 mod action;
 mod ceiling;
 mod cross;
+mod foreign;
+#[cfg(test)]
+mod foreign_tests;
 mod http;
 mod key;
 mod plugin;

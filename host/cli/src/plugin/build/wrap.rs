@@ -16,7 +16,9 @@ use super::{Built, Made, finish, read_contract_file};
 pub(crate) fn wrap(file: &Path, contract: &Path, out: Option<PathBuf>) -> Result<Built, BuildError> {
     let declared = read_contract_file(contract)?;
     let bytes = std::fs::read(file).map_err(|error| BuildError::io("read", file, error))?;
-    let component = if Parser::is_core_wasm(&bytes) { encode(&bytes, &declared)? } else { bytes };
+    // What runs in compatibility mode is a component already.
+    let core = Parser::is_core_wasm(&bytes) && declared.plugin.world.is_none();
+    let component = if core { encode(&bytes, &declared)? } else { bytes };
     let beside = contract.with_file_name(format!("{}.wasm", declared.plugin.id));
     if out.as_ref().unwrap_or(&beside) == file {
         return Err(BuildError::Project {
