@@ -90,10 +90,14 @@ fn the_operator_decides() {
     let off = std::fs::read_to_string(&config).unwrap();
     world.configure("[ceiling.plugin.\"elsewhere/service\"]\nwasi = true\n");
     register().ok();
-    let plan =
-        ["--as", "acme/ada", "connector", "install", "service", "--config", "base-url=https://example.com", "--yes"];
-    let review = world.run(&plan).ok().to_string();
-    assert!(review.contains("compatibility mode") && review.contains("wasi:http/proxy@0.2"), "{review}");
+    let install = ["--as", "acme/ada", "connector", "install", "service", "--config", "base-url=https://example.com"];
+    let review = world.run(&install);
+    review.refused(3);
+    assert!(
+        review.stdout.contains("compatibility mode") && review.stdout.contains("wasi:http/proxy@0.2"),
+        "{review:?}"
+    );
+    world.run(&[&install[..], &["--yes"]].concat()).ok();
     world.run_with(&["--as", "acme/ada", "key", "set", "service", "token", "--stdin"], TOKEN).ok();
     world.call("service", "facts", &json!({})).ok();
 

@@ -158,7 +158,7 @@ export class Response {
     }
     for (const name of ['detail', 'message', 'error_description', 'error', 'title']) {
       const value = typeof said?.[name] === 'object' ? said[name]?.message : said?.[name];
-      if (typeof value === 'string') return value.replace(/\p{Cc}/gu, ' ').slice(0, REASON_CHARS).trim();
+      if (typeof value === 'string') return value.replace(/[\u0000-\u001f\u007f-\u009f]/gu, ' ').slice(0, REASON_CHARS).trim();
     }
     return undefined;
   }

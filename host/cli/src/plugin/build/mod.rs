@@ -13,6 +13,7 @@ mod kit;
 mod language;
 mod project;
 mod python;
+mod requirements;
 mod rust;
 mod toolchain;
 mod world;
