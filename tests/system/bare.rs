@@ -35,8 +35,7 @@ fn rust_with_wit_bindgen_alone() {
     }
     assert!(ran.status.success(), "{said}");
     let module = target.join("wasm32-unknown-unknown/release/opsiq_example_bare_rust.wasm");
-    let made = wrap(&world, &module, &root("examples/bare-rust/contract.toml")).ok();
-    assert!(made["bytes"].as_u64().unwrap() < 512 << 10, "{made}");
+    wrap(&world, &module, &root("examples/bare-rust/contract.toml")).ok();
     world.install(&world.file("wrapped.wasm"), "words", &[], &[]);
     let counted = world.call("words", "count-words", &json!({ "text": "one two  three" })).ok();
     assert_eq!(counted["result"], json!({ "words": 3 }));

@@ -177,6 +177,8 @@ fn only_granted_requests_leave() {
 fn a_private_address_is_not_reached() {
     let Some((world, component)) = wrapped("service") else { return };
     let canary = Canary::start();
+    // Every failure to connect is answered when this time is over, however early it is known.
+    world.configure("[ceiling.limits]\nhttp-connect = \"100ms\"\n");
     for (index, host) in ["127.0.0.1", "localhost", "[::1]", "2130706433", "169.254.169.254"].into_iter().enumerate() {
         let (name, base) = (format!("service-{index}"), format!("http://{host}:{}", canary.port));
         world.install(&component, &name, &[("base-url", &base)], &[("token", TOKEN)]);
