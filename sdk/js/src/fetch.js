@@ -8,7 +8,6 @@ import { exchanging, Failure } from './failure.js';
 import { host } from './host.js';
 import { Promise } from './promise.js';
 import { bytesOf, TextDecoder, TextEncoder } from './text.js';
-import { URLSearchParams } from './url.js';
 
 /** Bytes asked for at once; the host gives at most as many. */
 const PIECE = 64 * 1024;
@@ -199,7 +198,7 @@ function encoded(body, headers) {
     typed('text/plain;charset=UTF-8');
     return new TextEncoder().encode(body);
   }
-  if (body instanceof URLSearchParams) {
+  if (body instanceof globalThis.URLSearchParams) {
     typed('application/x-www-form-urlencoded;charset=UTF-8');
     return new TextEncoder().encode(body.toString());
   }
