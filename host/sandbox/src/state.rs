@@ -77,15 +77,17 @@ impl State {
 
     /// What the call leaves behind.
     pub(crate) fn into_remains(mut self) -> Remains {
-        let session = self.session.take();
-        let http = session.as_ref().map(|session| session.records()).unwrap_or_default();
-        let sent = session.map(|session| session.usage()).unwrap_or_default();
+        // Before its requests are written down, it makes no more of them.
         if let Some(foreign) = self.foreign.take() {
             let ForeignRemains { journal, denials, passed } = foreign.into_remains();
+            self.table = ResourceTable::new();
             self.journal = journal;
             self.denials.extend(denials);
             self.hostcall_bytes = self.hostcall_bytes.saturating_add(passed);
         }
+        let session = self.session.take();
+        let http = session.as_ref().map(|session| session.records()).unwrap_or_default();
+        let sent = session.map(|session| session.usage()).unwrap_or_default();
         let (logs, events) = self.journal.into_parts();
         Remains {
             logs,

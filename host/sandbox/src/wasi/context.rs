@@ -60,6 +60,7 @@ impl Foreign {
         http.set_field_size_limit(usize::try_from(fields).unwrap_or(usize::MAX));
         let outgoing = Outgoing {
             session: Arc::clone(state.session()),
+            flights: Arc::default(),
             budget: Arc::clone(&budget),
             console: Arc::clone(&console),
             denials: Arc::clone(&denials),
@@ -68,7 +69,9 @@ impl Foreign {
         Self { wasi: wasi.build(), http, outgoing, console, budget, denials, overrun: None }
     }
 
+    /// Ends what is still on its way, and answers what is left.
     pub(crate) fn into_remains(self) -> ForeignRemains {
+        self.outgoing.flights.end();
         let denials = std::mem::take(&mut *self.denials.lock().unwrap_or_else(PoisonError::into_inner));
         ForeignRemains { journal: self.console.finish(), denials, passed: self.budget.passed() }
     }

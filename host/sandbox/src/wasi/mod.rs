@@ -16,6 +16,7 @@ mod budget;
 mod command;
 mod console;
 mod context;
+mod flights;
 mod link;
 mod outgoing;
 mod proxy;

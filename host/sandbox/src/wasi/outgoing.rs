@@ -15,11 +15,13 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::budget::Budget;
 use super::console::Console;
+use super::flights::Flights;
 
 /// The way out of one call.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     pub(super) session: Arc<Session>,
+    pub(super) flights: Arc<Flights>,
     pub(super) budget: Arc<Budget>,
     pub(super) console: Arc<Console>,
     pub(super) denials: Arc<Mutex<Vec<Denial>>>,
@@ -43,8 +45,9 @@ impl WasiHttpHooks for Outgoing {
         _processed: Processing,
     ) -> Box<dyn Future<Output = Answered> + Send> {
         let outgoing = self.clone();
+        let flight = self.flights.begin(Box::pin(async move { outgoing.send(request, options).await }));
         Box::new(async move {
-            let response = outgoing.send(request, options).await?;
+            let response = flight.await?;
             Ok((response, Box::new(async { Ok(()) }) as Processing))
         })
     }
