@@ -59,9 +59,10 @@ pub(super) fn ready(dir: &Path, offline: bool, progress: &mut dyn FnMut(&str)) -
         install: INSTALL,
     };
     let folder = kit.ready(offline, progress).map_err(|error| match error {
-        BuildError::NoKit { why, .. } if refused(&why) => {
-            wrong(format!("not every package can be had so\n{why}"), PURE)
-        }
+        BuildError::NoKit { what, why, fix } => match refused(&why) {
+            Some((said, fix)) => wrong(said, fix),
+            None => BuildError::NoKit { what, why, fix },
+        },
         other => other,
     })?;
     match native(&folder).map_err(|error| BuildError::io("look through", &folder, error))? {
@@ -72,6 +73,7 @@ pub(super) fn ready(dir: &Path, offline: bool, progress: &mut dyn FnMut(&str)) -
 
 const PIN: &str = "write NAME==VERSION --hash=sha256:... for each package and for each it needs; `pip-compile --generate-hashes` \
                    and `uv pip compile --generate-hashes` do";
+const HASH: &str = "write the hash of the wheel in pure Python (py3-none-any), as the registry that you trust gives it";
 const PURE: &str =
     "a component runs no machine code: name versions that have a wheel in pure Python (py3-none-any), with its hash";
 
@@ -110,10 +112,17 @@ fn pinned(text: &str) -> Result<bool, (usize, &'static str)> {
     Ok(any)
 }
 
-/// Whether pip had an answer, and the answer was no.
-fn refused(said: &str) -> bool {
-    let reached = !said.contains("Retrying") && !said.contains("Connection");
-    (reached && said.contains("No matching distribution")) || said.contains("DO NOT MATCH THE HASHES")
+/// What pip said against the packages, in a line, and what to do; `None` where it had no answer.
+fn refused(said: &str) -> Option<(String, &'static str)> {
+    let fix = if said.contains("DO NOT MATCH THE HASHES") {
+        HASH
+    } else if said.contains("No matching distribution") && !said.contains("Retrying") {
+        PURE
+    } else {
+        return None;
+    };
+    let errors = said.lines().filter_map(|line| line.strip_prefix("ERROR: "));
+    Some((errors.collect::<Vec<_>>().join("; "), fix))
 }
 
 /// The first file of machine code in `folder`.
@@ -154,6 +163,15 @@ mod tests {
             let (at, said) = pinned(&text).unwrap_err();
             assert!(at == line && said.contains(why), "{text}: {at} {said}");
         }
+    }
+
+    #[test]
+    fn what_pip_says_is_told_in_a_line() {
+        let none = "`pip` failed\nERROR: Could not find it\nERROR: No matching distribution found for a==1";
+        let (said, fix) = refused(none).unwrap();
+        assert_eq!((said.as_str(), fix), ("Could not find it; No matching distribution found for a==1", PURE));
+        assert_eq!(refused("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES\n  Got x").unwrap().1, HASH);
+        assert_eq!(refused(&format!("WARNING: Retrying\n{none}")), None, "the registry is out of reach");
     }
 
     #[test]
