@@ -11,13 +11,13 @@ use crate::orders::SECRET;
 use crate::upstream::{Reply, Upstream};
 
 /// A listener that only counts who connects.
-struct Canary {
-    port: u16,
+pub(crate) struct Canary {
+    pub(crate) port: u16,
     hits: Arc<AtomicUsize>,
 }
 
 impl Canary {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let (port, hits) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
         let count = hits.clone();
@@ -29,7 +29,7 @@ impl Canary {
         Self { port, hits }
     }
 
-    fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }
 }

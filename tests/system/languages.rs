@@ -134,10 +134,79 @@ fn javascript_says_everything() {
     says_everything("tests/languages/js", &ways);
 }
 
+/// The same plugin in the engine with the web's APIs, which `package.json` asks for.
+#[test]
+fn starlingmonkey_says_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["contract.toml", "index.js"] {
+        std::fs::copy(source("tests/languages/js").join(file), dir.path().join(file)).unwrap();
+    }
+    let package = json!({ "type": "module", "opsiq": { "engine": "starlingmonkey" } });
+    std::fs::write(dir.path().join("package.json"), package.to_string()).unwrap();
+    let ways = [("text", "plugin.internal"), ("never", "plugin.internal"), ("deep", "plugin.internal")];
+    says_everything(dir.path().to_str().unwrap(), &ways);
+}
+
+/// And what only that engine has.
+#[test]
+fn starlingmonkey_has_the_apis_of_the_web() {
+    let world = World::new();
+    world.configure(INTERPRETERS);
+    let dir = world.file("plugin");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy(source("examples/hello-js/contract.toml"), dir.join("contract.toml")).unwrap();
+    let package = json!({ "type": "module", "opsiq": { "engine": "starlingmonkey" } });
+    std::fs::write(dir.join("package.json"), package.to_string()).unwrap();
+    let code = "export default { hello(ctx, { name }) {
+        const url = new URL('../b?c=d', 'https://example.com/a/x');
+        const copy = structuredClone({ name, at: [url.href] });
+        const said = new TextDecoder().decode(new TextEncoder().encode(copy.name));
+        return { greeting: `${said} ${copy.at} ${url.searchParams.get('c')} ${typeof WritableStream}` };
+    } };";
+    std::fs::write(dir.join("index.js"), code).unwrap();
+    let Some(component) = build(&world, dir.to_str().unwrap()) else { return };
+    world.install(&component, "hello", &[], &[]);
+    let greeted = world.call("hello", "hello", &json!({ "name": "Ada 🙂" })).ok();
+    assert_eq!(greeted["result"]["greeting"], "Ada 🙂 https://example.com/b?c=d d function");
+}
+
 #[test]
 fn python_says_everything() {
     let ways = ["deep", "exit", "quit", "file", "folder", "sleep", "import"].map(|how| (how, "plugin.internal"));
     says_everything("tests/languages/python", &ways);
+}
+
+/// Packages of a plugin in Python: pinned by hash, pure, and nothing else.
+#[test]
+fn python_packages_are_pinned_and_pure() {
+    const PURE: &str =
+        "inflection==0.5.1 --hash=sha256:f38b2b640938a4f35ade69ac3d053042959b62a0f1076a5bbaa1b9526605a8a2\n";
+    let world = World::new();
+    world.configure(INTERPRETERS);
+    let dir = world.file("plugin");
+    std::fs::create_dir(&dir).unwrap();
+    for file in ["contract.toml", "pyproject.toml"] {
+        std::fs::copy(source("examples/hello-python").join(file), dir.join(file)).unwrap();
+    }
+    let code = "import inflection\n\n\nclass Plugin:\n    def hello(self, ctx, params):\n        \
+                return {'greeting': inflection.pluralize(params['name'])}\n";
+    std::fs::write(dir.join("plugin.py"), code).unwrap();
+    std::fs::write(dir.join("requirements.txt"), PURE).unwrap();
+    let Some(component) = build(&world, dir.to_str().unwrap()) else { return };
+    world.install(&component, "hello", &[], &[]);
+    assert_eq!(world.call("hello", "hello", &json!({ "name": "Ox" })).ok()["result"]["greeting"], "Oxen");
+
+    for (text, says) in [
+        ("inflection==0.5.1\n", "line 1: without a hash"),
+        ("\n--index-url https://example.com/\n", "line 2: an option"),
+        (&PURE.replace("f38b", "0000"), "DO NOT MATCH THE HASHES"),
+        (&PURE.replace("inflection==0.5.1", "markupsafe==3.0.2"), "No matching distribution"),
+    ] {
+        std::fs::write(dir.join("requirements.txt"), text).unwrap();
+        let error = world.run(&["plugin", "build", dir.to_str().unwrap()]).refused(6);
+        assert_eq!(error["code"], "build.project", "{error}");
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
 }
 
 /// The plugin a person begins with, as the README has it.

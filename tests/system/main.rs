@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod bare;
 mod canary;
 mod compile;
 mod compile_bombs;
@@ -11,7 +12,9 @@ mod disk;
 mod egress;
 mod ending;
 mod fairness;
+mod foreign;
 mod foreign_keys;
+mod foreign_twin;
 mod github;
 mod hygiene;
 mod languages;

@@ -72,6 +72,9 @@ fn shown(card: &mut Card, ceiling: &Ceiling) {
         if plugin.denied {
             card.line(&format!("{within}denied"), "yes, nothing of it runs");
         }
+        if plugin.wasi {
+            card.line(&format!("{within}wasi"), "yes, it may run in compatibility mode");
+        }
         for (what, only) in [("actions", &plugin.actions), ("http", &plugin.http), ("keys", &plugin.keys)] {
             if let Some(only) = only {
                 let names: Vec<_> = only.iter().map(String::as_str).collect();

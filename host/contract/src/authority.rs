@@ -224,6 +224,11 @@ impl<'a> Court<'a> {
         });
         self.ask(AUTHORITY, "ceiling.plugin", || format!("{plugin} is allowed"), refusal);
 
+        if let Some(world) = self.standing().contract.plugin.world {
+            let refusal = self.standing().ceiling.world_denial(&self.standing().contract);
+            self.ask(AUTHORITY, "ceiling.wasi", || format!("{world} is allowed"), refusal);
+        }
+
         let listed = self.own.and_then(|own| own.actions.as_ref()).is_none_or(|only| only.contains(&action.name));
         let refusal = (!listed).then(|| {
             Denial::new(

@@ -1,16 +1,18 @@
 //! What the operator allows at most.
 //!
 //! Kept in `<data>/opsiq.toml` under `[ceiling]`. Without it every plugin may use what its contract and the tenant's grant
-//! say, within the default limits, and no private address. A ceiling only ever takes away, save for limits and private
-//! targets, which nobody else can raise.
+//! say, within the default limits, and no private address. A ceiling only ever takes away, save for limits, private
+//! targets and the compatibility mode, which nobody else can allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::denial::Denial;
 use crate::digest::Digest;
 use crate::limits::{Limits, LimitsCeiling, LimitsRequest};
+use crate::model::Contract;
 
 /// Largest component accepted unless the operator raises it, in bytes.
 pub const DEFAULT_COMPONENT_BYTES: u64 = 16 << 20;
@@ -35,6 +37,8 @@ pub struct PrivateTarget {
 pub struct PluginCeiling {
     /// Nothing of it runs.
     pub denied: bool,
+    /// It may be a component made for WASI, run in compatibility mode.
+    pub wasi: bool,
     /// Only these actions; `None` for all.
     pub actions: Option<BTreeSet<String>>,
     /// Only these HTTP rules; `None` for all.
@@ -94,6 +98,20 @@ impl Ceiling {
     pub fn limits_of(&self, family: &str, request: &LimitsRequest) -> Limits {
         let ceiling = self.plugin(family).map_or_else(|| self.limits.clone(), |own| self.limits.overlaid(&own.limits));
         Limits::in_force(request, &ceiling)
+    }
+
+    /// Why a plugin may not run in the world it was made for; `None` for one made for this host.
+    pub fn world_denial(&self, contract: &Contract) -> Option<Denial> {
+        let world = contract.plugin.world?;
+        let family = contract.plugin_ref().family();
+        if self.plugin(&family).is_some_and(|own| own.wasi) {
+            return None;
+        }
+        Some(Denial::new(
+            "ceiling.wasi-off",
+            format!("{family} is {}, and the operator does not allow it to run in compatibility mode", world.what()),
+            format!("write wasi = true under [ceiling.plugin.\"{family}\"] in opsiq.toml, by the operator"),
+        ))
     }
 
     /// Identifies this ceiling: the policy version that confirmations are bound to.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use semver::Version;
 
 use crate::caller::{Effect, Role, words};
+use crate::foreign::{Call, World};
 use crate::limits::LimitsRequest;
 use crate::plugin_ref::PluginRef;
 use crate::preview::Preview;
@@ -46,6 +47,8 @@ pub struct PluginMeta {
     pub summary: String,
     /// Who made it: a slug.
     pub publisher: String,
+    /// What the component was made for, when that is not this host.
+    pub world: Option<World>,
 }
 
 /// What may be done with a key. There is no way to read one.
@@ -193,6 +196,8 @@ pub struct Action {
     pub http: Vec<String>,
     /// The keys it may open itself.
     pub keys: Vec<String>,
+    /// How it calls a component made elsewhere; present for those alone.
+    pub call: Option<Call>,
     /// What a human is shown before approving.
     pub preview: Option<Preview>,
     /// What it takes: a closed object.

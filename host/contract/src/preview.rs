@@ -115,7 +115,8 @@ pub fn render(preview: Option<&Preview>, title: &str, schema: &Schema, params: &
     Rendered { sentence, arguments }
 }
 
-fn plain(value: &Value) -> String {
+/// A value as text: a text as it is, anything else as JSON.
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

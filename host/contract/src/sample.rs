@@ -177,6 +177,69 @@ pub(crate) fn shop() -> Contract {
     Contract::parse_toml(SHOP).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// A web service made for WASI.
+pub(crate) const SERVICE: &str = r#"contract = 1
+[plugin]
+id = "service"
+version = "0.1.0"
+kind = "connector"
+title = "Service"
+summary = "Made elsewhere."
+publisher = "acme"
+world = "wasi:http/proxy@0.2"
+
+[[http]]
+name = "things"
+methods = ["GET"]
+url = "https://things.example.com/{id}"
+
+[[action]]
+name = "get-thing"
+title = "Look up a thing"
+effect = "read"
+scope = "things:read"
+roles = ["owner"]
+http = ["things"]
+request = { method = "GET", path = "/{config.region}/things/{id}", query = ["limit"] }
+params = { type = "object", required = ["id"], properties = { id = { type = "string" }, limit = { type = "integer" } } }
+result = { type = "object" }
+
+[config]
+type = "object"
+required = ["region"]
+properties = { region = { type = "string" }, other = { type = "string" } }
+"#;
+
+/// A program made for WASI.
+pub(crate) const PROGRAM: &str = r#"contract = 1
+[plugin]
+id = "program"
+version = "0.1.0"
+kind = "action"
+title = "Program"
+summary = "Made elsewhere."
+publisher = "acme"
+world = "wasi:cli/command@0.2"
+
+[[action]]
+name = "convert"
+title = "Convert"
+effect = "read"
+scope = "things:read"
+roles = ["owner"]
+command = { args = ["--to", "{unit}"] }
+params = { type = "object", required = ["unit"], properties = { unit = { type = "string" }, values = { type = "array", items = { type = "number" } } } }
+result = { type = "null" }
+
+[[action]]
+name = "version"
+title = "Version"
+effect = "read"
+scope = "things:read"
+roles = ["owner"]
+result = { type = "string" }
+"#;
+
 pub(crate) fn shop_config() -> Value {
     json!({ "base-url": "https://shop.example.com/api" })
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::canonical::canonical;
+use crate::foreign::{Call, CommandCall, RequestCall};
 use crate::limits::LimitSet;
 use crate::model::{Action, CONTRACT_VERSION, Contract, HttpRule, KeyDecl};
 
@@ -19,13 +20,14 @@ impl Contract {
         let plugin = &self.plugin;
         let mut top = Map::new();
         top.insert("contract".into(), CONTRACT_VERSION.into());
-        top.insert(
-            "plugin".into(),
-            json!({
-                "id": plugin.id, "version": plugin.version.to_string(), "kind": plugin.kind, "title": plugin.title,
-                "summary": plugin.summary, "publisher": plugin.publisher,
-            }),
-        );
+        let mut meta = json!({
+            "id": plugin.id, "version": plugin.version.to_string(), "kind": plugin.kind, "title": plugin.title,
+            "summary": plugin.summary, "publisher": plugin.publisher,
+        });
+        if let Some(world) = plugin.world {
+            meta["world"] = json!(world);
+        }
+        top.insert("plugin".into(), meta);
         let mut list = |key: &str, entries: Vec<Value>| {
             if !entries.is_empty() {
                 top.insert(key.into(), Value::Array(entries));
@@ -86,6 +88,20 @@ fn action(action: &Action) -> Value {
         "roles": action.roles, "http": action.http, "keys": action.keys,
         "params": action.params.source(), "result": action.result.source(),
     });
+    match &action.call {
+        Some(Call::Request(request)) => {
+            let RequestCall { method, path, query } = request;
+            value["request"] = json!({ "method": method, "path": path.to_string() });
+            if !query.is_empty() {
+                value["request"]["query"] = json!(query);
+            }
+        }
+        Some(Call::Command(CommandCall { args })) => {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            value["command"] = json!({ "args": args });
+        }
+        None => {}
+    }
     if let Some(preview) = &action.preview {
         value["preview"] = preview.to_string().into();
     }

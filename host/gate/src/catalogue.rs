@@ -117,6 +117,9 @@ impl Catalogue {
             .map_err(|_| errors::internal(Stage::Admin, "looking at the component ended abnormally"))?
             .map_err(|problems| inadmissible(&problems))?;
         let (digest, contract) = (admitted.digest, Arc::new(admitted.contract));
+        if let Some(denial) = core.ceiling.world_denial(&contract) {
+            return Err(Refusal::denied(Stage::Admin, denial));
+        }
         let plugin = contract.plugin_ref();
         let known = core.store.plugin_versions(&plugin.publisher, &plugin.id).await.map_err(|error| failed(&error))?;
         if known.iter().any(|row| row.digest == digest) {

@@ -53,6 +53,7 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # One plugin, whatever its version.
 # [ceiling.plugin."publisher/id"]
 # denied = true
+# wasi = true              # it may be a component made for WASI, run in compatibility mode
 
 # How the machine is shared. Every limit stands at three levels: all tenants together, any tenant, any installation. A call
 # needs room at all three; if there is none it waits, and if it waits too long or too many do, it is refused by the name

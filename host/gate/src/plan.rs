@@ -61,6 +61,8 @@ pub struct InstallPlan {
     pub title: String,
     /// Summary, as the contract says it.
     pub summary: String,
+    /// What to know before the asks, a sentence each.
+    pub notes: Vec<String>,
     /// The asks, worst risk first.
     pub groups: Vec<AskGroup>,
     /// Limits in force under the operator's ceiling: name and value with unit.
@@ -96,11 +98,24 @@ pub(crate) fn plan(
         digest,
         title: shown(&contract.plugin.title),
         summary: shown(&contract.plugin.summary),
+        notes: notes(contract, ceiling),
         groups,
         limits: told(&limits),
         needs_keys,
         config_schema: contract.config.as_ref().map(|schema| schema.source().clone()),
     }
+}
+
+/// What is unlike other plugins.
+fn notes(contract: &Contract, ceiling: &Ceiling) -> Vec<String> {
+    let Some(world) = contract.plugin.world else { return Vec::new() };
+    let foreign = format!(
+        "This is {}, not for this host ({world}). It runs in compatibility mode: without files, environment and sockets, \
+         with what is listed here and nothing else.",
+        world.what()
+    );
+    let denied = ceiling.world_denial(contract).map(|denial| format!("{denial}."));
+    [foreign].into_iter().chain(denied).collect()
 }
 
 impl Risk {

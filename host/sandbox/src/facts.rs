@@ -34,28 +34,52 @@ impl context::Host for State {
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(crate::meter::micros(now) / 1000)
+        Ok(now_ms())
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
-        Ok(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Ok(elapsed_ns(self.began))
     }
 }
 
 impl random::Host for State {
     fn bytes(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
         self.enter(0)?;
+        self.draw(length.into())
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    crate::meter::micros(now) / 1000
+}
+
+/// Nanoseconds since the call began.
+pub(crate) fn elapsed_ns(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl State {
+    /// Randomness, within what a call may take.
+    pub(crate) fn draw(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
         let most = self.authorized.limits().random_bytes;
-        self.random_bytes = self.random_bytes.saturating_add(u64::from(length));
+        self.random_bytes = self.random_bytes.saturating_add(length);
         if self.random_bytes > most {
             let message = format!("a call may take {most} random bytes; it asked for {}", self.random_bytes);
             return Err(Fault::new(FaultCode::RandomExceeded, message).into());
         }
-        let mut bytes = vec![0; length as usize];
+        let mut bytes = vec![0; usize::try_from(length)?];
         getrandom::fill(&mut bytes)
             .map_err(|error| Fault::new(FaultCode::HostPanic, format!("the system gave no randomness: {error}")))?;
         Ok(bytes)
+    }
+
+    /// A random number.
+    pub(crate) fn draw_u64(&mut self) -> wasmtime::Result<u64> {
+        let mut number = [0; 8];
+        number.copy_from_slice(&self.draw(8)?);
+        Ok(u64::from_le_bytes(number))
     }
 }

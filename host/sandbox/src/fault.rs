@@ -6,6 +6,7 @@ use std::fmt;
 use opsiq_contract::Denial;
 use serde::{Serialize, Serializer};
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +253,12 @@ pub(crate) fn classify(error: &wasmtime::Error, during: During, bounds: Bounds) 
     }
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
         return Fault::new(FaultCode::Busy, "the pool of instances is used up");
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return Fault::new(
+            FaultCode::ResourcesExceeded,
+            format!("a call may hold {} resources at once{site}", bounds.resources),
+        );
     }
     // These errors of the engine have no public type; a test holds each text to the engine in use.
     let text = error.root_cause().to_string();

@@ -16,11 +16,11 @@ pub struct Body(BodyStream);
 
 impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
-    fn session(&mut self) -> &Session {
+    pub(crate) fn session(&mut self) -> &Arc<Session> {
         let (authorized, egress, keys, toll) = (&self.authorized, &self.egress, &self.keys, &self.toll);
         self.session.get_or_insert_with(|| {
-            let keys = Arc::clone(keys);
-            Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys).charged_to(Arc::new(toll.clone()))
+            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), Arc::clone(keys));
+            Arc::new(session.charged_to(Arc::new(toll.clone())))
         })
     }
 

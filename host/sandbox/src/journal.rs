@@ -62,7 +62,7 @@ impl Journal {
     }
 
     /// Keeps a line, or says once that lines are dropped.
-    fn line(&mut self, at_ms: u64, level: LogLevel, message: &str) {
+    pub(crate) fn line(&mut self, at_ms: u64, level: LogLevel, message: &str) {
         if self.truncated {
             return;
         }

@@ -33,6 +33,7 @@ mod run;
 mod sandbox;
 mod state;
 mod ticker;
+mod wasi;
 
 pub use admission::{Full, Place};
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};

@@ -14,14 +14,23 @@ use crate::compile::Job;
 use crate::compiled::{Code, Found};
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
+use crate::wasi::ForeignPre;
 
 /// A loaded plugin: compiled and linked, shared by all its calls and installations. It holds nothing of any call.
 pub struct Plugin {
     pub(crate) digest: Digest,
     pub(crate) name: PluginRef,
-    pub(crate) pre: ConnectorPre<State>,
+    pub(crate) entry: Entry,
     pub(crate) lane: Arc<Lane>,
     pub(crate) slots: u32,
+}
+
+/// A linked component, by what it was made for.
+pub(crate) enum Entry {
+    /// This host.
+    Native(ConnectorPre<State>),
+    /// WASI; run in compatibility mode.
+    Foreign(ForeignPre),
 }
 
 impl Plugin {
@@ -37,7 +46,10 @@ impl Plugin {
 
     /// The linked component, for measuring it bare.
     pub fn component(&self) -> &Component {
-        self.pre.instance_pre().component()
+        match &self.entry {
+            Entry::Native(pre) => pre.instance_pre().component(),
+            Entry::Foreign(pre) => pre.component(),
+        }
     }
 }
 
@@ -122,19 +134,14 @@ impl Sandbox {
         let Loaded { lane, component, code } = loaded;
         initial_fits(&component, contract)?;
         imports_fit(&lane, &component, contract)?;
-        let linker = match contract.plugin.kind {
-            PluginKind::Action => &lane.action,
-            PluginKind::Connector => &lane.connector,
-        };
-        let ready = linker.instantiate_pre(&component).and_then(ConnectorPre::new);
-        let pre = ready.map_err(|error| LoadError::Link(format!("{error:#}")))?;
+        let entry = linked(&lane, &component, contract).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let needs = component.resources_required();
         let slots = needs.map_or(1, |needs| lane.class.slots_taken(needs.num_memories, needs.num_tables));
         // What was refused until here leaves nothing behind.
         if fresh {
             self.keep(fuel, digest, code).await?;
         }
-        Ok(Plugin { digest: *digest, name: contract.plugin_ref(), pre, lane, slots })
+        Ok(Plugin { digest: *digest, name: contract.plugin_ref(), entry, lane, slots })
     }
 
     /// From the compiled code on disk, if what lies there is to be believed.
@@ -239,6 +246,19 @@ fn initial_fits(component: &Component, contract: &Contract) -> Result<(), LoadEr
     let memory = needs.max_initial_memory_size.map(|pages| pages.saturating_mul(PAGE));
     within("bytes of memory", memory, limits.memory_bytes)?;
     within("table elements", needs.max_initial_table_size, limits.table_elements)
+}
+
+/// The component with the linker of what it was made for.
+fn linked(lane: &Lane, component: &Component, contract: &Contract) -> wasmtime::Result<Entry> {
+    if let Some(world) = contract.plugin.world {
+        let pre = lane.foreign()?.instantiate_pre(component)?;
+        return ForeignPre::new(world, pre).map(Entry::Foreign);
+    }
+    let linker = match contract.plugin.kind {
+        PluginKind::Action => &lane.action,
+        PluginKind::Connector => &lane.connector,
+    };
+    linker.instantiate_pre(component).and_then(ConnectorPre::new).map(Entry::Native)
 }
 
 /// Every import is one the contract declares: asked again of what was compiled, whoever compiled it.

@@ -19,7 +19,7 @@ use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::live::Live;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
-use crate::plugin::Plugin;
+use crate::plugin::{Entry, Plugin};
 use crate::sandbox::Sandbox;
 use crate::state::{Remains, State};
 
@@ -191,14 +191,19 @@ impl Sandbox {
                 random_bytes: 0,
                 journal: Journal::new(limits.log_lines, limits.log_bytes),
                 denials: Vec::new(),
+                foreign: None,
             },
         );
         let armed = arm(&mut store, bounds, plugin.lane.fuel);
         let ended = {
             let call = async {
                 armed.map_err(|error| (error, During::Instantiation))?;
+                let pre = match &plugin.entry {
+                    Entry::Native(pre) => pre,
+                    Entry::Foreign(foreign) => return foreign.call(&mut store, &authorized, &params).await,
+                };
                 let instance =
-                    plugin.pre.instantiate_async(&mut store).await.map_err(|error| (error, During::Instantiation))?;
+                    pre.instantiate_async(&mut store).await.map_err(|error| (error, During::Instantiation))?;
                 let actions = instance.opsiq_plugin_actions();
                 let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
                 invoked.map_err(|error| (error, During::Call))
@@ -266,6 +271,9 @@ fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
     if state.clock.now() > state.cpu_limit_ns {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
+    }
+    if let Some(fault) = state.overrun() {
+        return Err(fault.into());
     }
     Ok(if state.clock.tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
 }

@@ -17,6 +17,7 @@ use crate::engine;
 use crate::plugin::{LoadError, Plugin, limits_wanted};
 use crate::state::State;
 use crate::ticker::Ticker;
+use crate::wasi;
 
 /// Compilations at once: each may take hundreds of megabytes.
 const COMPILERS: usize = 1;
@@ -31,6 +32,8 @@ pub(crate) struct Lane {
     pub(crate) action: Linker<State>,
     /// What a connector may import.
     pub(crate) connector: Linker<State>,
+    /// What a component made elsewhere may import; made for the first of them.
+    foreign: OnceLock<Linker<State>>,
     pub(crate) ticker: Ticker,
     pub(crate) class: Class,
     pub(crate) fuel: bool,
@@ -56,7 +59,16 @@ impl Lane {
             Engine::new(&engine::settings(config, class, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let (action, connector) = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
-        Ok(Self { engine, action, connector, ticker, class, fuel })
+        Ok(Self { engine, action, connector, foreign: OnceLock::new(), ticker, class, fuel })
+    }
+
+    /// The compatibility linker.
+    pub(crate) fn foreign(&self) -> wasmtime::Result<&Linker<State>> {
+        if let Some(linker) = self.foreign.get() {
+            return Ok(linker);
+        }
+        let linker = wasi::linker(&self.engine)?;
+        Ok(self.foreign.get_or_init(|| linker))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::live::{Live, Phase};
 use crate::meter::CpuClock;
+use crate::wasi::{Foreign, ForeignRemains};
 
 /// The data of one call's store.
 pub(crate) struct State {
@@ -33,7 +34,7 @@ pub(crate) struct State {
     /// What requests are charged to.
     pub(crate) toll: Toll,
     /// Made at the first request.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Arc<Session>>,
     pub(crate) table: ResourceTable,
     pub(crate) began: Instant,
     pub(crate) deadline: Instant,
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) random_bytes: u64,
     pub(crate) journal: Journal,
     pub(crate) denials: Vec<Denial>,
+    /// Present for components made elsewhere alone.
+    pub(crate) foreign: Option<Box<Foreign>>,
 }
 
 impl State {
@@ -90,8 +93,16 @@ impl State {
 
     /// What the call leaves behind.
     pub(crate) fn into_remains(mut self) -> Remains {
+        // Before its requests are written down, it makes no more of them.
+        if let Some(foreign) = self.foreign.take() {
+            let ForeignRemains { journal, denials, passed } = foreign.into_remains();
+            self.table = ResourceTable::new();
+            self.journal = journal;
+            self.denials.extend(denials);
+            self.hostcall_bytes = self.hostcall_bytes.saturating_add(passed);
+        }
         let session = self.session.take();
-        let http = session.as_ref().map(Session::records).unwrap_or_default();
+        let http = session.as_ref().map(|session| session.records()).unwrap_or_default();
         let sent = session.map(|session| session.usage()).unwrap_or_default();
         let (logs, events) = self.journal.into_parts();
         Remains {

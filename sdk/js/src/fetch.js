@@ -8,7 +8,6 @@ import { exchanging, Failure } from './failure.js';
 import { host } from './host.js';
 import { Promise } from './promise.js';
 import { bytesOf, TextDecoder, TextEncoder } from './text.js';
-import { URLSearchParams } from './url.js';
 
 /** Bytes asked for at once; the host gives at most as many. */
 const PIECE = 64 * 1024;
@@ -158,7 +157,7 @@ export class Response {
     }
     for (const name of ['detail', 'message', 'error_description', 'error', 'title']) {
       const value = typeof said?.[name] === 'object' ? said[name]?.message : said?.[name];
-      if (typeof value === 'string') return value.replace(/\p{Cc}/gu, ' ').slice(0, REASON_CHARS).trim();
+      if (typeof value === 'string') return value.replace(/[\u0000-\u001f\u007f-\u009f]/gu, ' ').slice(0, REASON_CHARS).trim();
     }
     return undefined;
   }
@@ -199,7 +198,7 @@ function encoded(body, headers) {
     typed('text/plain;charset=UTF-8');
     return new TextEncoder().encode(body);
   }
-  if (body instanceof URLSearchParams) {
+  if (body instanceof globalThis.URLSearchParams) {
     typed('application/x-www-form-urlencoded;charset=UTF-8');
     return new TextEncoder().encode(body.toString());
   }

@@ -89,9 +89,12 @@ const console = Object.freeze({
 Math.random = random;
 const performance = Object.freeze({ now: () => (isServed() ? Number(host('clock').monotonicNs()) / 1e6 : 0) });
 const added = {
-  Date: HostDate, Promise, queueMicrotask: later, crypto, console, performance, fetch, Headers, Response, TextEncoder,
-  TextDecoder, URLSearchParams,
+  Date: HostDate, Promise, queueMicrotask: later, crypto, console, performance, fetch, Headers, Response,
 };
+// What needs nothing of the host stays the engine's, where it has it.
+for (const [name, value] of Object.entries({ TextEncoder, TextDecoder, URLSearchParams })) {
+  if (globalThis[name] === undefined) added[name] = value;
+}
 for (const [name, value] of Object.entries(added)) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 }

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../src/globals.js';
+import { TextDecoder as Own, TextEncoder as OwnEncoder } from '../src/text.js';
+import { URLSearchParams as OwnParams } from '../src/url.js';
 import { Failure, query, url } from '../src/index.js';
 import { serve } from '../src/serve.js';
 
@@ -115,10 +117,10 @@ test('what is missing is told before anything runs', () => {
 });
 
 test('texts and bytes', () => {
-  const { TextDecoder: Own, TextEncoder: OwnEncoder } = globalThis;
   for (const text of ['', 'plain', 'Grüße 🙂', '\ud800']) {
     assert.equal(new Own().decode(new OwnEncoder().encode(text)), text.toWellFormed());
   }
   assert.equal(new Own().decode(Uint8Array.of(0x61, 0xe2, 0x82, 0x62, 0xff)), 'a\ufffdb\ufffd');
+  assert.equal(`${new OwnParams({ q: 'a b&c' })}`, 'q=a+b%26c');
   assert.throws(() => new Own('utf-8', { fatal: true }).decode(Uint8Array.of(0xff)));
 });

@@ -19,6 +19,9 @@ pub(crate) fn shown(plan: &InstallPlan) -> String {
 /// The permissions alone.
 pub(crate) fn permissions(plan: &InstallPlan) -> String {
     let mut list = String::new();
+    for note in &plan.notes {
+        let _ = writeln!(list, "\n{}", text::line(note));
+    }
     for group in &plan.groups {
         let _ = writeln!(list, "\n{}", text::line(&group.title));
         for ask in &group.asks {

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, inspect_within};
-use opsiq_contract::{DEFAULT_COMPONENT_BYTES, show_size};
+use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, WIT_PACKAGE, inspect_within};
+use opsiq_contract::{DEFAULT_COMPONENT_BYTES, World, show_size};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -24,7 +24,9 @@ pub(crate) fn run(file: &Path, out: &Output) -> Result<Exit, Failure> {
     }
     let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
     let acceptable = seen.problems.is_empty();
-    let data = json!({ "acceptable": acceptable, "plugin": plugin, "inspection": seen });
+    // What it runs as, where its contract says so.
+    let world = seen.contract.as_ref().map(|contract| contract.plugin.world.map_or(WIT_PACKAGE, World::as_str));
+    let data = json!({ "acceptable": acceptable, "plugin": plugin, "world": world, "inspection": seen });
     if acceptable {
         out.data(&data, |_| shown(&seen))?;
         return Ok(Exit::Done);
@@ -52,6 +54,10 @@ fn shown(seen: &Inspection) -> String {
     );
     if let Some(contract) = &seen.contract {
         card.line("plugin", format!("{} ({})", contract.plugin_ref(), contract.plugin.title));
+        if let Some(world) = contract.plugin.world {
+            let how = "run in compatibility mode, where the operator allows it";
+            card.line("world", format!("{world}: {}, {how}", world.what()));
+        }
         let actions = contract.actions.iter().map(|action| format!("{} ({})", action.name, action.effect));
         card.line("actions", actions.collect::<Vec<_>>().join(", "));
     }

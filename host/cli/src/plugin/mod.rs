@@ -6,6 +6,7 @@ mod inspect;
 mod names;
 mod new;
 mod types;
+mod wit;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,25 @@ pub(crate) enum PluginCommand {
     New(new::NewArgs),
     /// Build a plugin's directory to one component with its contract inside.
     Build(build::BuildArgs),
+    /// Put a contract into a component that other tools made.
+    Wrap {
+        /// The component, made by any toolchain, or a core module made with wit-bindgen.
+        file: PathBuf,
+        /// Its contract.
+        #[arg(long, value_name = "FILE", default_value = "contract.toml")]
+        contract: PathBuf,
+        /// Where the plugin goes; by default `ID.wasm` beside the contract.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Write the WIT package that plugins are written against, for tools of your own.
+    Wit {
+        /// The folder it goes into.
+        dir: PathBuf,
+        /// Add the world `plugin`, which has what this contract gives and no more.
+        #[arg(long, value_name = "FILE")]
+        contract: Option<PathBuf>,
+    },
     /// Write the contract's types in the plugin's language, for an editor. `build` does so too.
     Types {
         /// The plugin's directory.
@@ -49,6 +69,14 @@ pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result
         }
         PluginCommand::Build(args) => {
             build::run(&args, session.out)?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Wrap { file, contract, out } => {
+            build::told(&build::wrap(&file, &contract, out)?, session.out)?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Wit { dir, contract } => {
+            wit::run(&dir, contract.as_deref(), session.out)?;
             Ok(Exit::Done)
         }
         PluginCommand::Types { dir } => {

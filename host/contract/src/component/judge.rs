@@ -3,6 +3,7 @@
 //! Every import is judged by its name alone, so that `opsiq plugin inspect` can explain any component: a name that is not
 //! on the list is refused.
 
+use super::foreign;
 use super::scan::{Item, Scan};
 use super::{Finding, Judgement, Problem, WIT_PACKAGE};
 use crate::model::{Contract, KeyUse, PluginKind};
@@ -11,7 +12,7 @@ const NAMESPACE: &str = "opsiq:plugin";
 const ACTIONS: &str = "opsiq:plugin/actions@0.1.0";
 const WEBHOOKS: &str = "opsiq:plugin/webhooks@0.1.0";
 
-fn finding(
+pub(super) fn finding(
     item: &Item,
     judgement: Judgement,
     code: &'static str,
@@ -21,7 +22,7 @@ fn finding(
     Finding { name: item.shown(), judgement, why: why.into(), fix: fix.into(), code }
 }
 
-fn refused(item: &Item, code: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Finding {
+pub(super) fn refused(item: &Item, code: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Finding {
     finding(item, Judgement::Refused, code, why, fix)
 }
 
@@ -42,6 +43,10 @@ pub(super) fn import(item: &Item, contract: Option<&Contract>) -> Finding {
             format!("import only {WIT_PACKAGE}"),
         );
     };
+    if let Some(world) = contract.and_then(|contract| contract.plugin.world) {
+        let connects = contract.is_some_and(|contract| !contract.http.is_empty());
+        return foreign::import(item, world, connects, (package, interface, version));
+    }
     if package.starts_with("wasi:") {
         return wasi(item, package, interface);
     }
@@ -148,6 +153,12 @@ pub(super) fn without_wasi(scan: &Scan<'_>) -> Option<Problem> {
         } else {
             ("a toolchain", "build for a target without WASI")
         };
+        let fix = match scan.exports.iter().find_map(|item| foreign::world_of(&item.name)) {
+            Some(world) => format!(
+                "{fix}; or wrap it as it is, for compatibility mode: world = \"{world}\" in [plugin] of its contract"
+            ),
+            None => fix.to_owned(),
+        };
         Problem::new("component.wasi", format!("the component was built with WASI by {tool}"), fix)
     })
 }
@@ -163,6 +174,9 @@ pub(super) fn core_import(item: &Item) -> Finding {
 }
 
 pub(super) fn export(item: &Item, contract: Option<&Contract>) -> Finding {
+    if let Some(world) = contract.and_then(|contract| contract.plugin.world) {
+        return foreign::export(item, world);
+    }
     match item.name.as_str() {
         ACTIONS if item.interface => finding(item, Judgement::Accepted, "", "what every plugin exports", ""),
         WEBHOOKS if item.interface => match contract {
@@ -194,6 +208,9 @@ pub(super) fn export(item: &Item, contract: Option<&Contract>) -> Finding {
 }
 
 pub(super) fn missing_exports(exports: &[Item], contract: Option<&Contract>) -> Vec<Problem> {
+    if let Some(world) = contract.and_then(|contract| contract.plugin.world) {
+        return foreign::missing_export(exports, world).into_iter().collect();
+    }
     let lacks = |name: &str| !exports.iter().any(|item| item.name == name);
     let mut problems = Vec::new();
     if lacks(ACTIONS) {

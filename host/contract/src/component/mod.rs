@@ -3,6 +3,7 @@
 //! Reads bytes and never runs them. Input may be anything at all: every size and nesting is bounded before it is followed,
 //! and what cannot be understood is a problem with a name, not a panic.
 
+mod foreign;
 mod judge;
 mod scan;
 mod structure;
@@ -254,7 +255,9 @@ fn look(bytes: &[u8], max_bytes: u64, given: Option<&Contract>) -> Inspection {
     } else {
         imports.extend(scan.imports.iter().map(|item| judge::import(item, contract.as_ref())));
         exports.extend(scan.exports.iter().map(|item| judge::export(item, contract.as_ref())));
-        problems.extend(judge::without_wasi(&scan));
+        if contract.as_ref().is_none_or(|contract| contract.plugin.world.is_none()) {
+            problems.extend(judge::without_wasi(&scan));
+        }
         let refused = |finding: &&Finding| finding.judgement == Judgement::Refused;
         problems.extend(imports.iter().chain(&exports).filter(refused).map(|finding| Problem {
             code: finding.code,
@@ -297,7 +300,8 @@ fn own_contract(scan: &Scan<'_>, problems: &mut Vec<Problem>) -> Option<Contract
     match scan.contracts.as_slice() {
         [] => {
             if scan.kind == Kind::Component {
-                let fix = "write a contract.toml and build with `opsiq plugin build`";
+                let fix = "write a contract.toml and build with `opsiq plugin build`; into a component of other tools, \
+                           `opsiq plugin wrap FILE --contract contract.toml` puts it";
                 problems.push(Problem::new("contract.missing", "the component holds no contract", fix));
             }
             None

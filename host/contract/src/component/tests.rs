@@ -5,7 +5,7 @@ use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_compon
 use wit_parser::{ManglingAndAbi, Resolve, WorldId};
 
 use super::{CONTRACT_SECTION, Judgement, Kind, admit, admit_within, embed, inspect, types};
-use crate::sample::{SHOP, STRIPE, shop, stripe};
+use crate::sample::{PROGRAM, SERVICE, SHOP, STRIPE, shop, stripe};
 use crate::{Contract, Digest};
 
 /// A component of the world that does nothing.
@@ -145,6 +145,50 @@ fn other_worlds_are_explained() {
     let codes: Vec<_> = inspection.problems.iter().map(|p| p.code).collect();
     assert!(codes.contains(&"component.wasi"), "{codes:?}");
     assert!(codes.contains(&"export.actions-missing") && codes.contains(&"contract.missing"), "{codes:?}");
+}
+
+/// What a toolchain always imports is admitted empty, what cannot be empty is refused by name.
+#[test]
+fn components_made_elsewhere_are_judged_by_their_world() {
+    let made = |imports: &str, export: &str| {
+        custom(&format!(
+            "package a:b; world w {{ {imports} export {export}; }}
+             package wasi:cli@0.2.3 {{ interface environment {{ get: func() -> string; }} interface run {{ run: func(); }} }}
+             package wasi:filesystem@0.2.3 {{ interface preopens {{ get: func() -> string; }} }}
+             package wasi:sockets@0.2.3 {{ interface tcp {{ get: func() -> string; }} }}
+             package wasi:clocks@0.3.0 {{ interface wall-clock {{ get: func() -> string; }} }}
+             package wasi:http@0.2.3 {{ interface outgoing-handler {{ handle: func() -> string; }}
+                 interface incoming-handler {{ handle: func(); }} }}",
+        ))
+    };
+    let [service, program] = [SERVICE, PROGRAM].map(|text| Contract::parse_toml(text).unwrap());
+    let (proxy, run) = ("wasi:http/incoming-handler@0.2.3", "wasi:cli/run@0.2.3");
+    let empty = "import wasi:cli/environment@0.2.3; import wasi:filesystem/preopens@0.2.3;";
+    let out = "import wasi:http/outgoing-handler@0.2.3;";
+    let whole =
+        embed(&made(&format!("{empty}{out}"), proxy), &service).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(admit(&whole).unwrap().contract.plugin.world, service.plugin.world);
+    embed(&made(empty, run), &program).unwrap_or_else(|problems| panic!("{problems:#?}"));
+
+    for (imports, export, contract, code, says) in [
+        ("import wasi:sockets/tcp@0.2.3;", proxy, &service, "import.wasi", "wasi:sockets/tcp@0.2.3"),
+        ("import wasi:clocks/wall-clock@0.3.0;", proxy, &service, "import.version", "0.3.0"),
+        ("import opsiq:plugin/log@0.1.0;", proxy, &service, "import.wasi", "opsiq:plugin/log"),
+        ("import f: func();", proxy, &service, "import.unknown", "`f`"),
+        (out, run, &program, "import.undeclared", "outgoing-handler"),
+        ("", run, &service, "export.world-missing", "made for wasi:cli/command@0.2"),
+        ("", "g: func()", &service, "export.world-missing", "does not export wasi:http/incoming-handler"),
+    ] {
+        let problems = embed(&made(imports, export), contract).unwrap_err();
+        let told = |problem: &super::Problem| problem.code == code && problem.message.contains(says);
+        assert!(problems.iter().any(told), "{imports} {export}: {problems:#?}");
+    }
+    // Without such a contract the same component is told how it could have one.
+    let problems = inspect(&made(empty, proxy)).problems;
+    assert!(
+        problems.iter().any(|p| p.code == "component.wasi" && p.fix.contains("wasi:http/proxy@0.2")),
+        "{problems:#?}"
+    );
 }
 
 #[test]

@@ -39,7 +39,8 @@ static PACKAGE: LazyLock<Option<(Resolve, WorldId, WorldId)>> = LazyLock::new(||
 });
 
 /// Checks that the component fits the world it is meant for, the widest in what it may import: which of those imports the
-/// contract declares has been judged by name already.
+/// contract declares has been judged by name already. Of a component made for WASI, only that it is valid: the types of
+/// WASI are the engine's, which holds them against it when it is linked, before it is registered.
 pub(super) fn check(component: &[u8], contract: Option<&Contract>) -> Result<(), Problem> {
     let problem = |message: String| Problem::new("component.types", message, "build it against wit/0.1.0 of this host");
     let Some((resolve, plain, webhooks)) = &*PACKAGE else {
@@ -51,6 +52,9 @@ pub(super) fn check(component: &[u8], contract: Option<&Contract>) -> Result<(),
         let fix = "build it without threads, garbage collection, exceptions and asynchronous functions \
                    (QuickJS: `componentize-qjs --sync`)";
         return Err(Problem::new("component.features", message, fix));
+    }
+    if contract.is_some_and(|contract| contract.plugin.world.is_some()) {
+        return Ok(());
     }
     // The validator is made for untrusted input; should it panic nevertheless, that is a refusal like any other.
     match catch_unwind(AssertUnwindSafe(|| wit_component::targets(resolve, *world, component))) {

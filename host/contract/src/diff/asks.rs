@@ -23,6 +23,11 @@ pub struct Ask {
 
 /// Everything `contract` asks for, in its order.
 pub fn asks(contract: &Contract) -> Vec<Ask> {
+    let world = contract.plugin.world.map(|world| Ask {
+        about: "plugin".to_owned(),
+        risk: Risk::High,
+        text: format!("runs in compatibility mode: {}, not for this host", world.what()),
+    });
     let actions = contract.actions.iter().map(action);
     let rules = contract.http.iter().map(|r| rule(r));
     let keys = contract.keys.iter().map(key);
@@ -32,7 +37,7 @@ pub fn asks(contract: &Contract) -> Vec<Ask> {
         let text = format!("keeps at most {} of its own data", show_size(kv.max));
         Ask { about: Permission::Kv.to_string(), risk: Risk::Ordinary, text }
     });
-    actions.chain(rules).chain(keys).chain(webhooks).chain(events).chain(kv).collect()
+    world.into_iter().chain(actions).chain(rules).chain(keys).chain(webhooks).chain(events).chain(kv).collect()
 }
 
 pub(super) fn action(action: &Action) -> Ask {

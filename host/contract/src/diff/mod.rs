@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use asks::{Ask, asks};
 
 use crate::caller::Effect;
+use crate::foreign::World;
 use crate::limits::AXES;
 use crate::model::{Action, Contract, HttpRule, KeyDecl};
 
@@ -168,6 +169,8 @@ impl Changes {
             let risk = if b.kind == crate::model::PluginKind::Connector { Risk::Ordinary } else { Risk::Less };
             self.add("plugin", risk, format!("the kind changes from {} to {}", a.kind, b.kind));
         }
+        let world = |world: Option<World>| world.map_or(crate::component::WIT_PACKAGE, World::as_str);
+        self.differs("plugin", Risk::High, "the world it was made for", world(a.world), world(b.world));
         self.differs("plugin", Risk::Notice, "the version", &a.version, &b.version);
         self.differs("plugin", Risk::Notice, "the title", &a.title, &b.title);
         self.differs("plugin", Risk::Notice, "the summary", &a.summary, &b.summary);
@@ -183,6 +186,9 @@ impl Changes {
         let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
         self.set(about, Risk::Ordinary, "its rules", &set(&old.http), &set(&new.http));
         self.set(about, Risk::Ordinary, "its keys", &set(&old.keys), &set(&new.keys));
+        if old.call != new.call {
+            self.add(about, Risk::Notice, "the component is called in another way");
+        }
         self.params(about, old, new);
         // What a human reads before approving: the preview, or the title where there is none.
         let (read, title) = if new.effect == Effect::Read {

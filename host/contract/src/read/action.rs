@@ -14,8 +14,10 @@ use crate::visible::has_hidden;
 
 impl Reader {
     pub(super) fn action(&mut self, value: &Value, at: &str) -> Option<(String, Action)> {
-        const KNOWN: &[&str] =
-            &["name", "title", "effect", "scope", "roles", "http", "keys", "preview", "params", "result"];
+        const KNOWN: &[&str] = &[
+            "name", "title", "effect", "scope", "roles", "http", "keys", "request", "command", "preview", "params",
+            "result",
+        ];
         let table = self.table(value, at, KNOWN)?;
         let name = self.slug(table, at, "name");
         let title = self.prose(table, at, "title", 80);
@@ -32,6 +34,7 @@ impl Reader {
             self.missing(at, "result", "write [action.result] with the schema of the answer");
         }
         let result = table.get("result").and_then(|value| self.schema(value, &format!("{at}/result")));
+        let call = self.call(table, at);
         let preview = self.preview(table, at, effect, params.as_ref());
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let action = Action {
@@ -42,6 +45,7 @@ impl Reader {
             roles: roles?,
             http: owned(http),
             keys: owned(keys),
+            call,
             preview,
             params: params?,
             result: result?,

@@ -72,7 +72,7 @@ impl Reader {
     }
 
     fn plugin_ceiling(&mut self, value: &Value, at: &str) -> PluginCeiling {
-        const KNOWN: &[&str] = &["denied", "actions", "http", "keys", "limits", "private-target"];
+        const KNOWN: &[&str] = &["denied", "wasi", "actions", "http", "keys", "limits", "private-target"];
         let Some(table) = self.table(value, at, KNOWN) else { return PluginCeiling::default() };
         if table.is_empty() {
             self.fault(at, "field.count", "says nothing", "remove it");
@@ -85,6 +85,7 @@ impl Reader {
         let limits = table.get("limits").map(|limits| self.limits(limits, &format!("{at}/limits"))).unwrap_or_default();
         PluginCeiling {
             denied: self.flag(table, at, "denied").unwrap_or(false),
+            wasi: self.flag(table, at, "wasi").unwrap_or(false),
             actions,
             http,
             keys,

@@ -46,6 +46,7 @@ impl Reader {
         }
         self.key_uses(contract);
         self.config_marks(contract);
+        self.world(contract);
     }
 
     fn unknown_name<'a>(&mut self, at: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) {

@@ -9,7 +9,7 @@ use crate::template::UrlTemplate;
 use crate::visible::visible;
 
 /// Methods a rule may name. CONNECT, TRACE and OPTIONS are no business of an API client.
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 /// Bytes of a body where a rule says nothing.
 const DEFAULT_BODY: u64 = 1 << 20;
 /// Redirects a rule may ask for, at most.

@@ -4,6 +4,9 @@ mod action;
 mod ceiling;
 mod cross;
 mod fairness;
+mod foreign;
+#[cfg(test)]
+mod foreign_tests;
 mod http;
 mod key;
 mod plugin;

@@ -17,7 +17,7 @@ impl Reader {
             self.missing("", "plugin", "write a [plugin] table");
             return None;
         };
-        let table = self.table(value, AT, &["id", "version", "kind", "title", "summary", "publisher"])?;
+        let table = self.table(value, AT, &["id", "version", "kind", "title", "summary", "publisher", "world"])?;
         let id = self.slug(table, AT, "id");
         let publisher = self.slug(table, AT, "publisher");
         let kind = self.word(table, AT, "kind");
@@ -35,6 +35,7 @@ impl Reader {
                 })
                 .ok()
         });
+        let world = table.contains_key("world").then(|| self.word(table, AT, "world"));
         Some(PluginMeta {
             id: id?,
             version: version?,
@@ -42,6 +43,7 @@ impl Reader {
             title: title?,
             summary: summary?,
             publisher: publisher?,
+            world: world.map_or(Some(None), |world| world.map(Some))?,
         })
     }
 

@@ -44,9 +44,9 @@ fn json_that_is_not_canonical_is_refused() {
 }
 
 /// Each row: what is replaced in the example by what, the line the error names, its path and its code.
-type Row = (&'static str, &'static str, usize, &'static str, &'static str);
+type Row<'a> = (&'a str, &'a str, usize, &'a str, &'a str);
 
-fn check(text: &str, rows: &[Row]) {
+pub(super) fn check(text: &str, rows: &[Row<'_>]) {
     let mut wrong = Vec::new();
     for (from, to, line, path, code) in rows {
         assert!(text.contains(from), "the example has no {from:?}");

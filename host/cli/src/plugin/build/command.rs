@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Choice, Options, build};
+use super::{Built, Choice, Options, build};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -53,6 +53,11 @@ pub(crate) fn run(args: &BuildArgs, out: &Output) -> Result<(), Failure> {
         shown = Some(out.progress(step));
     })?;
     drop(shown);
+    told(&built, out)
+}
+
+/// Tells what was built.
+pub(crate) fn told(built: &Built, out: &Output) -> Result<(), Failure> {
     if !built.remarks.is_empty() {
         out.note(&built.remarks);
     }

@@ -1,4 +1,5 @@
-//! From a JavaScript package to a component: the interpreter `QuickJS`, with the plugin's code loaded and its snapshot taken.
+//! From a JavaScript package to a component: an engine with the plugin's code loaded and its snapshot taken. `QuickJS` unless
+//! `package.json` asks for another.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,63 @@ use super::error::BuildError;
 use super::kit::{Kit, tail, tool};
 use super::{Made, Options, world};
 
-const KIT: Kit = Kit {
+/// What runs the plugin's code, inside the component.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Engine {
+    /// Small and quick to load; the web's APIs as far as the SDK has them.
+    #[default]
+    QuickJs,
+    /// `SpiderMonkey` with the web's APIs: ten times as large.
+    StarlingMonkey,
+}
+
+impl Engine {
+    /// The word in `package.json`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::QuickJs => "quickjs",
+            Self::StarlingMonkey => "starlingmonkey",
+        }
+    }
+
+    /// The programs that put it into a component.
+    fn kit(self) -> &'static Kit<'static> {
+        match self {
+            Self::QuickJs => &QUICKJS,
+            Self::StarlingMonkey => &STARLINGMONKEY,
+        }
+    }
+}
+
+const NODE: &str = "install Node.js 20 or newer, which brings npm:\napt-get install nodejs npm        (Debian, Ubuntu)";
+const INSTALL: &[&str] = &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+const BUILD: (&str, &str) = ("build.mjs", include_str!("../../../../../sdk/js/toolchain/build.mjs"));
+
+static QUICKJS: Kit<'_> = Kit {
     name: "componentize-qjs 0.4.5 and esbuild 0.28.2",
     folder: "javascript",
     interpreter: "node",
-    get: "install Node.js 20 or newer, which brings npm:\napt-get install nodejs npm        (Debian, Ubuntu)",
+    get: NODE,
     files: &[
         ("package.json", include_str!("../../../../../sdk/js/toolchain/package.json")),
         ("package-lock.json", include_str!("../../../../../sdk/js/toolchain/package-lock.json")),
-        ("build.mjs", include_str!("../../../../../sdk/js/toolchain/build.mjs")),
+        BUILD,
     ],
-    install: &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+    install: INSTALL,
+};
+
+static STARLINGMONKEY: Kit<'_> = Kit {
+    name: "componentize-js 0.23.0 and esbuild 0.28.2",
+    folder: "starlingmonkey",
+    interpreter: "node",
+    get: NODE,
+    files: &[
+        ("package.json", include_str!("../../../../../sdk/js/toolchain/starlingmonkey/package.json")),
+        ("package-lock.json", include_str!("../../../../../sdk/js/toolchain/starlingmonkey/package-lock.json")),
+        BUILD,
+    ],
+    install: INSTALL,
 };
 
 /// The SDK, so that a plugin is always built with the one that fits this host.
@@ -42,6 +89,16 @@ const SDK: [(&str, &str); 10] = [
 #[derive(Deserialize)]
 struct Package {
     main: Option<String>,
+    #[serde(default)]
+    opsiq: Settings,
+}
+
+/// What it says about this build. A word that says nothing here is a mistake.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    #[serde(default)]
+    engine: Engine,
 }
 
 /// Builds the package in `dir`.
@@ -54,8 +111,9 @@ pub(super) fn build(
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Made, BuildError> {
-    let code = entry(dir)?;
-    let kit = KIT.ready(options.offline, progress)?;
+    let (code, engine) = entry(dir)?;
+    let programs = engine.kit();
+    let kit = programs.ready(options.offline, progress)?;
     let work =
         tempfile::tempdir().map_err(|error| BuildError::io("create a folder in", &std::env::temp_dir(), error))?;
     let at = |name: &str| work.path().join(name);
@@ -68,7 +126,7 @@ pub(super) fn build(
     }
     write(at("entry.js"), &glue(contract, &code))?;
 
-    progress(&format!("Building {} with {}", contract.plugin.id, KIT.name));
+    progress(&format!("Building {} with {}", contract.plugin.id, programs.name));
     let component = at("component.wasm");
     let wanted = json!({
         "entry": at("entry.js"),
@@ -77,6 +135,7 @@ pub(super) fn build(
         "alias": { "@opsiq/sdk": at("sdk/index.js") },
         "wit": at("wit"),
         "world": world::WORLD,
+        "engine": engine.word(),
         "names": options.names,
         "out": component,
     });
@@ -92,24 +151,27 @@ pub(super) fn build(
     }
     let component = std::fs::read(&component).map_err(|error| BuildError::io("read", &component, error))?;
     let out = dir.join("build").join(format!("{}.wasm", contract.plugin.id));
-    Ok(Made { component, out, toolchain: KIT.name.to_owned(), remarks: said })
+    Ok(Made { component, out, toolchain: programs.name.to_owned(), remarks: said })
 }
 
-/// The plugin's own code: what `main` in `package.json` names, else `index.js`.
-fn entry(dir: &Path) -> Result<PathBuf, BuildError> {
+/// The plugin's own code, which is what `main` in `package.json` names, else `index.js`; and the engine it asks for.
+fn entry(dir: &Path) -> Result<(PathBuf, Engine), BuildError> {
     let path = dir.join("package.json");
     let text = std::fs::read(&path).map_err(|error| BuildError::io("read", &path, error))?;
     let package: Package = serde_json::from_slice(&text).map_err(|error| BuildError::Project {
         path: path.clone(),
-        why: format!("not what npm takes: {error}"),
-        fix: "write a JSON object, such as { \"type\": \"module\", \"main\": \"index.js\" }".into(),
+        why: format!("not what npm and this build take: {error}"),
+        fix: "write a JSON object, such as { \"type\": \"module\", \"main\": \"index.js\" }; with \"opsiq\": { \"engine\": \
+              \"starlingmonkey\" } for another engine than quickjs"
+            .into(),
     })?;
     let main = package.main.unwrap_or_else(|| "index.js".to_owned());
-    dir.join(&main).canonicalize().map_err(|_| BuildError::Project {
+    let code = dir.join(&main).canonicalize().map_err(|_| BuildError::Project {
         path,
         why: format!("its `main`, {main}, is not there"),
         fix: "name the file whose default export has a method for each action".into(),
-    })
+    })?;
+    Ok((code, package.opsiq.engine))
 }
 
 /// The module that is compiled: the host's interfaces in, the component's exports out.
@@ -144,7 +206,16 @@ mod tests {
         write("package.json", "{}");
         assert!(matches!(entry(dir.path()), Err(BuildError::Project { why, .. }) if why.contains("index.js")));
         write("index.js", "");
-        assert!(entry(dir.path()).unwrap().ends_with("index.js"));
+        let (code, engine) = entry(dir.path()).unwrap();
+        assert!(code.ends_with("index.js") && engine == Engine::QuickJs);
+        write("package.json", r#"{ "opsiq": { "engine": "starlingmonkey" } }"#);
+        assert_eq!(entry(dir.path()).unwrap().1, Engine::StarlingMonkey);
+        for wrong in [r#"{ "opsiq": { "engine": "v8" } }"#, r#"{ "opsiq": { "motor": "quickjs" } }"#] {
+            write("package.json", wrong);
+            assert!(
+                matches!(entry(dir.path()), Err(BuildError::Project { fix, .. }) if fix.contains("starlingmonkey"))
+            );
+        }
         write("package.json", r#"{ "main": "plugin.ts" }"#);
         assert!(matches!(entry(dir.path()), Err(BuildError::Project { why, .. }) if why.contains("plugin.ts")));
         write("package.json", "no JSON");

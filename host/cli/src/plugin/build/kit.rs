@@ -17,7 +17,7 @@ use crate::hygiene::program;
 const CACHE: &str = "OPSIQ_CACHE";
 
 /// A set of programs.
-pub(super) struct Kit {
+pub(super) struct Kit<'a> {
     /// In words, with their versions.
     pub(super) name: &'static str,
     /// The folder's name begins so.
@@ -27,12 +27,12 @@ pub(super) struct Kit {
     /// How to get that.
     pub(super) get: &'static str,
     /// Files that lie in the folder beforehand: the pins among them.
-    pub(super) files: &'static [(&'static str, &'static str)],
+    pub(super) files: &'a [(&'a str, &'a str)],
     /// The command that installs, run inside the folder.
-    pub(super) install: &'static [&'static str],
+    pub(super) install: &'a [&'a str],
 }
 
-impl Kit {
+impl Kit<'_> {
     /// The folder with the programs, made where it is not there yet.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ pub(super) fn tail(said: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const KIT: Kit = Kit {
+    const KIT: Kit<'_> = Kit {
         name: "a kit",
         folder: "kit",
         interpreter: "true",

@@ -13,19 +13,23 @@ mod kit;
 mod language;
 mod project;
 mod python;
+mod requirements;
 mod rust;
 mod toolchain;
 mod world;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 
 use opsiq_contract::component::embed;
 use opsiq_contract::{Contract, Digest};
 
-pub(crate) use command::{BuildArgs, run};
+pub(crate) use command::{BuildArgs, run, told};
 pub(crate) use error::BuildError;
 pub(crate) use language::Language;
 pub(crate) use toolchain::Choice;
+pub(crate) use world::write_package;
+pub(crate) use wrap::wrap;
 
 use super::types;
 
@@ -89,8 +93,13 @@ pub(crate) fn build(dir: &Path, options: &Options, progress: &mut dyn FnMut(&str
         Language::JavaScript => javascript::build(dir, &contract, options, progress)?,
         Language::Python => python::build(dir, &contract, options, progress)?,
     };
+    finish(contract, made, options.out.clone())
+}
+
+/// Puts the contract into what was made, under the judgement of registration, and writes the file.
+fn finish(contract: Contract, made: Made, out: Option<PathBuf>) -> Result<Built, BuildError> {
     let component = embed(&made.component, &contract).map_err(BuildError::Refused)?;
-    let path = options.out.clone().unwrap_or(made.out);
+    let path = out.unwrap_or(made.out);
     write_whole(&path, &component)?;
     Ok(Built {
         digest: Digest::of(&component),
@@ -102,15 +111,21 @@ pub(crate) fn build(dir: &Path, options: &Options, progress: &mut dyn FnMut(&str
     })
 }
 
-/// Reads and checks `contract.toml`.
+/// Reads and checks the `contract.toml` of a directory.
 pub(crate) fn read_contract(dir: &Path) -> Result<Contract, BuildError> {
-    let path = dir.join("contract.toml");
-    let text = match std::fs::read_to_string(&path) {
+    read_contract_file(&dir.join("contract.toml"))
+}
+
+/// Reads and checks a contract.
+pub(crate) fn read_contract_file(path: &Path) -> Result<Contract, BuildError> {
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(BuildError::NoContract(path)),
-        Err(error) => return Err(BuildError::io("read", &path, error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BuildError::NoContract(path.to_owned()));
+        }
+        Err(error) => return Err(BuildError::io("read", path, error)),
     };
-    Contract::parse_toml(&text).map_err(|errors| BuildError::Contract(path, errors))
+    Contract::parse_toml(&text).map_err(|errors| BuildError::Contract(path.to_owned(), errors))
 }
 
 /// Writes beside the target and renames, so that a reader never sees half a component.

@@ -7,13 +7,17 @@ use serde_json::json;
 
 use super::error::BuildError;
 use super::kit::{Kit, tail, tool};
-use super::{Made, Options, world};
+use super::{Made, Options, requirements, world};
 
-const KIT: Kit = Kit {
+/// How to get Python.
+pub(super) const GET: &str =
+    "install Python 3.11 or newer with pip:\napt-get install python3 python3-pip        (Debian, Ubuntu)";
+
+const KIT: Kit<'_> = Kit {
     name: "componentize-py 0.25.1",
     folder: "python",
     interpreter: "python3",
-    get: "install Python 3.11 or newer with pip:\napt-get install python3 python3-pip        (Debian, Ubuntu)",
+    get: GET,
     files: &[("requirements.txt", include_str!("../../../../../sdk/python/toolchain/requirements.txt"))],
     install: &[
         "python3",
@@ -68,6 +72,7 @@ pub(super) fn build(
         });
     }
     let kit = KIT.ready(options.offline, progress)?;
+    let packages = requirements::ready(dir, options.offline, progress)?;
     let work =
         tempfile::tempdir().map_err(|error| BuildError::io("create a folder in", &std::env::temp_dir(), error))?;
     let at = |name: &str| work.path().join(name);
@@ -85,7 +90,8 @@ pub(super) fn build(
 
     progress(&format!("Building {} with {}", contract.plugin.id, KIT.name));
     let component = at("component.wasm");
-    let output = tool("python3")
+    let mut command = tool("python3");
+    command
         .args(["-S", "-c", START])
         .arg(&kit)
         .args(["--quiet", "--wit-path"])
@@ -93,7 +99,11 @@ pub(super) fn build(
         .args(["--world", world::WORLD, "componentize", "--stub-wasi", "--python-path"])
         .arg(at("modules"))
         .arg("--python-path")
-        .arg(dir)
+        .arg(dir);
+    if let Some(packages) = packages {
+        command.arg("--python-path").arg(packages);
+    }
+    let output = command
         .arg("--output")
         .arg(&component)
         .arg(ENTRY)

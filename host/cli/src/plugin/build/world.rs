@@ -4,7 +4,8 @@
 //! the contract gives; the encoder for Rust leaves out what is not reached, so it takes a world as released.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use opsiq_contract::Contract;
 use opsiq_contract::component::may_import;
@@ -49,13 +50,25 @@ fn world(contract: &Contract) -> String {
 /// # Errors
 /// [`BuildError::Io`].
 pub(super) fn write(dir: &Path, contract: &Contract) -> Result<(), BuildError> {
+    write_package(dir, Some(contract)).map(drop)
+}
+
+/// Writes the package into `dir`, and the world [`WORLD`] where there is a contract that calls for it. Answers the files.
+///
+/// # Errors
+/// [`BuildError::Io`]; also when a file of that name is there.
+pub(crate) fn write_package(dir: &Path, contract: Option<&Contract>) -> Result<Vec<PathBuf>, BuildError> {
     std::fs::create_dir_all(dir).map_err(|error| BuildError::io("create", dir, error))?;
-    let made = world(contract);
-    for (name, text) in WIT.into_iter().chain([("plugin.wit", made.as_str())]) {
-        let path = dir.join(name);
-        std::fs::write(&path, text).map_err(|error| BuildError::io("write", &path, error))?;
-    }
-    Ok(())
+    let made = contract.map(world);
+    let files = WIT.into_iter().chain(made.as_deref().map(|text| ("plugin.wit", text)));
+    files
+        .map(|(name, text)| {
+            let path = dir.join(name);
+            let new = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+            new.map_err(|error| BuildError::io("write", &path, error))?;
+            Ok(path)
+        })
+        .collect()
 }
 
 #[cfg(test)]
