@@ -26,6 +26,9 @@ impl context::Host for State {
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &self.moment {
+            return Ok(self.authorized.limits().wall_ms.saturating_sub(moment.elapsed_ns() / 1_000_000));
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         Ok(crate::meter::micros(left) / 1000)
     }
@@ -34,12 +37,18 @@ impl context::Host for State {
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &mut self.moment {
+            return Ok(moment.now_ms());
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(crate::meter::micros(now) / 1000)
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &mut self.moment {
+            return Ok(moment.monotonic_ns());
+        }
         Ok(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
@@ -54,6 +63,10 @@ impl random::Host for State {
             return Err(Fault::new(FaultCode::RandomExceeded, message).into());
         }
         let mut bytes = vec![0; length as usize];
+        if let Some(moment) = &mut self.moment {
+            moment.fill(&mut bytes);
+            return Ok(bytes);
+        }
         getrandom::fill(&mut bytes)
             .map_err(|error| Fault::new(FaultCode::HostPanic, format!("the system gave no randomness: {error}")))?;
         Ok(bytes)

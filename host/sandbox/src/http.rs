@@ -7,6 +7,7 @@ use opsiq_egress::{BodyStream, EgressGrant, GuestRequest, GuestResponse, HttpFai
 use wasmtime::component::Resource;
 
 use crate::bindings::opsiq::plugin::http::{Host, HostBody, HttpFailure, Request, Response};
+use crate::fault::{Fault, FaultCode};
 use crate::state::State;
 
 /// The body of an answer, as it stands in the table of one call. Dropping it closes its connection.
@@ -46,6 +47,9 @@ impl Host for State {
         self.enter(passed(&request))?;
         let Request { method, url, headers, body, timeout_ms } = request;
         let answer = self.session().send(GuestRequest { method, url, headers, body, timeout_ms }).await;
+        if self.egress.ended() {
+            return Err(Fault::new(FaultCode::RehearsalEnded, "nothing stands in for the answer to this request").into());
+        }
         match answer {
             Ok(GuestResponse { status, headers, body }) => {
                 let body = self.hold(Body(body))?;

@@ -4,6 +4,7 @@
 //! is armed before its first instruction runs; it reaches secrets, storage and the network only through host
 //! functions that ask its authority. [`Sandbox::run`] takes only an [`Authorized`](opsiq_contract::Authorized), which
 //! one function makes, together with a [`Permit`](opsiq_audit::Permit), which only the audit log makes.
+//! [`Sandbox::rehearse`] needs no permit, since what a rehearsed call can reach is made within it and leads nowhere.
 //!
 //! What fails closed: a permit, digest or fuel limit that does not fit refuses the run; compiled code whose MAC does
 //! not hold is not loaded; a limit met, a panic of the host and the kill switch each end that call alone, with a
@@ -24,6 +25,7 @@ mod kv;
 mod limits;
 mod meter;
 mod plugin;
+mod rehearse;
 mod run;
 mod sandbox;
 mod state;
@@ -38,6 +40,7 @@ pub use keys::KeySet;
 pub use kv::{Kv, KvEntry, KvError};
 pub use meter::Meter;
 pub use plugin::{LoadError, Plugin};
+pub use rehearse::{MemoryKv, Moment, Rehearsal};
 pub use run::{Capabilities, Run, RunReport};
 pub use sandbox::{Sandbox, SandboxError, Stats};
 pub use stop::Selector;

@@ -18,6 +18,7 @@ use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
 use crate::plugin::Plugin;
+use crate::rehearse::Moment;
 use crate::sandbox::Sandbox;
 use crate::state::{Remains, State};
 
@@ -36,6 +37,15 @@ pub struct Run {
     pub idempotency_key: Option<String>,
     /// What its capabilities reach.
     pub capabilities: Capabilities,
+}
+
+/// A call that has leave to begin.
+pub(crate) struct Call {
+    pub(crate) authorized: Authorized,
+    pub(crate) params: CanonicalJson,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) moment: Option<Moment>,
 }
 
 /// What the capabilities of one call reach. The authority decides which of them it may use, and how.
@@ -99,6 +109,16 @@ impl Sandbox {
     /// Runs one action of `plugin`. Always answers, and within the wall limit plus the time in the queue; when the
     /// future is dropped before, the call ends with it, its slot is free and it counts as cancelled.
     pub async fn run(&self, plugin: &Plugin, run: Run) -> RunReport {
+        let Run { authorized, permit, params, idempotency_key, capabilities } = run;
+        if !permit.allows(&authorized) {
+            let message = "the permit is not for this invocation, or no intent of it is durable";
+            return RunReport::refused(authorized, Fault::new(FaultCode::PermitMismatch, message));
+        }
+        self.begin(plugin, Call { authorized, params, idempotency_key, capabilities, moment: None }).await
+    }
+
+    /// Runs a call that has leave to.
+    pub(crate) async fn begin(&self, plugin: &Plugin, run: Call) -> RunReport {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
@@ -120,8 +140,8 @@ impl Sandbox {
         report
     }
 
-    async fn run_in_slot(&self, plugin: &Plugin, run: Run, since: u64) -> RunReport {
-        let Run { authorized, permit: _used_up, params, idempotency_key, capabilities } = run;
+    async fn run_in_slot(&self, plugin: &Plugin, run: Call, since: u64) -> RunReport {
+        let Call { authorized, params, idempotency_key, capabilities, moment } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
@@ -144,6 +164,7 @@ impl Sandbox {
                 keys: capabilities.keys,
                 kv: capabilities.kv,
                 egress: capabilities.egress,
+                moment,
                 session: None,
                 table: ResourceTable::new(),
                 began,
@@ -178,12 +199,8 @@ impl Sandbox {
 }
 
 /// What must agree before anything is made.
-fn fits(plugin: &Plugin, run: &Run) -> Result<(), Fault> {
-    let Run { authorized, permit, params, .. } = run;
-    if !permit.allows(authorized) {
-        let message = "the permit is not for this invocation, or no intent of it is durable";
-        return Err(Fault::new(FaultCode::PermitMismatch, message));
-    }
+fn fits(plugin: &Plugin, run: &Call) -> Result<(), Fault> {
+    let Call { authorized, params, .. } = run;
     if authorized.digest() != plugin.digest() {
         let message = "the authority was given for another component";
         return Err(Fault::new(FaultCode::DigestMismatch, message));

@@ -14,6 +14,7 @@ use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::meter::CpuClock;
+use crate::rehearse::Moment;
 
 /// The data of one call's store.
 pub(crate) struct State {
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
+    /// The time and randomness of a rehearsal; the machine's otherwise.
+    pub(crate) moment: Option<Moment>,
     /// Made at the first request.
     pub(crate) session: Option<Session>,
     pub(crate) table: ResourceTable,
