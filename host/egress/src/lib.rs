@@ -36,6 +36,7 @@ pub use record::{HttpRecord, Verdict};
 pub use rehearsal::{Answered, Asked, Reply, Upstream};
 pub use request::GuestRequest;
 pub use resolve::{Resolve, ResolveError, SystemResolver};
+pub use scrub::Scrub;
 pub use session::{EgressGrant, GuestResponse, Session, Usage};
 pub use tls::TlsError;
 pub use wire::Stream;

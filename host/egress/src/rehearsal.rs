@@ -212,17 +212,13 @@ impl FarEnd {
 /// Writes an answer, with so many bytes of its body, and breaks off there when that is not all.
 async fn write(far: &mut DuplexStream, answer: &Answered, head: bool, bytes: usize) -> io::Result<()> {
     let bodiless = head || matches!(answer.status, 204 | 304);
-    let mut text = format!("HTTP/1.1 {} \r\nconnection: close\r\n", answer.status);
-    for (name, value) in &answer.headers {
-        if !FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-    }
+    let mut lines = vec![format!("HTTP/1.1 {} ", answer.status), "connection: close".to_owned()];
+    let own = answer.headers.iter().filter(|(name, _)| !FRAMING.contains(&name.to_ascii_lowercase().as_str()));
+    lines.extend(own.map(|(name, value)| format!("{name}: {value}")));
     if !matches!(answer.status, 204 | 304) {
-        text.push_str(&format!("content-length: {}\r\n", answer.body.len()));
+        lines.push(format!("content-length: {}", answer.body.len()));
     }
-    text.push_str("\r\n");
-    far.write_all(text.as_bytes()).await?;
+    far.write_all(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await?;
     if !bodiless {
         far.write_all(&answer.body[..bytes.min(answer.body.len())]).await?;
     }

@@ -207,7 +207,9 @@ impl Session {
         let reached = match timeout_at(connect_by.min(deadline), reach).await {
             Ok(Ok(reached)) => reached,
             Ok(Err(reason)) => return Err(self.unreachable(&reason, entry, connect_by, deadline).await),
-            Err(_) => return Err(self.unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await),
+            Err(_) => {
+                return Err(self.unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await);
+            }
         };
         entry.note(|record| {
             record.address = Some(reached.address);
@@ -262,13 +264,7 @@ impl Session {
 
     /// Records why a destination was not reached, and answers when every such failure is answered: a little after the
     /// time for connecting, or when the time for the whole exchange ends, if that is sooner.
-    async fn unreachable(
-        &self,
-        reason: &Reason,
-        entry: &Entry,
-        connect_by: Instant,
-        deadline: Instant,
-    ) -> HttpFailure {
+    async fn unreachable(&self, reason: &Reason, entry: &Entry, connect_by: Instant, deadline: Instant) -> HttpFailure {
         entry.fail_for(reason);
         let settled = connect_by + SETTLE;
         self.egress.settle(settled.min(deadline)).await;

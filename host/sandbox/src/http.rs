@@ -48,7 +48,9 @@ impl Host for State {
         let Request { method, url, headers, body, timeout_ms } = request;
         let answer = self.session().send(GuestRequest { method, url, headers, body, timeout_ms }).await;
         if self.egress.ended() {
-            return Err(Fault::new(FaultCode::RehearsalEnded, "nothing stands in for the answer to this request").into());
+            return Err(
+                Fault::new(FaultCode::RehearsalEnded, "nothing stands in for the answer to this request").into()
+            );
         }
         match answer {
             Ok(GuestResponse { status, headers, body }) => {

@@ -39,8 +39,7 @@ impl Sandbox {
     /// is in the report, in `kv`, and with `upstream`.
     pub async fn rehearse(&self, plugin: &Plugin, rehearsal: Rehearsal) -> RunReport {
         let Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, moment } = rehearsal;
-        let capabilities =
-            Capabilities { keys: Arc::new(keys), kv, egress: Arc::new(Egress::rehearsal(upstream)) };
+        let capabilities = Capabilities { keys: Arc::new(keys), kv, egress: Arc::new(Egress::rehearsal(upstream)) };
         let call = Call { authorized, params, idempotency_key, capabilities, moment: Some(moment) };
         self.begin(plugin, call).await
     }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use opsiq_contract::component::embed;
 use opsiq_contract::{Contract, Digest};
 
-pub(crate) use command::{BuildArgs, run};
+pub(crate) use command::{BuildArgs, How, run};
 pub(crate) use error::BuildError;
 pub(crate) use language::Language;
 pub(crate) use toolchain::Choice;
