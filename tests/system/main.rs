@@ -23,5 +23,6 @@ mod slack;
 mod sql;
 mod subjects;
 mod tamper;
+mod testkit;
 mod upgrade;
 mod upstream;
