@@ -173,8 +173,7 @@ fn a_wrong_success_a_trap_and_a_lie_are_found_by_faults() {
                   config = { base-url = \"https://a.example\" }\nkv = { a = \"1\" }\n\
                   [expect]\nresult = { version = 1 }\nkv = { a = \"1\", b = \"2\" }\n";
     let unasked = stored.replace("kv = { a = \"1\", b = \"2\" }\n", "");
-    let texts =
-        [("fetch", fetch), ("excused", &excused), ("panic", panic), ("stored", stored), ("unasked", &unasked)];
+    let texts = [("fetch", fetch), ("excused", &excused), ("panic", panic), ("stored", stored), ("unasked", &unasked)];
     let folder = cases(&world, &texts);
     let ran = test(&world, &guest("hostile"), &folder, &[]);
     ran.refused(7);
@@ -203,9 +202,7 @@ fn the_junit_report_is_xml_that_says_the_same() {
     let text = fs::read_to_string(&file).unwrap();
     let document = quick_junit::Report::deserialize_from_str(&text).unwrap();
     let suite = &document.test_suites[0];
-    let of = |verdict: &str| {
-        data["cases"].as_array().unwrap().iter().filter(|case| case["verdict"] == verdict).count()
-    };
+    let of = |verdict: &str| data["cases"].as_array().unwrap().iter().filter(|case| case["verdict"] == verdict).count();
     assert_eq!(suite.test_cases.len(), data["cases"].as_array().unwrap().len());
     assert_eq!((suite.failures, of("failed")), (1, 1));
     assert!(of("skipped") > 0 && suite.disabled + suite.skipped_count() == of("skipped"), "{text}");
@@ -221,7 +218,8 @@ trait Skipped {
 
 impl Skipped for quick_junit::TestSuite {
     fn skipped_count(&self) -> usize {
-        let skipped = |case: &&quick_junit::TestCase| matches!(case.status, quick_junit::TestCaseStatus::Skipped { .. });
+        let skipped =
+            |case: &&quick_junit::TestCase| matches!(case.status, quick_junit::TestCaseStatus::Skipped { .. });
         self.test_cases.iter().filter(skipped).count() - self.disabled
     }
 }
@@ -262,8 +260,17 @@ fn what_is_recorded_replays_without_the_outside_and_without_secrets() {
     let server = echo();
     let folder = cases(&world, &[("get-issue", ISSUE)]);
     let file = folder.join("get-issue.toml");
-    let args = ["plugin", "test", guest("github").to_str().unwrap(), "--cases", folder.to_str().unwrap(), "--record", "--live", "-"]
-        .map(str::to_owned);
+    let args = [
+        "plugin",
+        "test",
+        guest("github").to_str().unwrap(),
+        "--cases",
+        folder.to_str().unwrap(),
+        "--record",
+        "--live",
+        "-",
+    ]
+    .map(str::to_owned);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ran = world.run_with(&args, &live(&server));
     assert_eq!(ran.ok()["recorded"][0]["requests"], 1, "{ran:?}");
@@ -293,8 +300,12 @@ fn a_recording_that_cannot_be_clean_or_is_not_wanted_is_not_written() {
     let world = World::new();
     let server = echo();
     let args = |folder: &Path, more: &[&str]| -> Vec<String> {
-        let args = ["plugin", "test", guest("github").to_str().unwrap(), "--cases", folder.to_str().unwrap()].map(str::to_owned);
-        args.into_iter().chain(["--record", "--live", "-"].map(str::to_owned)).chain(more.iter().map(ToString::to_string)).collect()
+        let args = ["plugin", "test", guest("github").to_str().unwrap(), "--cases", folder.to_str().unwrap()]
+            .map(str::to_owned);
+        args.into_iter()
+            .chain(["--record", "--live", "-"].map(str::to_owned))
+            .chain(more.iter().map(ToString::to_string))
+            .collect()
     };
     let record = |folder: &Path, more: &[&str], live: &str| {
         let args = args(folder, more);
@@ -366,7 +377,17 @@ fn a_dry_run_is_authorised_as_a_call_and_leaves_nothing_behind() {
     // Who may not call it may not rehearse it, and what is off the contract does not reach the plugin.
     let refused = dry_run(&world, "acme/sam", "refund-order", &refund, &[]);
     let error = refused.refused(3);
-    assert_eq!(error["code"], world.run(&["--as", "acme/sam", "action", "explain", "shop", "refund-order", "--params", &refund.to_string()]).json()["data"]["steps"].as_array().unwrap().last().unwrap()["rule"], "{refused:?}");
+    assert_eq!(
+        error["code"],
+        world
+            .run(&["--as", "acme/sam", "action", "explain", "shop", "refund-order", "--params", &refund.to_string()])
+            .json()["data"]["steps"]
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap()["rule"],
+        "{refused:?}"
+    );
     assert_eq!(dry_run(&world, "acme/ada", "refund-order", &json!({}), &[]).refused(6)["code"], "params.invalid");
     assert_eq!(dry_run(&world, "acme/ada", "refund", &json!({}), &[]).refused(5)["code"], "action.unknown");
     assert!(server.seen().is_empty());
@@ -380,7 +401,12 @@ fn a_dry_run_is_authorised_as_a_call_and_leaves_nothing_behind() {
 #[test]
 fn storage_that_a_dry_run_writes_is_not_kept() {
     let world = World::new();
-    world.install(&guest("hostile"), "shop", &[("base-url", "https://a.example")], &[("signing-secret", "kanarienvogel")]);
+    world.install(
+        &guest("hostile"),
+        "shop",
+        &[("base-url", "https://a.example")],
+        &[("signing-secret", "kanarienvogel")],
+    );
     let set = json!({ "op": "set", "key": "a", "value": "1" });
     let before = sql::dump(&world.data().join("data.db"));
     let told = dry_run(&world, "acme/ada", "kv", &set, &[]).ok();

@@ -62,6 +62,7 @@ pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outco
             };
             let fix = match fault.code {
                 FaultCode::Busy => "try again in a moment",
+                FaultCode::RehearsalEnded => "name a case whose answers stand in: --replay FILE",
                 FaultCode::Stopped => "the installation was paused, removed or stopped while it ran",
                 _ => "the plugin needs more than its limits, or is defective; the operator may raise the ceiling",
             };

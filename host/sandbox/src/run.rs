@@ -189,7 +189,8 @@ impl Sandbox {
             let stopped = self.stops.stopped(&authorized, &plugin.name, since);
             supervise(call, &clock, deadline, stopped).await
         };
-        let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
+        let given = bounds.fuel.unwrap_or(u64::MAX);
+        let fuel = store.get_fuel().ok().map(|left| given.saturating_sub(left));
         let remains = store.into_data().into_remains();
         let meter = meter(&remains, clock.total(), began, fuel);
         let outcome = outcome(ended, bounds, limits.wall_ms);

@@ -140,8 +140,9 @@ pub fn find(folder: &Path) -> Result<Vec<Case>, CaseError> {
             paths.push(path);
         }
     }
-    paths.sort();
-    paths.iter().map(|path| Case::read(path)).collect()
+    let mut cases = paths.iter().map(|path| Case::read(path)).collect::<Result<Vec<_>, _>>()?;
+    cases.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(cases)
 }
 
 impl Case {

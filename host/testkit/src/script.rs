@@ -140,3 +140,58 @@ pub fn masked(value: &str, contract: &Contract) -> String {
         .iter()
         .fold(value.to_owned(), |value, key| value.replace(&stand_in(&key.name), &format!("{{{}}}", key.name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use opsiq_egress::Answered;
+
+    use super::*;
+
+    fn exchange(method: &str, url: &str) -> Exchange {
+        let request = Request { method: method.to_owned(), url: url.parse().unwrap(), headers: [].into(), body: None };
+        Exchange { request, answer: Answered { status: 200, headers: Vec::new(), body: b"fine".to_vec() } }
+    }
+
+    async fn ask(script: &Script, method: &str, url: &str) -> Reply {
+        let address = "8.8.8.8:443".parse().unwrap();
+        let (method, url) = (method.to_owned(), url.parse().unwrap());
+        script.answer(Asked { method, url, address, headers: Vec::new(), body: Vec::new() }).await
+    }
+
+    fn status(reply: &Reply) -> Option<u16> {
+        match reply {
+            Reply::Whole(answer) => Some(answer.status),
+            _ => None,
+        }
+    }
+
+    const A: &str = "https://a.example/a";
+    const B: &str = "https://a.example/b";
+
+    #[tokio::test]
+    async fn what_is_asked_out_of_order_ends_the_run() {
+        let script = Script::new(vec![exchange("GET", A), exchange("POST", B)]);
+        assert_eq!(status(&ask(&script, "GET", A).await), Some(200));
+        assert_eq!(ask(&script, "GET", B).await, Reply::End);
+        assert!(script.unexpected() && script.done() == 1 && script.asked().len() == 2);
+        let script = Script::by_method(vec![exchange("GET", A)]);
+        assert_eq!(status(&ask(&script, "GET", B).await), Some(200));
+        assert_eq!(ask(&script, "GET", A).await, Reply::End);
+    }
+
+    #[tokio::test]
+    async fn a_fault_stays_and_repeats_of_it_are_counted() {
+        let script = Script::with_fault(vec![exchange("GET", A), exchange("POST", B)], 1, Fault::ServerError);
+        assert_eq!(status(&ask(&script, "GET", A).await), Some(200));
+        assert_eq!(status(&ask(&script, "POST", B).await), Some(500));
+        assert_eq!(script.repeats(), 0);
+        assert_eq!(status(&ask(&script, "POST", B).await), Some(500));
+        assert_eq!((script.repeats(), script.unexpected()), (1, false));
+        for _ in 0..PATIENCE {
+            ask(&script, "POST", B).await;
+        }
+        assert_eq!(ask(&script, "POST", B).await, Reply::End);
+        assert_eq!(ask(&script, "GET", A).await, Reply::End);
+        assert!(script.unexpected());
+    }
+}

@@ -137,7 +137,7 @@ fn step(step: &opsiq_gate::ExplainStep) -> String {
 fn meter(meter: &Meter) -> String {
     let fuel = meter.fuel.map(|fuel| format!(", {fuel} of fuel")).unwrap_or_default();
     format!(
-        "used     {} µs of CPU time{fuel}, {} of memory, {} host calls, {} requests, {} sent and received",
+        "used     {} µs of CPU time{fuel}, {} of memory, host calls {}, requests {}, {} sent and received",
         meter.cpu_us,
         bytes(meter.peak_memory_bytes),
         meter.host_calls,

@@ -98,7 +98,8 @@ async fn test(kit: &Kit, cases: &[&Case], args: &TestArgs, out: &Output) -> Resu
         .collect();
     let summary = json!({ "passed": passed, "failed": failed, "skipped": skipped });
     let data = json!({ "plugin": plugin, "digest": kit.rig().digest(), "summary": summary, "cases": ran });
-    let told = format!("{} cases of {plugin}: {passed} passed, {failed} failed, {skipped} skipped", cases.len());
+    let many = if cases.len() == 1 { "1 case".to_owned() } else { format!("{} cases", cases.len()) };
+    let told = format!("{many} of {plugin}, with faults: {passed} passed, {failed} failed, {skipped} skipped");
     if failed == 0 {
         out.data(&data, |_| format!("\n{told}"))?;
         return Ok(Exit::Done);

@@ -7,34 +7,31 @@ use opsiq_testkit::{Report, Verdict};
 use crate::table::bytes;
 use crate::text;
 
-/// The lines of one case: itself with what it used, then its faults, of which those that went well share one.
+/// The lines of one case: itself with what it used, then its faults, of which those that ended alike share one.
 pub(super) fn lines(ran: &[Report], width: usize) -> String {
     let mut shown = Vec::new();
-    let mut well = Vec::new();
+    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
     for report in ran {
-        let mark = match report.verdict {
-            Verdict::Passed => "ok  ",
-            Verdict::Failed => "FAIL",
-            Verdict::Skipped => "skip",
-        };
         match (report.fault, report.verdict) {
-            (None, _) => {
-                let name = format!("{:width$}", report.name());
-                shown.push(format!("{mark}  {name}  {}", used(report)));
-            }
-            (Some(fault), Verdict::Passed) => {
+            (None, Verdict::Passed) => shown.push(format!("ok    {:width$}  {}", report.name(), used(report))),
+            (None, _) => shown.push(format!("FAIL  {:width$}  {}", report.name(), used(report))),
+            (Some(_), Verdict::Failed) => shown.push(format!("FAIL    {}", report.name())),
+            (Some(fault), verdict) => {
                 let at = report.request.filter(|at| *at > 1).map(|at| format!("@{at}")).unwrap_or_default();
-                well.push(format!("{fault}{at}"));
-            }
-            (Some(_), _) => {
+                let how = if verdict == Verdict::Passed { "ok" } else { "skip" };
                 let why = report.reason.as_ref().map(|why| format!(": {}", text::line(why))).unwrap_or_default();
-                shown.push(format!("{mark}    {}{why}", report.name()));
+                let (how, name) = (format!("{how:4}{why}"), format!("{fault}{at}"));
+                match alike.iter_mut().find(|(other, _)| *other == how) {
+                    Some((_, names)) => names.push(name),
+                    None => alike.push((how, vec![name])),
+                }
             }
         }
     }
-    if !well.is_empty() {
-        shown.push(format!("ok      {}", well.join(", ")));
-    }
+    shown.extend(alike.into_iter().map(|(how, names)| {
+        let (mark, why) = how.split_at(4);
+        format!("{mark}    {}{why}", names.join(", "))
+    }));
     shown.join("\n")
 }
 
