@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use opsiq_contract::{PrivateTarget, is_host_header};
+use opsiq_contract::{Permission, PrivateTarget, is_host_header};
 use opsiq_egress::{
     Answered, Asked, Egress, EgressConfig, EgressGrant, GuestRequest, Injector, MAX_PIECE, Reply, Scrub, Session,
     Upstream, Verdict,
@@ -178,6 +178,7 @@ impl Kit {
             grant.rules.iter().filter_map(|rule| rule.inject.as_ref()).flat_map(|inject| inject.value.keys());
         let opened =
             contract.action(&part.action).into_iter().flat_map(|action| action.keys.iter().map(String::as_str));
+        let opened = opened.filter(|name| !part.without.contains(&Permission::Key((*name).to_owned())));
         let needed: BTreeSet<&str> = injected.chain(opened).collect();
         if let Some(missing) = needed.into_iter().find(|name| !keys.contains_key(*name)) {
             return Err(RecordError::Outside(format!("it needs the key `{missing}`, which is not given")));
