@@ -237,11 +237,11 @@ impl Session {
                     Some(name) => (HttpFailure::Limit { name, sent: true }, format!("{name}: the answer's head")),
                 }
             }
-            Ok(Err(Broke::Peer(error))) if out_of_time(&error) => {
-                (HttpFailure::TimedOut { sent: sent() }, "waiting for the answer's head".to_owned())
-            }
             Ok(Err(Broke::Peer(error))) if !sent() => {
                 return Err(self.unreachable(&Reason::Closed(error.to_string()), entry, connect_by, deadline).await);
+            }
+            Ok(Err(Broke::Peer(error))) if out_of_time(&error) => {
+                (HttpFailure::TimedOut { sent: true }, "waiting for the answer's head".to_owned())
             }
             Ok(Err(Broke::Peer(error))) => (HttpFailure::Broken, error.to_string()),
             Ok(Err(Broke::Head)) => {
