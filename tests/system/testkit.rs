@@ -422,6 +422,13 @@ fn a_plugin_runs_without_being_installed() {
     let case = source("plugins/github/tests/get-issue.toml");
     let told = world.run(&[&run[..], &["--replay", case.to_str().unwrap()]].concat()).ok();
     assert_eq!((&told["status"], &told["result"]["author"]), (&json!("done"), &json!("grace")));
+    // A private address is none to a rehearsal either.
+    let inside = ["--config", "base-url=https://10.0.0.1", "--config", "owner=octo-org"];
+    let ran = world.run(&[&run[..], &inside].concat());
+    ran.refused(7);
+    let told = ran.json()["data"].take();
+    assert!(told["refused"][0]["why"].as_str().unwrap().contains("address"), "{told}");
+    assert_eq!(told["requests"], json!([]));
     let off = ["plugin", "run", github.to_str().unwrap(), "get-issue", "--params", "{}"];
     assert_eq!(world.run(&[&off[..], &config].concat()).refused(6)["code"], "params.invalid");
 }

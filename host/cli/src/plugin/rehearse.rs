@@ -23,8 +23,7 @@ pub(crate) fn told(played: &Played, script: &Script, out: &Output) -> Result<Exi
     let mut reached = played.http.iter().filter(|record| record.address.is_some());
     let requests: Vec<Value> =
         asked.iter().filter_map(|asked| Some(request(asked, reached.next(), contract?))).collect();
-    let refused: Vec<&HttpRecord> =
-        played.http.iter().filter(|record| matches!(record.verdict, Verdict::Denied { .. })).collect();
+    let refused: Vec<Value> = played.http.iter().filter_map(refusal).collect();
     let data = json!({
         "status": if unanswered { "unanswered" } else if played.end.is_ok() { "done" } else { "failed" },
         "steps": played.steps,
@@ -38,7 +37,10 @@ pub(crate) fn told(played: &Played, script: &Script, out: &Output) -> Result<Exi
         let mut lines: Vec<String> =
             played.steps.iter().filter(|step| !(unanswered && step.stage == "run")).map(step).collect();
         lines.extend(requests.iter().map(shown));
-        lines.extend(refused.iter().map(|record| format!("refused  {} {}", record.method, text::line(&record.url))));
+        lines.extend(refused.iter().map(|one| {
+            let word = |name: &str| text::line(one[name].as_str().unwrap_or_default());
+            format!("refused  {} {}: {}", word("method"), word("url"), word("why"))
+        }));
         lines.extend(
             played.events.iter().map(|event| format!("event    {} {}", event.event, text::line(&event.detail))),
         );
@@ -67,6 +69,16 @@ pub(crate) fn told(played: &Played, script: &Script, out: &Output) -> Result<Exi
             Ok(Exit::Done)
         }
     }
+}
+
+/// What a request was refused for. Which addresses the operator opened is not for every caller to learn.
+fn refusal(record: &HttpRecord) -> Option<Value> {
+    let why = match &record.verdict {
+        Verdict::Denied { denial } => denial.to_string(),
+        Verdict::Failed { .. } if record.address.is_none() => "its address is none that may be reached".to_owned(),
+        _ => return None,
+    };
+    Some(json!({ "method": record.method, "url": record.url, "rule": record.rule, "why": why }))
 }
 
 fn request(asked: &Asked, record: Option<&HttpRecord>, contract: &Contract) -> Value {
