@@ -92,8 +92,8 @@ pub(super) async fn run(
         let recording = out.progress(&format!("Recording {}", case.name));
         let made = kit.record(case, parsed(&live)?).await;
         drop(recording);
-        let made = made.map_err(|error| not_recorded(case, error))?;
-        made.save(&case.path).map_err(|error| not_recorded(case, error))?;
+        let made = made.map_err(|error| not_recorded(case, &error))?;
+        made.save(&case.path).map_err(|error| not_recorded(case, &error))?;
         out.table(|| format!("recorded  {}, {} requests", case.path.display(), made.requests))?;
         recorded.push(json!({ "case": case.name, "path": case.path, "requests": made.requests }));
     }
@@ -102,11 +102,11 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-fn not_recorded(case: &Case, error: RecordError) -> Failure {
+fn not_recorded(case: &Case, error: &RecordError) -> Failure {
     let failure = |exit, code: &str, fix: &str| {
         Failure::new(exit, code, format!("{} was not recorded", case.name)).detail(error.to_string()).fix(fix)
     };
-    match &error {
+    match error {
         RecordError::Refused(refusal) => Failure::from(refusal.as_ref().clone()),
         RecordError::Outside(_) => failure(Exit::Plugin, "test.outside", "see [config] and [keys] of the file given"),
         RecordError::Plugin(_) => failure(Exit::Plugin, "test.plugin", "change the plugin"),
