@@ -10,7 +10,7 @@ use crate::opsiq::World;
 use crate::upstream::{Reply, Upstream};
 
 /// A folder of the repository.
-fn source(path: &str) -> PathBuf {
+pub(crate) fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 

@@ -32,5 +32,6 @@ mod stop;
 mod stream;
 mod subjects;
 mod tamper;
+mod testkit;
 mod upgrade;
 mod upstream;

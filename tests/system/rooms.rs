@@ -9,7 +9,7 @@ use serde_json::Value;
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["server"],
-    &["brain", "webhooks", "incident"],
+    &["brain", "webhooks", "incident", "testkit"],
     &["gate"],
     &["sandbox", "identity", "shield"],
     &["egress"],

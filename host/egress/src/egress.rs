@@ -10,14 +10,16 @@ use std::sync::Arc;
 use opsiq_contract::PrivateTarget;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::dial;
 use crate::failure::Reason;
+use crate::rehearsal::{Anywhere, Pipes, Upstream};
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::tls::{Tls, TlsError, server_name};
-use crate::vet::vet;
+use crate::vet::{Vetted, vet};
 use crate::wire::Stream;
 
 /// What the operator decides about the way out.
@@ -76,14 +78,33 @@ pub struct Reached {
 /// between tenants, invocations or origins.
 pub struct Egress {
     resolver: Arc<dyn Resolve>,
-    tls: Tls,
+    way: Way,
+}
+
+/// Where it leads once an address is checked.
+enum Way {
+    /// Out.
+    Network(Tls),
+    /// Nowhere.
+    Rehearsal(Pipes),
 }
 
 impl Egress {
     /// # Errors
     /// When a root certificate is none.
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
-        Ok(Self { resolver: config.resolver, tls: Tls::new(&config.roots, config.tls12_hosts)? })
+        Ok(Self { resolver: config.resolver, way: Way::Network(Tls::new(&config.roots, config.tls12_hosts)?) })
+    }
+
+    /// A way out that leads nowhere but to `upstream`, in this process. Everything before the dial is as in earnest, but
+    /// that every name resolves to an address that may be dialled, and that no time passes.
+    pub fn rehearsal(upstream: Arc<dyn Upstream>) -> Self {
+        Self { resolver: Arc::new(Anywhere), way: Way::Rehearsal(Pipes::new(upstream)) }
+    }
+
+    /// Whether the upstream of a rehearsal ended it.
+    pub fn ended(&self) -> bool {
+        matches!(&self.way, Way::Rehearsal(pipes) if pipes.ended())
     }
 
     /// Resolves the host of an http or https URL once, checks every answer, connects to a checked address and, for
@@ -96,23 +117,41 @@ impl Egress {
     /// The reason, for the audit log and not for whoever asked.
     pub async fn reach(&self, url: &Url, targets: &[PrivateTarget]) -> Result<Reached, Reason> {
         let vetted = vet(url, targets, self.resolver.as_ref()).await?;
-        let (stream, address) =
-            dial::connect(&vetted.addresses).await.map_err(|error| Reason::Connect(error.to_string()))?;
-        if url.scheme() != "https" {
-            return Ok(Reached { stream: Box::new(stream), address, protocol: Protocol::Http1, tls: None });
+        match &self.way {
+            Way::Network(tls) => dialled(tls, url, &vetted).await,
+            Way::Rehearsal(pipes) => {
+                let address = vetted.addresses.first().copied();
+                let address = address.ok_or_else(|| Reason::Unresolved("no address".to_owned()))?;
+                Ok(pipes.reach(url, address))
+            }
         }
-        let name =
-            server_name(url).ok_or_else(|| Reason::Tls("the host is no name a certificate can have".to_owned()))?;
-        let stream = TlsConnector::from(self.tls.for_url(url))
-            .connect(name, stream)
-            .await
-            .map_err(|error| Reason::Tls(error.to_string()))?;
-        let (_, session) = stream.get_ref();
-        let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-        let tls = match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            _ => "TLS 1.2",
-        };
-        Ok(Reached { stream: Box::new(stream), address, protocol, tls: Some(tls) })
     }
+
+    /// Waits until `moment`, so that what ended earlier is answered then. A rehearsal has nobody to hide time from.
+    pub(crate) async fn settle(&self, moment: Instant) {
+        if matches!(self.way, Way::Network(_)) {
+            sleep_until(moment).await;
+        }
+    }
+}
+
+/// A connection to one of the checked addresses.
+async fn dialled(tls: &Tls, url: &Url, vetted: &Vetted) -> Result<Reached, Reason> {
+    let (stream, address) =
+        dial::connect(&vetted.addresses).await.map_err(|error| Reason::Connect(error.to_string()))?;
+    if url.scheme() != "https" {
+        return Ok(Reached { stream: Box::new(stream), address, protocol: Protocol::Http1, tls: None });
+    }
+    let name = server_name(url).ok_or_else(|| Reason::Tls("the host is no name a certificate can have".to_owned()))?;
+    let stream = TlsConnector::from(tls.for_url(url))
+        .connect(name, stream)
+        .await
+        .map_err(|error| Reason::Tls(error.to_string()))?;
+    let (_, session) = stream.get_ref();
+    let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+    let tls = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        _ => "TLS 1.2",
+    };
+    Ok(Reached { stream: Box::new(stream), address, protocol, tls: Some(tls) })
 }

@@ -6,6 +6,7 @@
 //! timed, decoded and rid of the credential. Every check fails closed; no connection outlives its request.
 //!
 //! [`Session`] is the HTTP of one invocation. [`Egress::reach`] is the same way out for other parts of the host.
+//! [`Egress::rehearsal`] is the same way once more, with an [`Upstream`] in memory where the network would be.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod address;
@@ -18,6 +19,7 @@ pub mod failure;
 mod inject;
 mod record;
 mod redirect;
+mod rehearsal;
 mod request;
 pub mod resolve;
 mod scrub;
@@ -31,8 +33,10 @@ pub use egress::{Egress, EgressConfig, EgressError, Protocol, Reached};
 pub use failure::{HttpFailure, Reason};
 pub use inject::Injector;
 pub use record::{HttpRecord, Verdict};
+pub use rehearsal::{Answered, Asked, Reply, Upstream};
 pub use request::GuestRequest;
 pub use resolve::{Resolve, ResolveError, SystemResolver};
+pub use scrub::Scrub;
 pub use session::{Budget, EgressGrant, GuestResponse, Session, Usage};
 pub use tls::TlsError;
 pub use wire::Stream;

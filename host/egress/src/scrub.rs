@@ -35,13 +35,13 @@ const LOOSE: &AsciiSet =
 
 /// Finds the given secrets. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Scrub {
+pub struct Scrub {
     finder: Option<(AhoCorasick, usize)>,
 }
 
 impl Scrub {
     /// A scrub for these secrets; empty ones are skipped.
-    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let mut patterns = BTreeSet::new();
         for secret in secrets {
             patterns.extend(forms(secret.expose()));
@@ -65,7 +65,7 @@ impl Scrub {
     }
 
     /// A whole value with every secret masked.
-    pub(crate) fn whole(&self, value: &[u8]) -> Vec<u8> {
+    pub fn whole(&self, value: &[u8]) -> Vec<u8> {
         let mut pieces = self.pieces();
         let mut clean = Vec::with_capacity(value.len());
         pieces.push(value, &mut clean);

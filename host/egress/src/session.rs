@@ -1,5 +1,6 @@
 //! The HTTP of one invocation: every request counted, decided, checked, sent and recorded, in that order.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 use opsiq_contract::{Authorized, Denial, DeniedRule, GrantedRule, HttpLimits, PrivateTarget, choose};
 use opsiq_vault::Secret;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::body::{BodyStream, Bounds};
@@ -256,8 +257,10 @@ impl Session {
         let reach = self.egress.reach(&request.url, &self.grant.private_targets);
         let reached = match timeout_at(connect_by.min(deadline), reach).await {
             Ok(Ok(reached)) => reached,
-            Ok(Err(reason)) => return Err(unreachable(&reason, entry, connect_by, deadline).await),
-            Err(_) => return Err(unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await),
+            Ok(Err(reason)) => return Err(self.unreachable(&reason, entry, connect_by, deadline).await),
+            Err(_) => {
+                return Err(self.unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await);
+            }
         };
         entry.note(|record| {
             record.address = Some(reached.address);
@@ -286,7 +289,10 @@ impl Session {
                 }
             }
             Ok(Err(Broke::Peer(error))) if !sent() => {
-                return Err(unreachable(&Reason::Closed(error.to_string()), entry, connect_by, deadline).await);
+                return Err(self.unreachable(&Reason::Closed(error.to_string()), entry, connect_by, deadline).await);
+            }
+            Ok(Err(Broke::Peer(error))) if out_of_time(&error) => {
+                (HttpFailure::TimedOut { sent: true }, "waiting for the answer's head".to_owned())
             }
             Ok(Err(Broke::Peer(error))) => (HttpFailure::Broken, error.to_string()),
             Ok(Err(Broke::Head)) => {
@@ -305,6 +311,15 @@ impl Session {
         };
         entry.fail_with(&failure, detail);
         Err(failure)
+    }
+
+    /// Records why a destination was not reached, and answers when every such failure is answered: a little after the
+    /// time for connecting, or when the time for the whole exchange ends, if that is sooner.
+    async fn unreachable(&self, reason: &Reason, entry: &Entry, connect_by: Instant, deadline: Instant) -> HttpFailure {
+        entry.fail_for(reason);
+        let settled = connect_by + SETTLE;
+        self.egress.settle(settled.min(deadline)).await;
+        if deadline <= settled { HttpFailure::TimedOut { sent: false } } else { HttpFailure::Unreachable }
     }
 
     /// What the plugin gets of an answer.
@@ -360,18 +375,10 @@ impl Session {
     }
 }
 
-/// Records why a destination was not reached, and answers when every such failure is answered: a little after the time
-/// for connecting, or when the time for the whole exchange ends, if that is sooner.
-async fn unreachable(reason: &Reason, entry: &Entry, connect_by: Instant, deadline: Instant) -> HttpFailure {
-    entry.fail_for(reason);
-    let settled = connect_by + SETTLE;
-    if deadline <= settled {
-        sleep_until(deadline).await;
-        HttpFailure::TimedOut { sent: false }
-    } else {
-        sleep_until(settled).await;
-        HttpFailure::Unreachable
-    }
+/// Whether the connection itself gave up waiting, as a system does for a peer that has gone.
+fn out_of_time(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// After a redirect was followed, a request has been sent, and no failure may say otherwise.

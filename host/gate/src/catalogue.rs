@@ -190,7 +190,7 @@ fn failed(error: &StoreError) -> Refusal {
     errors::store(Stage::Admin, error)
 }
 
-fn inadmissible(problems: &[component::Problem]) -> Refusal {
+pub(crate) fn inadmissible(problems: &[component::Problem]) -> Refusal {
     let faults = problems.iter().map(|problem| Fault { path: String::new(), message: problem.to_string() }).collect();
     Refusal::new(
         Class::Invalid,

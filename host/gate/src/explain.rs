@@ -1,7 +1,7 @@
 //! The same decisions as an invocation, told instead of acted on: which rule decides at each stage, and what would
 //! change it.
 
-use opsiq_contract::{Decision, Effect, Installation, Verdict, authority};
+use opsiq_contract::{AuthorityRequest, Authorized, CanonicalJson, Decision, Effect, Installation, Verdict, authority};
 use serde::Serialize;
 
 use crate::act::Person;
@@ -56,7 +56,7 @@ impl Host {
     pub async fn explain(&self, actor: &Actor, call: &Call) -> Result<Explanation, Refusal> {
         let core = self.core();
         let person = core.person(actor).await?;
-        let mut told = Told(Vec::new());
+        let mut told = Told::default();
         let end = told.tell(core, &person, call).await;
         let verdict = match end {
             Ok(verdict) => verdict,
@@ -74,7 +74,16 @@ impl Host {
     }
 }
 
-struct Told(Vec<ExplainStep>);
+/// What was told so far.
+#[derive(Default)]
+pub(crate) struct Told(pub(crate) Vec<ExplainStep>);
+
+/// A call that may run, perhaps once a person approves it.
+pub(crate) struct Decided {
+    pub(crate) authorized: Authorized,
+    pub(crate) params: CanonicalJson,
+    pub(crate) verdict: StepVerdict,
+}
 
 impl Told {
     async fn tell(&mut self, core: &Core, person: &Person, call: &Call) -> Result<StepVerdict, Refusal> {
@@ -98,7 +107,19 @@ impl Told {
         self.pass("resolve", "installation.known", format!("`{name}` is {plugin}, {digest}"));
         core.not_quarantined(&installed.installation)?;
         self.pass("resolve", "sandbox.not-quarantined", "no quarantine covers it".to_owned());
-        let Decision { outcome, steps } = authority(&asked.of(&installed));
+        let decided = self.decide(&asked.of(&installed), || keys_are_set(&installed), &call.params)?;
+        Ok(decided.verdict)
+    }
+
+    /// Stages 4, 5 and 7: whether it is allowed, whether the parameters are what the action takes, and whether a person is
+    /// asked first.
+    pub(crate) fn decide(
+        &mut self,
+        asked: &AuthorityRequest<'_>,
+        keys: impl FnOnce() -> Result<(), Refusal>,
+        params: &[u8],
+    ) -> Result<Decided, Refusal> {
+        let Decision { outcome, steps } = authority(asked);
         let fix = outcome.as_ref().err().map(|denial| denial.fix.clone());
         for step in steps {
             let refuses = step.verdict == Verdict::Refused;
@@ -112,14 +133,14 @@ impl Told {
             self.0.push(ExplainStep { stage, rule, verdict, detail, change });
         }
         let authorized = outcome.map_err(denied)?;
-        keys_are_set(&installed)?;
+        keys()?;
         self.pass("authority", "key.set", "every granted key is set".to_owned());
-        checked(&authorized.action().params, authorized.limits(), &call.params)?;
+        let params = checked(&authorized.action().params, authorized.limits(), params)?;
         self.pass("params", "params.valid", "they are what the action takes".to_owned());
         if authorized.effect() < Effect::RiskyWrite {
             let what = if authorized.needs_intent() { "recorded before it runs" } else { "recorded as it ends" };
             self.pass("confirmation", "confirmation.not-needed", format!("a {}: {what}", authorized.effect()));
-            return Ok(StepVerdict::Pass);
+            return Ok(Decided { authorized, params, verdict: StepVerdict::Pass });
         }
         self.0.push(ExplainStep {
             stage: Stage::Confirmation.as_str().to_owned(),
@@ -128,15 +149,15 @@ impl Told {
             detail: "a risky write waits for a person".to_owned(),
             change: "an owner or admin of the tenant approves it: opsiq confirm approve ID".to_owned(),
         });
-        Ok(StepVerdict::Wait)
+        Ok(Decided { authorized, params, verdict: StepVerdict::Wait })
     }
 
-    fn pass(&mut self, stage: &str, rule: &str, detail: String) {
+    pub(crate) fn pass(&mut self, stage: &str, rule: &str, detail: String) {
         let (stage, rule) = (stage.to_owned(), rule.to_owned());
         self.0.push(ExplainStep { stage, rule, verdict: StepVerdict::Pass, detail, change: String::new() });
     }
 
-    fn refuse(&mut self, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
         let faults = refusal.faults.iter().map(|fault| format!("; {} {}", fault.path, fault.message));
         self.0.push(ExplainStep {
             stage: refusal.stage.as_str().to_owned(),

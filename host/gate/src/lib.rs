@@ -41,6 +41,7 @@ mod outcome;
 mod plan;
 mod recovery;
 mod refusal;
+mod rehearse;
 mod replay;
 mod rollback;
 mod root;
@@ -78,7 +79,9 @@ pub use master_keys::{
 pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, open_page_map};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
+pub use rehearse::{Part, Played, Props, Rig, stand_in};
 pub use rollback::Rollback;
+pub use scan::SecretScan;
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};
 pub use upgrades::{AcceptUpgrade, HeldUpgrade, Upgrade};

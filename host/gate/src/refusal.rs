@@ -236,6 +236,7 @@ impl Refusal {
         };
         let fix = match fault.code {
             FaultCode::Busy => "try again in a moment",
+            FaultCode::RehearsalEnded => "name a case whose answers stand in: --replay FILE",
             FaultCode::Stopped => "call it again when whoever stopped it says so",
             FaultCode::Quarantined => {
                 "whoever placed the quarantine lifts it: opsiq sandbox release; opsiq sandbox list shows it"

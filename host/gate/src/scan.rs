@@ -26,13 +26,13 @@ struct Needle {
 
 /// The searchable forms of an installation's live secrets.
 #[derive(Default)]
-pub(crate) struct SecretScan {
+pub struct SecretScan {
     needles: Vec<Needle>,
 }
 
 impl SecretScan {
     /// Adds every form of `secret`, to be reported as `key`.
-    pub(crate) fn add(&mut self, key: &Arc<str>, secret: &Secret) {
+    pub fn add(&mut self, key: &Arc<str>, secret: &Secret) {
         let bytes = secret.expose();
         if bytes.len() < SECRET_MIN {
             return;
@@ -58,7 +58,7 @@ impl SecretScan {
     }
 
     /// The key whose value `text` holds in any form, if one does.
-    pub(crate) fn find(&self, text: &str) -> Option<&Arc<str>> {
+    pub fn find(&self, text: &str) -> Option<&Arc<str>> {
         if self.needles.is_empty() {
             return None;
         }

@@ -26,6 +26,9 @@ impl context::Host for State {
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &self.moment {
+            return Ok(self.authorized.limits().wall_ms.saturating_sub(moment.elapsed_ns() / 1_000_000));
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         Ok(crate::meter::micros(left) / 1000)
     }
@@ -34,11 +37,17 @@ impl context::Host for State {
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &mut self.moment {
+            return Ok(moment.now_ms());
+        }
         Ok(now_ms())
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
         self.enter(0)?;
+        if let Some(moment) = &mut self.moment {
+            return Ok(moment.monotonic_ns());
+        }
         Ok(elapsed_ns(self.began))
     }
 }
@@ -71,6 +80,10 @@ impl State {
             return Err(Fault::new(FaultCode::RandomExceeded, message).into());
         }
         let mut bytes = vec![0; usize::try_from(length)?];
+        if let Some(moment) = &mut self.moment {
+            moment.fill(&mut bytes);
+            return Ok(bytes);
+        }
         getrandom::fill(&mut bytes)
             .map_err(|error| Fault::new(FaultCode::HostPanic, format!("the system gave no randomness: {error}")))?;
         Ok(bytes)

@@ -212,6 +212,8 @@ codes! {
     DigestMismatch = "digest_mismatch",
     /// A fuel limit is in force and the plugin was loaded without counting fuel.
     FuelUncounted = "fuel_uncounted",
+    /// A rehearsed call sent a request that nothing stands in for.
+    RehearsalEnded = "rehearsal_ended",
 }
 
 impl fmt::Display for FaultCode {

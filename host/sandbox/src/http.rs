@@ -7,6 +7,7 @@ use opsiq_egress::{BodyStream, EgressGrant, GuestRequest, GuestResponse, HttpFai
 use wasmtime::component::Resource;
 
 use crate::bindings::opsiq::plugin::http::{Host, HostBody, HttpFailure, Request, Response};
+use crate::fault::{Fault, FaultCode};
 use crate::live::Phase;
 use crate::state::State;
 
@@ -19,7 +20,8 @@ impl State {
     pub(crate) fn session(&mut self) -> &Arc<Session> {
         let (authorized, egress, keys, toll) = (&self.authorized, &self.egress, &self.keys, &self.toll);
         self.session.get_or_insert_with(|| {
-            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), Arc::clone(keys));
+            let keys = Arc::clone(keys);
+            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys);
             Arc::new(session.charged_to(Arc::new(toll.clone())))
         })
     }
@@ -49,6 +51,11 @@ impl Host for State {
         self.live.now(Phase::Http);
         let answer = self.session().send(GuestRequest { method, url, headers, body, timeout_ms }).await;
         self.goes_on();
+        if self.egress.ended() {
+            return Err(
+                Fault::new(FaultCode::RehearsalEnded, "nothing stands in for the answer to this request").into()
+            );
+        }
         match answer {
             Ok(GuestResponse { status, headers, body }) => {
                 let body = self.hold(Body(body))?;

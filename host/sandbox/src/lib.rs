@@ -4,6 +4,7 @@
 //! is armed before its first instruction runs; it reaches secrets, storage and the network only through host
 //! functions that ask its authority. [`Sandbox::run`] takes only an [`Authorized`](opsiq_contract::Authorized), which
 //! one function makes, together with a [`Permit`](opsiq_audit::Permit), which only the audit log makes.
+//! [`Sandbox::rehearse`] needs no permit, since what a rehearsed call can reach is made within it and leads nowhere.
 //!
 //! Components are compiled in a child process that is bounded and confined, and their code is kept under a MAC.
 //!
@@ -29,6 +30,7 @@ mod limits;
 mod live;
 mod meter;
 mod plugin;
+mod rehearse;
 mod run;
 mod sandbox;
 mod state;
@@ -46,5 +48,6 @@ pub use kv::{Kv, KvEntry, KvError};
 pub use live::{Live, Phase, Seen};
 pub use meter::Meter;
 pub use plugin::{LoadError, Plugin};
+pub use rehearse::{MemoryKv, Moment, Rehearsal};
 pub use run::{Capabilities, NoPlace, Run, RunReport};
 pub use sandbox::{Sandbox, SandboxError, Stats};

@@ -20,6 +20,7 @@ use crate::limits::Limiter;
 use crate::live::Live;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
 use crate::plugin::{Entry, Plugin};
+use crate::rehearse::Moment;
 use crate::sandbox::Sandbox;
 use crate::state::{Remains, State};
 
@@ -42,6 +43,17 @@ pub struct Run {
     pub capabilities: Capabilities,
     /// Where others see it and stop it.
     pub live: Arc<Live>,
+}
+
+/// A call that has leave to begin.
+pub(crate) struct Call {
+    pub(crate) authorized: Authorized,
+    pub(crate) place: Place,
+    pub(crate) params: CanonicalJson,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) live: Arc<Live>,
+    pub(crate) moment: Option<Moment>,
 }
 
 /// What the capabilities of one call reach. The authority decides which of them it may use, and how.
@@ -84,7 +96,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// A run that did not begin.
-    fn refused(authorized: Authorized, fault: Fault) -> Self {
+    pub(crate) fn refused(authorized: Authorized, fault: Fault) -> Self {
         Self {
             authorized: Arc::new(authorized),
             outcome: Err(fault.into()),
@@ -139,6 +151,17 @@ impl Sandbox {
     /// call ends with it, its slot is free and it counts as cancelled. It must be polled until then: others wait for the
     /// turn it may have.
     pub async fn run(&self, plugin: &Plugin, run: Run) -> RunReport {
+        let Run { authorized, place, permit, params, idempotency_key, capabilities, live } = run;
+        if !permit.allows(&authorized) {
+            let message = "the permit is not for this invocation, or no intent of it is durable";
+            return RunReport::refused(authorized, Fault::new(FaultCode::PermitMismatch, message));
+        }
+        let call = Call { authorized, place, params, idempotency_key, capabilities, live, moment: None };
+        self.begin(plugin, call).await
+    }
+
+    /// Runs a call that has leave to.
+    pub(crate) async fn begin(&self, plugin: &Plugin, run: Call) -> RunReport {
         if let Err(fault) = fits(plugin, &run) {
             return RunReport::refused(run.authorized, fault);
         }
@@ -154,9 +177,9 @@ impl Sandbox {
         report
     }
 
-    async fn run_in_slot(&self, plugin: &Plugin, run: Run) -> RunReport {
+    async fn run_in_slot(&self, plugin: &Plugin, run: Call) -> RunReport {
         // The place is given back last, when the store is gone, or the pool could be found full.
-        let Run { place, authorized, permit: _used_up, params, idempotency_key, capabilities, live } = run;
+        let Call { authorized, place, params, idempotency_key, capabilities, live, moment } = run;
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
@@ -182,6 +205,7 @@ impl Sandbox {
                 kv: capabilities.kv,
                 egress: capabilities.egress,
                 toll: place.toll(),
+                moment,
                 session: None,
                 table: ResourceTable::new(),
                 began,
@@ -210,7 +234,8 @@ impl Sandbox {
             };
             supervise(call, place.seat(), &clock, deadline, live.stopped()).await
         };
-        let fuel = bounds.fuel.and_then(|given| Some(given.saturating_sub(store.get_fuel().ok()?)));
+        let given = bounds.fuel.unwrap_or(u64::MAX);
+        let fuel = store.get_fuel().ok().map(|left| given.saturating_sub(left));
         let remains = store.into_data().into_remains();
         let meter = meter(&remains, clock.total(), began, fuel);
         let outcome = outcome(ended, bounds, limits.wall_ms);
@@ -220,12 +245,8 @@ impl Sandbox {
 }
 
 /// What must agree before anything is made.
-fn fits(plugin: &Plugin, run: &Run) -> Result<(), Fault> {
-    let Run { authorized, place, permit, params, .. } = run;
-    if !permit.allows(authorized) {
-        let message = "the permit is not for this invocation, or no intent of it is durable";
-        return Err(Fault::new(FaultCode::PermitMismatch, message));
-    }
+fn fits(plugin: &Plugin, run: &Call) -> Result<(), Fault> {
+    let Call { authorized, place, params, .. } = run;
     if !place.is_of(authorized) {
         return Err(Fault::new(FaultCode::PermitMismatch, "the place was taken for another installation"));
     }

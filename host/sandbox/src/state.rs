@@ -16,6 +16,7 @@ use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::live::{Live, Phase};
 use crate::meter::CpuClock;
+use crate::rehearse::Moment;
 use crate::wasi::{Foreign, ForeignRemains};
 
 /// The data of one call's store.
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) egress: Arc<Egress>,
     /// What requests are charged to.
     pub(crate) toll: Toll,
+    /// The time and randomness of a rehearsal; the machine's otherwise.
+    pub(crate) moment: Option<Moment>,
     /// Made at the first request.
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) table: ResourceTable,

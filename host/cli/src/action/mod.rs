@@ -3,14 +3,18 @@
 mod explain;
 mod stream;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView, Meter};
+use opsiq_testkit::Case;
 use serde_json::{Value, json};
 
 use self::stream::StreamArgs;
 use crate::confirm;
 use crate::failure::{Exit, Failure};
 use crate::params::Params;
+use crate::plugin::{rehearse, stand_ins};
 use crate::session::Session;
 use crate::table::{Table, bytes, span};
 
@@ -23,7 +27,13 @@ pub(crate) enum ActionCommand {
         installation: Option<String>,
     },
     /// Call an action. A risky write waits for a person: the command then ends with exit code 4.
-    Call(CallArgs),
+    Call {
+        #[command(flatten)]
+        call: CallArgs,
+
+        #[command(flatten)]
+        dry: DryArgs,
+    },
     /// Say what a call would meet, stage by stage, without running it.
     Explain(CallArgs),
     /// Make many calls in one process: one JSON object a line on standard input, one answer a line on standard output, in
@@ -52,11 +62,25 @@ pub(crate) struct CallArgs {
     reveal: bool,
 }
 
+/// Whether a call is only rehearsed.
+#[derive(Debug, Args)]
+pub(crate) struct DryArgs {
+    /// Run it without any effect, and show what would be asked of the outside, by which rule and with which key, and what it
+    /// used. No secret is opened, nothing stored is read or written, nobody is asked, and nothing is recorded.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// A case whose recorded answers stand in for the outside, in order; the first request ends the run otherwise.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    replay: Option<PathBuf>,
+}
+
 /// Runs one of them.
 pub(crate) async fn run(command: ActionCommand, session: &Session<'_>) -> Result<Exit, Failure> {
     match command {
         ActionCommand::List { installation } => list(installation.as_deref(), session).await,
-        ActionCommand::Call(args) => call(args, session).await,
+        ActionCommand::Call { call: args, dry } if dry.dry_run => dry_run(args, &dry, session).await,
+        ActionCommand::Call { call: args, dry: _ } => call(args, session).await,
         ActionCommand::Explain(args) => explain::run(args, session).await,
         ActionCommand::Stream(args) => stream::run(args, session).await,
     }
@@ -128,6 +152,15 @@ async fn call(args: CallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
     let answer = host.invoke(&actor, call).await;
     drop(progress);
     answered(&answer?, reveal, session)
+}
+
+async fn dry_run(args: CallArgs, dry: &DryArgs, session: &Session<'_>) -> Result<Exit, Failure> {
+    let case = dry.replay.as_deref().map(Case::read).transpose()?;
+    let (host, actor) = session.as_user().await?;
+    let call = args.read(host, &actor).await?;
+    let (script, props) = stand_ins(case.as_ref());
+    let played = host.dry_run(&actor, &call, props).await?;
+    rehearse::told(&played, &script, session.out)
 }
 
 /// Shows what became of a call: its result, or that it waits.

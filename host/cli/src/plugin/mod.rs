@@ -5,6 +5,9 @@ mod catalogue;
 mod inspect;
 mod names;
 mod new;
+pub(crate) mod rehearse;
+mod run;
+mod test;
 mod types;
 mod wit;
 
@@ -12,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+pub(crate) use self::run::stand_ins;
 use crate::failure::{Exit, Failure};
+use crate::output::Output;
 use crate::session::Session;
 
 /// What can be done with plugins.
@@ -22,6 +27,10 @@ pub(crate) enum PluginCommand {
     New(new::NewArgs),
     /// Build a plugin's directory to one component with its contract inside.
     Build(build::BuildArgs),
+    /// Run a plugin's cases offline, in the real sandbox, and each once more with everything that goes wrong outside.
+    Test(test::TestArgs),
+    /// Run one action offline and show what it would ask of the outside, without installing anything.
+    Run(run::RunArgs),
     /// Put a contract into a component that other tools made.
     Wrap {
         /// The component, made by any toolchain, or a core module made with wit-bindgen.
@@ -71,6 +80,8 @@ pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result
             build::run(&args, session.out)?;
             Ok(Exit::Done)
         }
+        PluginCommand::Test(args) => test::run(args, session.out).await,
+        PluginCommand::Run(args) => run::run(args, session.out).await,
         PluginCommand::Wrap { file, contract, out } => {
             build::told(&build::wrap(&file, &contract, out)?, session.out)?;
             Ok(Exit::Done)
@@ -88,6 +99,18 @@ pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result
         PluginCommand::List => catalogue::list(session).await,
     }
 }
+
+/// A component, and the folder of its cases: built from a plugin's directory, or as it stands in a file.
+fn subject(target: &Path, how: &build::How, out: &Output) -> Result<(Vec<u8>, PathBuf), Failure> {
+    if target.is_dir() {
+        let built = how.build(target, None, out)?;
+        return Ok((component(&built.path)?, target.join(CASES)));
+    }
+    Ok((component(target)?, target.parent().unwrap_or(Path::new(".")).join(CASES)))
+}
+
+/// The folder of a plugin's cases, in its directory.
+const CASES: &str = "tests";
 
 /// The bytes of a component.
 fn component(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -1,6 +1,6 @@
 //! The command itself: words from the command line in, one line about the finished plugin out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// The plugin's directory, with `contract.toml` beside `Cargo.toml`, `package.json` or `pyproject.toml`.
+    #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
 
     /// Where the component goes; by default `plugins/ID.wasm` in cargo's target directory, or `build/ID.wasm` in the
@@ -20,6 +21,13 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How to build.
+#[derive(Debug, Args)]
+pub(crate) struct How {
     /// Which Rust compiler to use.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) toolchain: Choice,
@@ -37,30 +45,38 @@ pub(crate) struct BuildArgs {
     pub(crate) offline: bool,
 }
 
+impl How {
+    /// Builds the plugin in `dir`, telling of each step.
+    pub(crate) fn build(&self, dir: &Path, to: Option<PathBuf>, out: &Output) -> Result<Built, Failure> {
+        let options = Options {
+            out: to,
+            toolchain: self.toolchain,
+            offline: self.offline,
+            locked: self.locked,
+            names: self.names,
+        };
+        let mut shown = None;
+        let built = build(dir, &options, &mut |step| {
+            // One line or spinner at a time: the last one ends before the next begins.
+            drop(shown.take());
+            shown = Some(out.progress(step));
+        })?;
+        drop(shown);
+        if !built.remarks.is_empty() {
+            out.note(&built.remarks);
+        }
+        Ok(built)
+    }
+}
+
 /// Builds the plugin.
 pub(crate) fn run(args: &BuildArgs, out: &Output) -> Result<(), Failure> {
-    let options = Options {
-        out: args.out.clone(),
-        toolchain: args.toolchain,
-        offline: args.offline,
-        locked: args.locked,
-        names: args.names,
-    };
-    let mut shown = None;
-    let built = build(&args.dir, &options, &mut |step| {
-        // One line or spinner at a time: the last one ends before the next begins.
-        drop(shown.take());
-        shown = Some(out.progress(step));
-    })?;
-    drop(shown);
+    let built = args.how.build(&args.dir, args.out.clone(), out)?;
     told(&built, out)
 }
 
 /// Tells what was built.
 pub(crate) fn told(built: &Built, out: &Output) -> Result<(), Failure> {
-    if !built.remarks.is_empty() {
-        out.note(&built.remarks);
-    }
     let plugin = built.contract.plugin_ref().to_string();
     let data = json!({
         "plugin": plugin,

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use opsiq_contract::component::embed;
 use opsiq_contract::{Contract, Digest};
 
-pub(crate) use command::{BuildArgs, run, told};
+pub(crate) use command::{BuildArgs, How, run, told};
 pub(crate) use error::BuildError;
 pub(crate) use language::Language;
 pub(crate) use toolchain::Choice;

@@ -8,6 +8,11 @@ type File = (&'static str, &'static str);
 
 const README: File = ("README.md", include_str!("templates/README.md"));
 const HELLO: File = ("contract.toml", include_str!("templates/hello.toml"));
+const HELLO_CASES: &[File] = &[("tests/hello-in-german.toml", include_str!("templates/hello.case.toml"))];
+const CONNECTOR_CASES: &[File] = &[
+    ("tests/get-item.toml", include_str!("templates/connector.read.toml")),
+    ("tests/add-item.toml", include_str!("templates/connector.write.toml")),
+];
 const CONNECTOR: File = ("contract.toml", include_str!("templates/connector.toml"));
 
 /// The files of a template in a language.
@@ -38,7 +43,11 @@ pub(super) fn of(language: Language, template: Template) -> Vec<File> {
             (".gitignore", "build/\ncontract.py\n__pycache__/\n"),
         ],
     };
-    [contract, README].into_iter().chain(own).collect()
+    let cases = match template {
+        Template::Hello => HELLO_CASES,
+        Template::Connector => CONNECTOR_CASES,
+    };
+    [contract, README].into_iter().chain(own).chain(cases.iter().copied()).collect()
 }
 
 /// A text with its placeholders filled in.

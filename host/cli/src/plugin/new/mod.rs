@@ -57,7 +57,7 @@ pub(crate) fn run(args: &NewArgs, out: &Output) -> Result<(), Failure> {
     let data = json!({ "name": args.name, "language": args.lang.to_string(), "dir": dir, "files": files });
     out.data(&data, |_| {
         let made = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n");
-        format!("{made}\n\nNext: opsiq plugin build {}", dir.display())
+        format!("{made}\n\nNext: opsiq plugin test {0}\n      opsiq plugin build {0}", dir.display())
     })
 }
 

@@ -17,6 +17,7 @@ fn every_template_is_written_with_a_sound_contract() {
             let files = write(&dir, "my-shop", language, template).unwrap();
             assert_eq!(read_contract(&dir).unwrap().plugin.id, "my-shop");
             assert_eq!(Language::of(&dir).unwrap(), language);
+            assert!(!opsiq_testkit::find(&dir.join("tests")).unwrap().is_empty());
             for file in files {
                 assert!(!std::fs::read_to_string(&file).unwrap().contains("{{"), "{}", file.display());
             }
