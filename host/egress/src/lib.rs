@@ -16,6 +16,7 @@ mod egress;
 mod exchange;
 pub mod failure;
 mod inject;
+mod leaking;
 mod record;
 mod redirect;
 mod request;

@@ -16,10 +16,10 @@ pub struct Body(BodyStream);
 impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
     fn session(&mut self) -> &Session {
-        let (authorized, egress, keys) = (&self.authorized, &self.egress, &self.keys);
+        let (authorized, egress, keys, leaks) = (&self.authorized, &self.egress, &self.keys, &self.leaks);
         self.session.get_or_insert_with(|| {
             let keys = Arc::clone(keys);
-            Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys)
+            Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys, Arc::clone(leaks))
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use opsiq_audit::Permit;
 use opsiq_contract::{Authorized, CanonicalJson, Denial};
 use opsiq_egress::{Egress, HttpRecord};
+use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -46,6 +47,8 @@ pub struct Capabilities {
     pub kv: Arc<dyn Kv>,
     /// The way out.
     pub egress: Arc<Egress>,
+    /// What looks for the tenant's secrets in what the call stores and sends.
+    pub leaks: Arc<LeakWatch>,
 }
 
 /// How a run ended and what it did, whatever the end.
@@ -144,6 +147,7 @@ impl Sandbox {
                 keys: capabilities.keys,
                 kv: capabilities.kv,
                 egress: capabilities.egress,
+                leaks: capabilities.leaks,
                 session: None,
                 table: ResourceTable::new(),
                 began,

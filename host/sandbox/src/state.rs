@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use opsiq_contract::{Authorized, Denial};
 use opsiq_egress::{Egress, HttpRecord, Session, Usage};
+use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 
 use crate::fault::{Fault, FaultCode};
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
+    pub(crate) leaks: Arc<LeakWatch>,
     /// Made at the first request.
     pub(crate) session: Option<Session>,
     pub(crate) table: ResourceTable,
