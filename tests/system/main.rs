@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod attacks;
 mod canary;
+mod component;
 mod crash;
 mod disk;
 mod egress;
@@ -11,15 +13,18 @@ mod foreign_keys;
 mod github;
 mod hygiene;
 mod languages;
+mod leaks;
 mod limits;
 mod opsiq;
 mod orders;
+mod plain;
 mod redact;
 mod rollback;
 mod rooms;
 mod rotation;
 mod s3;
 mod slack;
+mod smith;
 mod sql;
 mod subjects;
 mod tamper;
