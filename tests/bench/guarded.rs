@@ -14,7 +14,7 @@ use opsiq_egress::{Egress, EgressConfig};
 use opsiq_gate::{Actor, Answer, Call, Compiler, Host, HostOptions, InstallRequest, NewTenant};
 use opsiq_sandbox::{Capabilities, KeySet, Kv, KvEntry, KvError, Live, Plugin, Run, Sandbox, SandboxConfig};
 use opsiq_store::Store;
-use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
+use opsiq_vault::{LeakGuard, LeakWatch, RootKey, Secret, TenantVault, Vault};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -65,6 +65,7 @@ pub(crate) struct Alone {
     keys: Arc<KeySet>,
     kv: Arc<dyn Kv>,
     egress: Arc<Egress>,
+    guard: Arc<LeakGuard>,
     journal: Journal,
 }
 
@@ -111,6 +112,7 @@ impl Alone {
             caller: Arc::new(caller),
             invocation: "018f0000-0000-7000-8000-000000000002".parse().expect("a uuid"),
             keys: Arc::new(KeySet::new()),
+            guard: Arc::default(),
             kv: Arc::new(NoStorage),
             egress: Arc::new(Egress::new(EgressConfig::system().expect("a resolver")).expect("roots")),
             sandbox,
@@ -142,7 +144,9 @@ impl Alone {
         let (permit, open) = self.journal.read_permit(&authorized).expect("a read");
         // This row has no log: an `Open` that is dropped would write to it.
         std::mem::forget(open);
-        let capabilities = Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone() };
+        let leaks = Arc::new(LeakWatch::new(self.guard.clone(), authorized.installation().clone()));
+        let capabilities =
+            Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone(), leaks };
         let params = self.params.clone();
         let live = Live::new();
         let place = self.sandbox.enter(&self.plugin, &authorized, &live).await.expect("room");

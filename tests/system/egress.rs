@@ -118,3 +118,47 @@ fn a_request_outside_the_rules_is_refused_by_rule() {
     }
     assert_eq!(server.seen().len(), 0);
 }
+
+/// An action that only reads has no rule to write by, whatever its code does.
+#[test]
+fn a_read_cannot_write() {
+    let server = Upstream::start(|_| Reply::json(200, &json!({})));
+    let world = World::new();
+    world.open_loopback(server.port);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
+    let error = world.call("evil", "write-as-read", &json!({})).refused(3);
+    assert_eq!(error["code"], "contract.rule-not-listed", "{error}");
+    assert_eq!(server.seen().len(), 0);
+    // The twin: the same request by an action that may write.
+    let url = format!("{}/write", server.url());
+    world.call("evil", "fetch", &json!({ "url": url, "method": "POST", "body": "written" })).ok();
+    assert_eq!(server.seen().len(), 1);
+}
+
+/// What says where a request goes, where it ends and who sent it is the host's to say.
+#[test]
+fn a_plugin_frames_no_request() {
+    let server = Upstream::start(|_| Reply::json(200, &json!({})));
+    let world = World::new();
+    world.open_loopback(server.port);
+    world.install(&guest("hostile"), "evil", &[("base-url", &server.url())], &[("signing-secret", SECRET)]);
+    let fetch = |name: &str, value: &str| {
+        let url = format!("{}/x", server.url());
+        world.call("evil", "fetch", &json!({ "url": url, "method": "POST", "body": "x", "headers": { name: value } }))
+    };
+    for (name, value) in [
+        ("Host", "other.example"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "0"),
+        ("Connection", "keep-alive"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("x-a", "1\r\nHost: other.example"),
+        ("x-a\r\nhost", "other.example"),
+    ] {
+        let ran = fetch(name, value);
+        assert!([3, 7].contains(&ran.code), "{name}: {ran:?}");
+        assert_eq!(server.seen().len(), 0, "{name}: it was sent");
+    }
+    fetch("x-a", "1").ok();
+    assert_eq!(server.seen()[0].header("x-a"), Some("1"), "the twin: an ordinary header arrives");
+}

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod attacks;
 mod bare;
 mod canary;
 mod compile;
 mod compile_bombs;
 mod compiled;
+mod component;
 mod crash;
 mod disk;
 mod egress;
@@ -18,15 +20,18 @@ mod foreign_twin;
 mod github;
 mod hygiene;
 mod languages;
+mod leaks;
 mod limits;
 mod opsiq;
 mod orders;
+mod plain;
 mod redact;
 mod rollback;
 mod rooms;
 mod rotation;
 mod s3;
 mod slack;
+mod smith;
 mod sql;
 mod stop;
 mod stream;

@@ -41,6 +41,10 @@ pub mod field {
     pub const EVENT: &str = "event";
     /// The id of a confirmation.
     pub const CONFIRMATION: &str = "confirmation";
+    /// The key whose value was found: `installation/name`.
+    pub const KEY: &str = "key";
+    /// Where it was found.
+    pub const PLACE: &str = "place";
     /// Who approved a call.
     pub const APPROVED_BY: &str = "approved_by";
     /// In which role.
@@ -52,7 +56,7 @@ pub mod field {
 
     /// What says who did what and how it went, in the host's own words: it stays when the data subject is erased. All
     /// else goes.
-    const STAYS: [&str; 15] = [
+    const STAYS: [&str; 17] = [
         ACTOR,
         ROLE,
         IP,
@@ -66,6 +70,8 @@ pub mod field {
         EFFECT,
         EVENT,
         CONFIRMATION,
+        KEY,
+        PLACE,
         APPROVED_BY,
         APPROVED_AS,
     ];

@@ -28,11 +28,13 @@ pub enum Kind {
     Confirmation = 8,
     /// The audit log was read or exported.
     Read = 9,
+    /// A run would have passed on the value of a tenant's key, and was kept from it.
+    Leak = 10,
 }
 
 impl Kind {
     /// Every kind, in order of number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Intent,
         Self::Outcome,
         Self::Refused,
@@ -42,6 +44,7 @@ impl Kind {
         Self::Denial,
         Self::Confirmation,
         Self::Read,
+        Self::Leak,
     ];
 
     /// The number in leaves and rows.
@@ -66,6 +69,7 @@ impl Kind {
             Self::Denial => "denial",
             Self::Confirmation => "confirmation",
             Self::Read => "read",
+            Self::Leak => "leak",
         }
     }
 
@@ -83,7 +87,7 @@ impl fmt::Display for Kind {
 
 /// The text names no kind of entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a kind is one of intent, outcome, refused, interrupted, admin, event, denial, confirmation, read")]
+#[error("a kind is one of intent, outcome, refused, interrupted, admin, event, denial, confirmation, read, leak")]
 pub struct NotAKind;
 
 impl FromStr for Kind {

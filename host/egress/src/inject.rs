@@ -2,7 +2,7 @@
 
 use http::header::{HeaderName, HeaderValue};
 use opsiq_contract::{Denial, Inject, InjectPart};
-use opsiq_vault::Secret;
+use opsiq_vault::{SECRET_MIN, Secret};
 
 /// Opens the tenant's keys for injection. One is made per invocation, by whoever knows the installation.
 pub trait Injector: Send + Sync {
@@ -20,7 +20,7 @@ pub(crate) struct Injected {
 /// Fills the template of a rule.
 ///
 /// # Errors
-/// A denial when a key is missing, or cannot stand in a header.
+/// A denial when a key is missing, cannot stand in a header, or is too short to be found in what comes back.
 pub(crate) fn fill(inject: &Inject, injector: &dyn Injector) -> Result<Injected, Denial> {
     let mut value = Vec::with_capacity(256);
     let mut secrets = Vec::new();
@@ -35,6 +35,13 @@ pub(crate) fn fill(inject: &Inject, injector: &dyn Injector) -> Result<Injected,
                         format!("set it: opsiq key set … {name}"),
                     )
                 })?;
+                if secret.expose().len() < SECRET_MIN {
+                    return Err(Denial::new(
+                        "http.key-unusable",
+                        format!("the key `{name}` has fewer than {SECRET_MIN} bytes"),
+                        "set a longer one",
+                    ));
+                }
                 value.extend_from_slice(secret.expose());
                 secrets.push(secret);
             }

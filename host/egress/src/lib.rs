@@ -17,6 +17,7 @@ mod egress;
 mod exchange;
 pub mod failure;
 mod inject;
+mod leaking;
 mod record;
 mod redirect;
 mod rehearsal;

@@ -9,7 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 use opsiq_contract::{Authorized, Denial, DeniedRule, GrantedRule, HttpLimits, PrivateTarget, choose};
-use opsiq_vault::Secret;
+use opsiq_vault::{LeakWatch, Secret};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -19,6 +19,7 @@ use crate::egress::Egress;
 use crate::exchange::{Broke, Driver, Pace, exchange};
 use crate::failure::{HttpFailure, Reason, limit};
 use crate::inject::{Injector, fill};
+use crate::leaking::leaking;
 use crate::record::{Entry, HttpRecord, Verdict, redacted};
 use crate::redirect;
 use crate::request::{GuestRequest, Outgoing};
@@ -92,6 +93,7 @@ pub struct Session {
     grant: EgressGrant,
     egress: Arc<Egress>,
     injector: Arc<dyn Injector>,
+    leaks: Arc<LeakWatch>,
     /// Asked before each request, and charged by then and at the end: an exchange that began goes on to its end.
     budget: Option<Arc<dyn Budget>>,
     state: Mutex<State>,
@@ -132,9 +134,9 @@ struct Answer {
 }
 
 impl Session {
-    /// A session of nothing sent yet.
-    pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>) -> Self {
-        Self { grant, egress, injector, budget: None, state: Mutex::default() }
+    /// A session of nothing sent yet. `leaks` looks at what the plugin puts into requests.
+    pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>, leaks: Arc<LeakWatch>) -> Self {
+        Self { grant, egress, injector, leaks, budget: None, state: Mutex::default() }
     }
 
     /// The same, with its bytes charged to `budget`.
@@ -157,7 +159,7 @@ impl Session {
         let deadline = Instant::now() + Duration::from_millis(total);
         let mut entry = self.record(&shown_method(&request.method), shown_url(&request.url), 0);
         let (mut outgoing, mut rule) = Outgoing::parse(request, limits)
-            .and_then(|outgoing| self.admit(&outgoing).map(|rule| (outgoing, rule)))
+            .and_then(|outgoing| self.admit(&outgoing, &entry).map(|rule| (outgoing, rule)))
             .inspect_err(|failure| entry.fail(failure))?;
         let redirects = rule.redirects;
         let mut hop = 0;
@@ -172,7 +174,7 @@ impl Session {
                 let shown =
                     String::from_utf8_lossy(&self.state().scrub.whole(redacted(&next.url).as_bytes())).into_owned();
                 let next_entry = self.record(next.method.as_str(), shown, hop + 1);
-                match self.admit(&next) {
+                match self.admit(&next, &next_entry) {
                     Ok(next_rule) => {
                         entry.end(Verdict::Answered);
                         (outgoing, rule, entry) = (next, next_rule, next_entry);
@@ -210,7 +212,7 @@ impl Session {
     }
 
     /// Decides, without any packet, which rule allows a request, and counts it.
-    fn admit(&self, request: &Outgoing) -> Result<&GrantedRule, HttpFailure> {
+    fn admit(&self, request: &Outgoing, entry: &Entry) -> Result<&GrantedRule, HttpFailure> {
         let grant = &self.grant;
         let rule = choose(&grant.rules, &grant.denied_rules, request.method.as_str(), &request.url)
             .map_err(HttpFailure::Denied)?;
@@ -226,6 +228,11 @@ impl Session {
         if request.body_len() > rule.request_max {
             return Err(HttpFailure::Limit { name: limit::REQUEST_MAX, sent: false });
         }
+        leaking(&self.leaks, request, rule).map_or(Ok(()), |denial| {
+            // The record would hold what was kept in.
+            entry.note(|record| "(withheld)".clone_into(&mut record.url));
+            Err(HttpFailure::Denied(denial))
+        })?;
         if let Some(budget) = &self.budget {
             self.settle();
             budget.left().map_err(|name| HttpFailure::Limit { name, sent: false })?;

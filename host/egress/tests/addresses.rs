@@ -113,7 +113,7 @@ async fn localhost_opens_no_connection_and_does_when_listed() {
             let mut world = World::new(rules.clone(), targets);
             world.grant.limits.connect_ms = 200;
             let egress = Arc::new(Egress::new(EgressConfig::system().unwrap()).unwrap());
-            let session = Session::new(world.grant.clone(), egress, Arc::new(Keys(world.keys.clone())));
+            let session = Session::new(world.grant.clone(), egress, Arc::new(Keys(world.keys.clone())), world.leaks());
             let before = server.accepts();
             // A trailing dot is another host to the rules.
             let dotted = host.ends_with('.');

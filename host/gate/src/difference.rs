@@ -84,7 +84,7 @@ pub(crate) fn plan(installed: &Installed, contract: &Contract, digest: Digest, c
     let withheld: Vec<Permission> =
         withheld.filter(|one| still(one.clone())).map(|(permission, _)| permission).collect();
     let lacks =
-        |name: &&String| !installed.set_keys.contains(name) && !withheld.contains(&Permission::Key((*name).clone()));
+        |name: &&String| !installed.keys.names.contains(name) && !withheld.contains(&Permission::Key((*name).clone()));
     UpgradePlan {
         difference: hash(installation, digest, ceiling, &groups),
         from: installation.plugin.clone(),

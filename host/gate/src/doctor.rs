@@ -1,6 +1,7 @@
 //! What may be wrong with a data directory and its machine, each with the line that fixes it.
 
 mod keys;
+mod leaks;
 mod names;
 mod tenants;
 
@@ -87,6 +88,7 @@ impl Host {
         if !report.0.iter().any(|finding| finding.check == "interrupted calls") {
             report.ok("interrupted calls", "none in the last 7 days".to_owned());
         }
+        report.leaks(core).await;
         report.0
     }
 }
@@ -252,6 +254,7 @@ async fn rows_open(core: &Core, tenant: &TenantState) -> Result<String, Refusal>
     let installed = core.all_installed(tenant).await?;
     let mut kept = 0;
     for installed in &installed {
+        core.key_rows(tenant, &installed.installation.id).await?;
         kept += kv::all_open(core, tenant, &installed.installation.id).await?;
     }
     let confirmations = core.confirmations(tenant, u32::MAX).await?.len();

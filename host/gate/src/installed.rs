@@ -1,12 +1,12 @@
-//! Reading an installation: its row, its contract, and its keys, opened once and remembered until something of the
+//! Reading an installation: its row and its contract, opened once and remembered until something of the
 //! tenant changes.
 
 use std::sync::Arc;
 
 use opsiq_contract::{Contract, Digest, Installation, InstallationId, Standing, nearest, visible};
-use opsiq_sandbox::{KeySet, Plugin};
-use opsiq_store::{InstallationRow, KeyState, KeyVersionRow};
-use opsiq_vault::{Secret, TenantVault};
+use opsiq_sandbox::Plugin;
+use opsiq_store::{InstallationRow, KeyVersionRow};
+use opsiq_vault::TenantVault;
 use tokio::sync::OnceCell;
 
 use crate::catalogue::not_loaded;
@@ -14,7 +14,6 @@ use crate::core::Core;
 use crate::docs::{Held, InstallationDoc, KeyDoc, key_place};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
-use crate::scan::SecretScan;
 use crate::state::{Installed, TenantState};
 
 /// Blind index of an installation's name.
@@ -102,36 +101,19 @@ impl Core {
         created_ms: i64,
     ) -> Result<Installed, Refusal> {
         let contract = self.contract(&installation.digest).await?;
-        let mut set_keys: Vec<String> = Vec::new();
-        let mut live: Vec<(String, Vec<Secret>)> = Vec::new();
-        let mut scan = SecretScan::default();
-        for (row, _) in self.key_rows(tenant, &installation.id).await? {
-            let (KeyState::Live, Some(sealed)) = (row.state, &row.secret) else { continue };
-            let place = [installation.id.as_str(), row.name.as_str()];
-            let secret = tenant.vault.open_secret(&key_place(&place, "secret", row.version), sealed);
-            let secret = secret.map_err(|error| errors::vault(Stage::Resolve, &error))?;
-            scan.add(&Arc::from(row.name.as_str()), &secret);
-            if let Some((_, versions)) = live.last_mut().filter(|(name, _)| *name == row.name) {
-                versions.push(secret);
-            } else {
-                set_keys.push(row.name.clone());
-                live.push((row.name, vec![secret]));
-            }
-        }
-        let keys = live.into_iter().fold(KeySet::new(), |set, (name, versions)| set.with(name, versions));
+        let secrets = self.secrets(tenant).await?;
         let installation = Arc::new(installation);
         let totals = self.meters.of(&installation);
         let standing = Standing::new(installation.clone(), contract.clone(), self.ceiling.clone());
         Ok(Installed {
+            keys: secrets.of(&installation.id),
+            guard: secrets.guard.clone(),
             installation,
             contract,
             standing: Arc::new(standing),
             created_ms,
             notes,
             held,
-            keys: Arc::new(keys),
-            scan: Arc::new(scan),
-            set_keys,
             totals,
             plugin: OnceCell::new(),
         })

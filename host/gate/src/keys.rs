@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{Contract, KeyDecl, KeyUse, Role, nearest, visible};
 use opsiq_store::{KeyState as RowState, KeyVersionRow};
-use opsiq_vault::Secret;
+use opsiq_vault::{SECRET_MIN, Secret};
 use serde::Serialize;
 
 use crate::act::Person;
@@ -15,7 +15,6 @@ use crate::core::{Core, now_ms};
 use crate::docs::{KeyDoc, key_place};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
-use crate::scan::SECRET_MIN;
 use crate::state::Installed;
 
 /// The life of one version of a key.

@@ -5,16 +5,17 @@ use opsiq_audit::{Draft, Kind, field};
 use opsiq_contract::{Action, Denial, MAX_DEPTH, is_safe_method, visible};
 use opsiq_egress::{HttpRecord, Verdict};
 use opsiq_sandbox::{Event, Failure, LogLine, Meter, RunError, RunReport};
+use opsiq_vault::LeakWatch;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::refusal::{Class, Fault, Refusal, Stage};
-use crate::scan::SecretScan;
 
 /// Most denials of one call that become entries; one more says how many were left out.
 const DENIALS_MOST: usize = 20;
 /// Characters of a plugin's failure text that are kept.
 const MESSAGE_MOST: usize = 2000;
+/// What is put in the place of a text that held a secret.
+const WITHHELD: &str = "[withheld: it held the value of a key]";
 
 /// A run, judged.
 pub(crate) struct Ended {
@@ -38,29 +39,37 @@ pub(crate) struct Answered {
 }
 
 /// Judges a run of `action`; `outcome` is the beginning of its last entry.
-pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outcome: Draft) -> Ended {
-    let RunReport { authorized: _, outcome: answer, meter, logs, events, denials, http } = report;
-    let denials = all_denials(denials, &http);
+pub(crate) fn judge(report: RunReport, action: &Action, leaks: &LeakWatch, outcome: Draft) -> Ended {
+    let RunReport { authorized: _, outcome: answer, meter, mut logs, events, denials, mut http } = report;
+    let denials = all_denials(denials, &http, leaks);
+    for line in &mut logs {
+        clean(&mut line.message, leaks, "log.secret", "log");
+    }
+    if !leaks.is_idle() {
+        for record in &mut http {
+            clean_record(record, leaks);
+        }
+    }
     let mut drafts = Vec::new();
     for denial in denials.iter().take(DENIALS_MOST) {
-        drafts.push(denial_draft(denial, scan));
+        drafts.push(denial_draft(denial));
     }
     if denials.len() > DENIALS_MOST {
         let more = format!("{} more denials of this call", denials.len() - DENIALS_MOST);
         drafts.push(Draft::new(Kind::Denial).field(field::RULE, "more").field(field::DETAIL, more));
     }
-    drafts.extend(events.into_iter().map(|event| event_draft(event, scan)));
+    drafts.extend(events.into_iter().map(|event| event_draft(event, leaks)));
 
     let mut end = match answer {
-        Ok(text) => result(&text, action, scan),
-        Err(RunError::Failure(failure)) => Err(failed(failure, &denials, scan)),
+        Ok(text) => result(&text, action, leaks),
+        Err(RunError::Failure(failure)) => Err(failed(failure, &denials, leaks)),
         Err(RunError::Fault(fault)) => Err(Refusal::fault(Stage::Run, fault)),
     };
     if let Err(refusal) = &mut end {
         refusal.effect_possible = http.iter().any(|sent| sent.request_sent && !is_safe_method(&sent.method));
     }
 
-    let mut outcome = outcome.field(field::DETAIL, detail(&meter, &http, &logs, scan));
+    let mut outcome = outcome.field(field::DETAIL, detail(&meter, &http, &logs));
     outcome = match &end {
         Ok(_) => outcome.field(field::OUTCOME, "ok"),
         Err(refusal) => outcome
@@ -72,7 +81,7 @@ pub(crate) fn judge(report: RunReport, action: &Action, scan: &SecretScan, outco
 }
 
 /// The result, held against its schema and the tenant's secrets.
-fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<Answered, Refusal> {
+fn result(text: &str, action: &Action, leaks: &LeakWatch) -> Result<Answered, Refusal> {
     let off = |faults: Vec<Fault>| {
         Refusal::new(
             Class::Plugin,
@@ -84,15 +93,19 @@ fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<Answered, Re
         .with_faults(faults)
     };
     let checked = action.result.check(text.as_bytes(), MAX_DEPTH).map_err(|violations| {
-        let fault = |fault: Fault| Fault { path: scan.clean(fault.path), message: scan.clean(fault.message) };
+        let fault = |mut fault: Fault| {
+            clean(&mut fault.path, leaks, "result.secret", "faults of the result");
+            clean(&mut fault.message, leaks, "result.secret", "faults of the result");
+            fault
+        };
         off(violations.into_iter().map(|violation| fault(violation.into())).collect())
     })?;
-    if let Some(key) = scan.find(checked.as_str()) {
+    if let Some(key) = leaks.catches("result.secret", "result", checked.as_str().as_bytes()) {
         return Err(Refusal::new(
             Class::Plugin,
             Stage::Result,
             "result.secret",
-            format!("the answer held the value of key `{key}`, so it was withheld"),
+            format!("the answer held the value of {key}, so it was withheld"),
             "the outside system or the plugin gives the secret back; rotate the key and tell the publisher",
         ));
     }
@@ -101,8 +114,12 @@ fn result(text: &str, action: &Action, scan: &SecretScan) -> Result<Answered, Re
 }
 
 /// The plugin said that it failed.
-fn failed(failure: Failure, denials: &[Denial], scan: &SecretScan) -> Refusal {
-    let text = |text: &str| scan.clean(visible(text, MESSAGE_MOST).text);
+fn failed(failure: Failure, denials: &[Denial], leaks: &LeakWatch) -> Refusal {
+    // Looked through before it is cut, since half a secret is found by nobody.
+    let text = |text: &str| match leaks.catches("failure.secret", "failure", text.as_bytes()) {
+        Some(_) => WITHHELD.to_owned(),
+        None => visible(text, MESSAGE_MOST).text,
+    };
     let of =
         |code: &'static str, message: String, fix: &str| Refusal::new(Class::Plugin, Stage::Run, code, message, fix);
     match failure {
@@ -129,8 +146,8 @@ fn failed(failure: Failure, denials: &[Denial], scan: &SecretScan) -> Refusal {
     }
 }
 
-/// Denials the plugin met, those of HTTP among them, each once.
-fn all_denials(mut denials: Vec<Denial>, http: &[HttpRecord]) -> Vec<Denial> {
+/// Denials the plugin met, those of HTTP among them, each once. The host words them, but may repeat what the plugin said.
+fn all_denials(mut denials: Vec<Denial>, http: &[HttpRecord], leaks: &LeakWatch) -> Vec<Denial> {
     for record in http {
         if let Verdict::Denied { denial } = &record.verdict
             && !denials.contains(denial)
@@ -138,16 +155,43 @@ fn all_denials(mut denials: Vec<Denial>, http: &[HttpRecord]) -> Vec<Denial> {
             denials.push(denial.clone());
         }
     }
+    for denial in &mut denials {
+        clean(&mut denial.message, leaks, "denial.secret", "denial");
+        clean(&mut denial.fix, leaks, "denial.secret", "denial");
+    }
     denials
 }
 
-fn denial_draft(denial: &Denial, scan: &SecretScan) -> Draft {
+fn denial_draft(denial: &Denial) -> Draft {
     let text = format!("{}; {}", denial.message, denial.fix);
-    Draft::new(Kind::Denial).field(field::RULE, denial.code).field(field::DETAIL, scan.clean(text))
+    Draft::new(Kind::Denial).field(field::RULE, denial.code).field(field::DETAIL, text)
 }
 
-fn event_draft(event: Event, scan: &SecretScan) -> Draft {
-    Draft::new(Kind::Event).field(field::EVENT, event.event).field(field::DETAIL, scan.clean(event.detail))
+fn event_draft(mut event: Event, leaks: &LeakWatch) -> Draft {
+    clean(&mut event.detail, leaks, "event.secret", "event");
+    Draft::new(Kind::Event).field(field::EVENT, event.event).field(field::DETAIL, event.detail)
+}
+
+/// Puts [`WITHHELD`] in the place of a text that holds a secret.
+fn clean(text: &mut String, leaks: &LeakWatch, rule: &'static str, place: &'static str) {
+    if leaks.catches(rule, place, text.as_bytes()).is_some() {
+        WITHHELD.clone_into(text);
+    }
+}
+
+/// Takes what a plugin can have put into the record of a request out of it.
+fn clean_record(record: &mut HttpRecord, leaks: &LeakWatch) {
+    let clean = |text: &mut String| clean(text, leaks, "record.secret", "record of a request");
+    clean(&mut record.method);
+    clean(&mut record.url);
+    match &mut record.verdict {
+        Verdict::Denied { denial } => {
+            clean(&mut denial.message);
+            clean(&mut denial.fix);
+        }
+        Verdict::Failed { detail, .. } => clean(detail),
+        _ => {}
+    }
 }
 
 /// What a run used, asked of the network, and logged.
@@ -161,28 +205,7 @@ struct Detail<'a> {
 }
 
 /// What the run used, asked of the network, and logged, as JSON.
-fn detail(meter: &Meter, http: &[HttpRecord], logs: &[LogLine], scan: &SecretScan) -> String {
-    let whole = serde_json::to_string(&Detail { http, logs, meter });
-    if let Some(text) = whole.ok().filter(|text| scan.find(text).is_none()) {
-        return text;
-    }
-    // Line by line, so that what held no secret stays.
-    let mut detail = json!({ "meter": meter });
-    let clean: Vec<_> = logs
-        .iter()
-        .map(|line| json!({ "at_ms": line.at_ms, "level": line.level, "message": scan.clean(line.message.clone()) }))
-        .collect();
-    if !logs.is_empty() {
-        detail["logs"] = json!(clean);
-    }
-    if !http.is_empty() {
-        detail["http"] = http
-            .iter()
-            .map(|record| {
-                let text = json!(record).to_string();
-                if scan.find(&text).is_some() { json!(crate::scan::WITHHELD) } else { json!(record) }
-            })
-            .collect();
-    }
-    scan.clean(detail.to_string())
+fn detail(meter: &Meter, http: &[HttpRecord], logs: &[LogLine]) -> String {
+    // Text and numbers under names: nothing in it cannot be written.
+    serde_json::to_string(&Detail { http, logs, meter }).unwrap_or_default()
 }

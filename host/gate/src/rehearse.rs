@@ -16,7 +16,7 @@ use opsiq_egress::{EgressGrant, HttpRecord, Upstream};
 use opsiq_sandbox::{
     Event, KeySet, LogLine, MemoryKv, Meter, Moment, Plugin, Rehearsal, RunError, Sandbox, SandboxConfig,
 };
-use opsiq_vault::Secret;
+use opsiq_vault::{KeyName, LeakGuard, LeakWatch, Secret};
 use serde_json::Value;
 
 use crate::actor::Actor;
@@ -29,7 +29,6 @@ use crate::installations::{checked_config, not_granted};
 use crate::invoke::Call;
 use crate::outcome;
 use crate::refusal::{Class, Refusal, Stage};
-use crate::scan::SecretScan;
 use crate::stages::{Asked, keys_are_set};
 
 /// Calls a rig runs at once, with room for components of several memories.
@@ -271,20 +270,27 @@ async fn played(
 ) -> Played {
     let Decided { authorized, params, verdict: _ } = decided;
     let Props { upstream, kv, moment, idempotency_key, keys: mut given } = props;
-    let (mut keys, mut scan) = (KeySet::new(), SecretScan::default());
-    for key in &contract.keys {
-        let secret = given.remove(&key.name).unwrap_or_else(|| Secret::from(stand_in(&key.name).into_bytes()));
-        scan.add(&Arc::from(key.name.as_str()), &secret);
-        keys = keys.with(key.name.clone(), vec![secret]);
-    }
+    let secrets: Vec<(String, Secret)> = contract
+        .keys
+        .iter()
+        .map(|key| {
+            let secret = given.remove(&key.name).unwrap_or_else(|| Secret::from(stand_in(&key.name).into_bytes()));
+            (key.name.clone(), secret)
+        })
+        .collect();
+    let own = authorized.installation().clone();
+    let named = |key: &String| KeyName { installation: own.clone(), key: key.clone() };
+    let guard = LeakGuard::new(secrets.iter().map(|(key, secret)| (named(key), secret)));
+    let leaks = Arc::new(LeakWatch::new(Arc::new(guard), own.clone()));
+    let keys = secrets.into_iter().fold(KeySet::new(), |keys, (name, secret)| keys.with(name, vec![secret]));
     let idempotency_key = (authorized.effect() > Effect::Read).then_some(idempotency_key);
     let report =
-        sandbox.rehearse(plugin, Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, moment }).await;
+        sandbox.rehearse(plugin, Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, leaks: leaks.clone(), moment }).await;
     let authorized = report.authorized.clone();
     let (failure, meter, logs) = (report.outcome.as_ref().err().cloned(), report.meter, report.logs.clone());
     let (events, denials, http) = (report.events.clone(), report.denials.clone(), report.http.clone());
     let end =
-        outcome::judge(report, authorized.action(), &scan, opsiq_audit::Draft::new(opsiq_audit::Kind::Outcome)).end;
+        outcome::judge(report, authorized.action(), &leaks, opsiq_audit::Draft::new(opsiq_audit::Kind::Outcome)).end;
     match &end {
         Ok(_) => {
             told.pass("run", "run.ended", "the plugin answered".to_owned());

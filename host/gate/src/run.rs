@@ -7,7 +7,7 @@ use std::sync::Arc;
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
 use opsiq_contract::{Authorized, CanonicalJson, Effect};
 use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
-use opsiq_vault::SubjectKey;
+use opsiq_vault::{LeakWatch, SubjectKey};
 
 use crate::confirmations::Waiting;
 use crate::control::Entered;
@@ -16,6 +16,7 @@ use crate::docs::StoredEnd;
 use crate::errors;
 use crate::invoke::Done;
 use crate::kv::InstallationKv;
+use crate::leaks::LeakingCall;
 use crate::outcome::{self, Ended};
 use crate::refusal::{Refusal, Stage};
 use crate::replay::{Replay, seal_end};
@@ -108,10 +109,12 @@ impl Core {
         if !authorized.needs_intent() && replay.is_none() {
             outcome = outcome.field(field::PARAMS, authorized.action().params.shown(&params));
         }
+        let leaks = Arc::new(LeakWatch::new(installed.guard.clone(), authorized.installation().clone()));
         let capabilities = Capabilities {
-            keys: installed.keys.clone(),
+            keys: installed.keys.set.clone(),
             kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
+            leaks: leaks.clone(),
         };
         let live = entered.call.live.clone();
         let run =
@@ -125,9 +128,12 @@ impl Core {
         );
         let authorized = report.authorized.clone();
         let action = authorized.action();
-        let Ended { end, meter, drafts, mut outcome } = outcome::judge(report, action, &installed.scan, outcome);
         let effect_possible =
             |refusal: Refusal| Refusal { effect_possible: effect > Effect::Read, ..refusal.of(&invocation) };
+        leaks.renew(self.secrets(&tenant).await.map_err(effect_possible)?.guard.clone());
+        let Ended { end, meter, mut drafts, mut outcome } = outcome::judge(report, action, &leaks, outcome);
+        let leaks = leaks.leaks();
+        drafts.extend(self.leak_drafts(&tenant, &leaks).await);
         // Whoever the result names; else whoever the parameters name.
         let named = end.as_ref().ok().and_then(|answered| answered.subject.as_ref());
         let of_result = match named {
@@ -176,6 +182,7 @@ impl Core {
         };
         let recorded = self.journal.outcome(open, drafts, op).await;
         recorded.map_err(|error| effect_possible(errors::audit(Stage::Outcome, &error)))?;
+        self.tell_of_leaks(&leaks, &LeakingCall::of(&authorized)).await.map_err(effect_possible)?;
         let result = end?;
         let (contract, action) = (installed.contract.clone(), action.name.clone());
         Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use opsiq_contract::{Contract, Installation, Role, Standing, TenantId};
-use opsiq_sandbox::{KeySet, Plugin};
-use opsiq_vault::TenantVault;
+use opsiq_sandbox::Plugin;
+use opsiq_vault::{LeakGuard, TenantVault};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::control::Totals;
 use crate::docs::{Held, InstallationDoc, TenantDoc};
 use crate::ending::day;
 use crate::refusal::{Class, Refusal, Stage};
-use crate::scan::SecretScan;
+use crate::secrets::{InstallationKeys, TenantSecrets};
 use crate::subjects::KnownSubjects;
 
 /// A user as last read.
@@ -50,12 +50,10 @@ pub(crate) struct Installed {
     pub(crate) notes: u64,
     /// A version that waits to be accepted.
     pub(crate) held: Option<Held>,
-    /// Live versions of its keys.
-    pub(crate) keys: Arc<KeySet>,
-    /// Finds those in what leaves a run.
-    pub(crate) scan: Arc<SecretScan>,
-    /// Names of keys that have a live version.
-    pub(crate) set_keys: Vec<String>,
+    /// Its keys that have a live version.
+    pub(crate) keys: InstallationKeys,
+    /// Finds every secret of the tenant in what its calls pass on.
+    pub(crate) guard: Arc<LeakGuard>,
     /// What its calls used so far.
     pub(crate) totals: Arc<Totals>,
     /// Compiled at the first call.
@@ -67,7 +65,7 @@ impl Installed {
     pub(crate) fn needs_keys(&self) -> Vec<String> {
         let granted = |name: &&String| self.installation.grant.keys.contains(*name);
         let names = self.contract.keys.iter().map(|key| &key.name);
-        names.filter(granted).filter(|name| !self.set_keys.contains(name)).cloned().collect()
+        names.filter(granted).filter(|name| !self.keys.names.contains(name)).cloned().collect()
     }
 
     /// The revision of its row, which counts every change.
@@ -87,6 +85,7 @@ struct Known {
     /// Grows with every change told.
     changes: u64,
     record: Option<Arc<TenantRecord>>,
+    secrets: Option<Arc<TenantSecrets>>,
     users: HashMap<String, Arc<User>>,
     /// By name and by id.
     installations: HashMap<String, Arc<Installed>>,
@@ -157,6 +156,10 @@ impl TenantState {
         self.read().record.clone()
     }
 
+    pub(crate) fn secrets(&self) -> Option<Arc<TenantSecrets>> {
+        self.read().secrets.clone()
+    }
+
     pub(crate) fn user(&self, name: &str) -> Option<Arc<User>> {
         self.read().users.get(name).cloned()
     }
@@ -167,6 +170,10 @@ impl TenantState {
 
     pub(crate) fn keep_record(&self, mark: Mark, record: &Arc<TenantRecord>) {
         self.keep(mark, |known| known.record = Some(record.clone()));
+    }
+
+    pub(crate) fn keep_secrets(&self, mark: Mark, secrets: &Arc<TenantSecrets>) {
+        self.keep(mark, |known| known.secrets = Some(secrets.clone()));
     }
 
     pub(crate) fn keep_user(&self, mark: Mark, user: &Arc<User>) {

@@ -352,7 +352,7 @@ fn not_as_shown(installed: &Installed, held: &Held, known: bool) -> Refusal {
 fn new_keys_are_set(installed: &Installed, contract: &Contract, grant: &Grant) -> Result<(), Refusal> {
     let already = installed.needs_keys();
     let names = contract.keys.iter().map(|key| &key.name).filter(|name| grant.keys.contains(*name));
-    let missing = names.filter(|name| !installed.set_keys.contains(name) && !already.contains(name));
+    let missing = names.filter(|name| !installed.keys.names.contains(name) && !already.contains(name));
     let missing: Vec<&str> = missing.map(String::as_str).collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let name = &installed.installation.name;

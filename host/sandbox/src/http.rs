@@ -18,10 +18,11 @@ pub struct Body(BodyStream);
 impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
     pub(crate) fn session(&mut self) -> &Arc<Session> {
-        let (authorized, egress, keys, toll) = (&self.authorized, &self.egress, &self.keys, &self.toll);
+        let (authorized, egress, keys, leaks) = (&self.authorized, &self.egress, &self.keys, &self.leaks);
+        let toll = &self.toll;
         self.session.get_or_insert_with(|| {
             let keys = Arc::clone(keys);
-            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys);
+            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys, Arc::clone(leaks));
             Arc::new(session.charged_to(Arc::new(toll.clone())))
         })
     }

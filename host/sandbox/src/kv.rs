@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use opsiq_contract::Denial;
 
 use crate::bindings::opsiq::plugin::kv::{Entry, Host, KvFailure};
-use crate::fault;
 use crate::live::Phase;
 use crate::state::State;
 
@@ -82,10 +81,17 @@ impl State {
                 "storage is not declared by the contract or not granted",
                 "add `[kv] max = \"1MiB\"` to contract.toml; an owner or admin of the tenant then accepts it",
             );
-            let failure = KvFailure::Denied(fault::denial(&denial));
-            self.denials.push(denial);
-            failure
+            KvFailure::Denied(self.deny(denial))
         })
+    }
+
+    /// A denial where what is to be stored holds the value of one of the tenant's keys: later calls read it, of other
+    /// actions and for other callers.
+    fn holds_no_secret(&mut self, place: &'static str, bytes: &[u8]) -> Result<(), KvFailure> {
+        let Some(key) = self.leaks.catches("kv.secret", place, bytes) else { return Ok(()) };
+        let message = format!("the {place} holds the value of {key}");
+        let denial = Denial::new("kv.secret", message, "store what the key is for, not the key");
+        Err(KvFailure::Denied(self.deny(denial)))
     }
 }
 
@@ -122,6 +128,8 @@ impl Host for State {
         if value.len() > VALUE_MAX {
             return Ok(Err(KvFailure::Full(format!("a value has at most {VALUE_MAX} bytes"))));
         }
+        allowed!(self.holds_no_secret("name of a stored entry", key.as_bytes()));
+        allowed!(self.holds_no_secret("value of a stored entry", &value));
         self.live.now(Phase::Storage);
         let set = self.kv.set(&key, value, expected, max).await;
         self.goes_on();

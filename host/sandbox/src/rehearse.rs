@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use opsiq_contract::{Authorized, CanonicalJson};
 use opsiq_egress::{Egress, Upstream};
+use opsiq_vault::LeakWatch;
 use sha2::{Digest as _, Sha256};
 
 use crate::fault::{Fault, FaultCode};
@@ -32,6 +33,8 @@ pub struct Rehearsal {
     pub kv: Arc<MemoryKv>,
     /// What stands in for everything outside.
     pub upstream: Arc<dyn Upstream>,
+    /// What looks for the stand-ins of secrets in what the call stores and sends.
+    pub leaks: Arc<LeakWatch>,
     /// What stands in for the clock and for chance.
     pub moment: Moment,
 }
@@ -40,8 +43,8 @@ impl Sandbox {
     /// Runs one action of `plugin` as [`run`](Self::run) does, without any effect: what it would change, ask and record
     /// is in the report, in `kv`, and with `upstream`.
     pub async fn rehearse(&self, plugin: &Plugin, rehearsal: Rehearsal) -> RunReport {
-        let Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, moment } = rehearsal;
-        let capabilities = Capabilities { keys: Arc::new(keys), kv, egress: Arc::new(Egress::rehearsal(upstream)) };
+        let Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, leaks, moment } = rehearsal;
+        let capabilities = Capabilities { keys: Arc::new(keys), kv, egress: Arc::new(Egress::rehearsal(upstream)), leaks };
         let live = Live::new();
         let place = match self.enter(plugin, &authorized, &live).await {
             Ok(place) => place,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use opsiq_audit::Permit;
 use opsiq_contract::{Authorized, CanonicalJson, Denial};
 use opsiq_egress::{Egress, HttpRecord};
+use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -64,6 +65,8 @@ pub struct Capabilities {
     pub kv: Arc<dyn Kv>,
     /// The way out.
     pub egress: Arc<Egress>,
+    /// What looks for the tenant's secrets in what the call stores and sends.
+    pub leaks: Arc<LeakWatch>,
 }
 
 /// Why a call got no place.
@@ -206,6 +209,7 @@ impl Sandbox {
                 egress: capabilities.egress,
                 toll: place.toll(),
                 moment,
+                leaks: capabilities.leaks,
                 session: None,
                 table: ResourceTable::new(),
                 began,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use opsiq_contract::{Authorized, Denial};
 use opsiq_egress::{Egress, HttpRecord, Session, Usage};
+use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 
 use crate::admission::Toll;
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
+    pub(crate) leaks: Arc<LeakWatch>,
     /// What requests are charged to.
     pub(crate) toll: Toll,
     /// The time and randomness of a rehearsal; the machine's otherwise.

@@ -4,7 +4,7 @@ use opsiq_contract::{InstallationId, TenantId};
 use opsiq_vault::{Sealed, Secret};
 use sqlx::query_as;
 
-use crate::column::{number, text_enum, unsigned};
+use crate::column::{id, number, text_enum, unsigned};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "key version";
@@ -42,6 +42,8 @@ pub struct KeyVersionRow<D> {
 }
 
 type Columns = (String, i64, String, i64, Option<Vec<u8>>, Vec<u8>);
+/// With the installation.
+type OfTenant = (String, i64, String, i64, Option<Vec<u8>>, Vec<u8>, String);
 
 impl<D> KeyVersionRow<D> {
     fn of(tenant: &TenantId, installation: &InstallationId, columns: Columns) -> Result<Self, StoreError> {
@@ -80,6 +82,27 @@ impl Store {
         .map_err(|error| StoreError::of(WHAT, &error))?
         .into_iter()
         .map(|columns| KeyVersionRow::of(tenant, installation, columns))
+        .collect()
+    }
+
+    /// The live versions of all keys of a tenant, by installation and name, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; [`StoreError::Damaged`] for an installation's id that is none.
+    pub async fn live_key_versions<D>(&self, tenant: &TenantId) -> Result<Vec<KeyVersionRow<D>>, StoreError> {
+        query_as(
+            "SELECT name, version, state, created_ms, secret, doc, installation FROM installation_key \
+             WHERE tenant = $1 AND state = 'live' ORDER BY installation, name, version DESC",
+        )
+        .bind(tenant.as_ref())
+        .fetch_all(self.reader())
+        .await
+        .map_err(|error| StoreError::of(WHAT, &error))?
+        .into_iter()
+        .map(|(name, version, state, created_ms, secret, doc, installation): OfTenant| {
+            let columns = (name, version, state, created_ms, secret, doc);
+            KeyVersionRow::of(tenant, &id(WHAT, &installation)?, columns)
+        })
         .collect()
     }
 }

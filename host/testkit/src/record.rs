@@ -12,14 +12,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use opsiq_contract::{Permission, PrivateTarget, is_host_header};
+use opsiq_contract::{InstallationId, Permission, PrivateTarget, is_host_header};
 use opsiq_egress::{
     Answered, Asked, Egress, EgressConfig, EgressGrant, GuestRequest, Injector, MAX_PIECE, Reply, Scrub, Session,
     Upstream, Verdict,
 };
-use opsiq_gate::{Played, Props, Refusal, SecretScan};
+use opsiq_gate::{Played, Props, Refusal};
 use opsiq_sandbox::{MemoryKv, Moment, RunError};
-use opsiq_vault::Secret;
+use opsiq_vault::{KeyName, LeakGuard, LeakWatch, Secret};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
@@ -35,6 +35,11 @@ use crate::write;
 const NOT_KEPT: &[&str] = &["connection", "content-length", "keep-alive", "set-cookie", "transfer-encoding"];
 /// Shorter texts of the config stand in too many places that mean something else.
 const CONFIG_MIN: usize = 6;
+
+/// The id of no installation: nothing is installed where a plugin is recorded.
+fn nobodys() -> InstallationId {
+    "00000000-0000-0000-0000-000000000000".parse().expect("it is a UUID")
+}
 
 /// Where the real outside is, and how to get in.
 pub struct Live {
@@ -163,11 +168,9 @@ impl Kit {
         if let Some(name) = unknown {
             return Err(RecordError::Outside(format!("the contract has no key `{name}`")));
         }
-        let (mut scan, mut secrets) = (SecretScan::default(), Vec::new());
-        for (name, secret) in &keys {
-            scan.add(&Arc::from(name.as_str()), secret);
-            secrets.push(Secret::from(secret.expose().to_vec()));
-        }
+        let own = |key: &String| KeyName { installation: nobodys(), key: key.clone() };
+        let guard = Arc::new(LeakGuard::new(keys.iter().map(|(name, secret)| (own(name), secret))));
+        let secrets: Vec<Secret> = keys.values().map(|secret| Secret::from(secret.expose().to_vec())).collect();
         let mut part = case.part.clone();
         part.private_targets.extend(private_targets);
         if let Some(config) = &config {
@@ -202,7 +205,7 @@ impl Kit {
         let scrub = Scrub::new(&secrets);
         let renamed = renamed(config.as_ref(), &case.part.config);
         let answers: Vec<Answered> = answers.into_iter().map(|answer| kept(answer, &scrub, &renamed)).collect();
-        self.replayed(case, answers, &played, &scan, &scrub).await
+        self.replayed(case, answers, &played, &guard, &scrub).await
     }
 
     /// The case with these answers, and with what comes of replaying them.
@@ -211,7 +214,7 @@ impl Kit {
         case: &Case,
         answers: Vec<Answered>,
         live: &Played,
-        scan: &SecretScan,
+        guard: &LeakGuard,
         scrub: &Scrub,
     ) -> Result<Recording, RecordError> {
         let contract = self.rig.contract();
@@ -254,9 +257,9 @@ impl Kit {
         let requests = exchanges.len();
         let text = write::recorded(&old, &exchanges, played, &case.kv, &tried.kv.contents())
             .map_err(|why| RecordError::File(format!("{}: {why}", case.path.display())))?;
-        // Masking and looking are two programs, so that what one of them misses the other finds.
-        if let Some(key) = scan.find(&text) {
-            return Err(RecordError::Secret(key.to_string()));
+        // The guard takes escapes off as well, so it finds more than was masked.
+        if let Some(key) = guard.find(text.as_bytes(), |_| false).and_then(|keys| keys.first()) {
+            return Err(RecordError::Secret(key.key.clone()));
         }
         if scrub.whole(text.as_bytes()) != text.as_bytes() {
             return Err(RecordError::Secret("one of those given".to_owned()));
@@ -328,7 +331,7 @@ impl Relay {
         }
         let failed = |error: opsiq_egress::EgressError| RecordError::Outside(error.to_string());
         let egress = Egress::new(EgressConfig::system().map_err(failed)?).map_err(failed)?;
-        let session = Session::new(grant, Arc::new(egress), Arc::new(NoKeys));
+        let session = Session::new(grant, Arc::new(egress), Arc::new(NoKeys), Arc::new(LeakWatch::new(Arc::default(), nobodys())));
         Ok(Self { session, answers: Mutex::new(Ok(Vec::new())) })
     }
 

@@ -13,6 +13,9 @@
 //! 4. AES-256-GCM seals the value with its [`Place`] (tenant, table, row, column, version) as additional data;
 //! 5. what such a value says about a data subject is sealed once more, [`Apart`], under that subject's own key.
 //!
+//! A tenant's own secrets come in and do not come out again; a [`LeakGuard`] finds them where somebody else gives them
+//! back.
+//!
 //! Fails closed: the wrong root key, an unknown format or key, and any changed byte are errors that name the place and
 //! never the content. No I/O, no async, no SQL.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +24,7 @@ mod buffer;
 mod cipher;
 mod error;
 mod key_id;
+mod leak;
 mod live;
 mod place;
 mod root;
@@ -34,6 +38,7 @@ mod wrapped;
 pub use cipher::fresh;
 pub use error::{Tampering, VaultError};
 pub use key_id::KeyId;
+pub use leak::{KeyName, Leak, LeakGuard, LeakWatch, SECRET_MIN, SecretScan, Trace};
 pub use place::Place;
 pub use root::RootKey;
 pub use sealed::Sealed;

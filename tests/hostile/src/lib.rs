@@ -6,6 +6,7 @@
 mod about;
 mod allocator;
 mod flood;
+mod leak;
 mod memory;
 mod reach;
 mod results;
@@ -45,6 +46,8 @@ impl Guest for Hostile {
             "open-key" => reach::open_key(&params)?,
             "emit-event" => reach::emit_event(&params)?,
             "kv" => reach::kv(&params)?,
+            "write-as-read" => reach::write_as_read()?,
+            "pass-on" => leak::pass_on(&params)?,
             "state" => state::count(),
             "panic" => panic!("on purpose"),
             "about-read" | "about-write" | "about-risky" => about::answer(&params)?,

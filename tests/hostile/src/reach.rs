@@ -40,6 +40,11 @@ pub(crate) fn fetch(params: &Value) -> Result<Value, Failure> {
     Ok(json!({ "status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&body) }))
 }
 
+/// A write, by an action that says it only reads.
+pub(crate) fn write_as_read() -> Result<Value, Failure> {
+    fetch(&json!({ "method": "POST", "url": format!("{}/write", base_url()?), "body": "written" }))
+}
+
 /// Opens the key `name` and tries everything with it; says what worked.
 pub(crate) fn open_key(params: &Value) -> Result<Value, Failure> {
     let key = keys::Key::open(&text(params, "name"))?;

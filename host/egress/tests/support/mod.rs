@@ -18,7 +18,7 @@ use opsiq_egress::{
     BodyStream, Egress, EgressConfig, EgressGrant, GuestRequest, GuestResponse, HttpFailure, Injector, Resolve,
     ResolveError, Session, Stream,
 };
-use opsiq_vault::Secret;
+use opsiq_vault::{KeyName, LeakGuard, LeakWatch, Secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -232,6 +232,8 @@ pub struct World {
     pub tls12_hosts: BTreeSet<String>,
     pub grant: EgressGrant,
     pub keys: BTreeMap<&'static str, &'static str>,
+    /// Values that may not leave in a request; none, unless a test says so.
+    pub guarded: BTreeMap<&'static str, &'static str>,
 }
 
 /// The defaults, with times short enough for tests.
@@ -261,6 +263,7 @@ impl World {
             tls12_hosts: BTreeSet::new(),
             grant: EgressGrant { rules, denied_rules: Vec::new(), private_targets, limits: limits() },
             keys: BTreeMap::new(),
+            guarded: BTreeMap::new(),
         }
     }
 
@@ -271,13 +274,30 @@ impl World {
     }
 
     pub fn session(&self) -> Session {
+        self.watched().0
+    }
+
+    /// A session, and what looks for leaks in it: for the values of `guarded`, of this installation or, where the name
+    /// says `other/`, of another.
+    pub fn watched(&self) -> (Session, Arc<LeakWatch>) {
         let config = EgressConfig {
             resolver: Arc::clone(&self.names) as Arc<dyn Resolve>,
             roots: self.roots.clone(),
             tls12_hosts: self.tls12_hosts.clone(),
         };
-        let egress = Arc::new(Egress::new(config).unwrap());
-        Session::new(self.grant.clone(), egress, Arc::new(Keys(self.keys.clone())))
+        let (egress, leaks) = (Arc::new(Egress::new(config).unwrap()), self.leaks());
+        let keys = Arc::new(Keys(self.keys.clone()));
+        (Session::new(self.grant.clone(), egress, keys, Arc::clone(&leaks)), leaks)
+    }
+
+    pub fn leaks(&self) -> Arc<LeakWatch> {
+        let id = |number| format!("00000000-0000-4000-8000-00000000000{number}").parse().unwrap();
+        let secrets: Vec<_> = self.guarded.values().map(|value| Secret::from(value.as_bytes().to_vec())).collect();
+        let keys = self.guarded.keys().map(|name| match name.strip_prefix("other/") {
+            Some(name) => KeyName { installation: id(2), key: name.to_owned() },
+            None => KeyName { installation: id(1), key: (*name).to_owned() },
+        });
+        Arc::new(LeakWatch::new(Arc::new(LeakGuard::new(keys.zip(&secrets))), id(1)))
     }
 }
 

@@ -3,7 +3,7 @@
 use opsiq_vault::Secret;
 
 use crate::guest::{Guest, escaped};
-use crate::host::Installed;
+use crate::host::{Installed, NEVER_SEEN};
 
 /// Text at 2048, 3072 and 4096, for imports that take some.
 fn texts(guest: Guest, texts: [&str; 3]) -> Guest {
@@ -191,6 +191,36 @@ async fn storage_is_sized_before_it_is_asked() {
     {
         let report = Installed::new(&set(key, value), "").await.run().await;
         assert_eq!(report.outcome.unwrap(), answer, "key of {key}, value of {value}");
+    }
+}
+
+/// What an outside system told the plugin is not kept where a later call would read it.
+#[tokio::test]
+async fn storage_takes_no_secret() {
+    let set = |key: &str, value: &str| {
+        let body = format!(
+            "(call $set (i32.const 2048) (i32.const {}) (i32.const 3072) (i32.const {})
+               (i32.const 0) (i64.const 0) (i32.const 256))
+             (if (i32.load8_u (i32.const 256)) (then (return (call $ok (i32.const 8192) (i32.const 7)))))",
+            key.len(),
+            value.len()
+        );
+        let guest = Guest::then_ok(&body).import("kv", "set", "(param i32 i32 i32 i32 i32 i64 i32)").item(REFUSED);
+        texts(guest, [key, value, ""])
+    };
+    for (key, value, refused) in [
+        ("a", NEVER_SEEN, true),
+        (NEVER_SEEN, "a", true),
+        ("a", &hex(NEVER_SEEN.as_bytes()), true),
+        ("a", "never%20seen", true),
+        ("a", "never sees", false),
+    ] {
+        let installed = Installed::new(&set(key, value), "").await;
+        let report = installed.run().await;
+        assert_eq!(report.outcome.unwrap() == "refused", refused, "{key} {value}");
+        assert_eq!(report.denials.iter().any(|denial| denial.code == "kv.secret"), refused);
+        assert_eq!(installed.kv.get(key).await.unwrap().is_none(), refused);
+        assert!(!format!("{:?}", report.denials).contains(NEVER_SEEN));
     }
 }
 

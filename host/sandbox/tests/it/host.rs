@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, CheckpointKey, Journal, Log, Permit, Vaults};
 use opsiq_contract::{
     AuthorityRequest, Authorized, Caller, CanonicalJson, Ceiling, Contract, Digest, Fairness, Grant, InstallState,
-    Installation, Principal, Role, Standing, authority,
+    Installation, InstallationId, Principal, Role, Standing, authority,
 };
 use opsiq_egress::{Egress, EgressConfig};
 use opsiq_sandbox::{
@@ -17,7 +17,7 @@ use opsiq_sandbox::{
     Sandbox, SandboxConfig,
 };
 use opsiq_store::Store;
-use opsiq_vault::{RootKey, Secret, TenantVault, Vault};
+use opsiq_vault::{KeyName, LeakGuard, LeakWatch, RootKey, Secret, TenantVault, Vault};
 use tempfile::TempDir;
 
 use crate::guest::Guest;
@@ -82,6 +82,9 @@ pub(crate) fn contract(limits: &str) -> Contract {
     let limits = if limits.is_empty() { String::new() } else { format!("[limits]\n{limits}") };
     Contract::parse_toml(&CONTRACT.replace("LIMITS", &limits)).unwrap()
 }
+
+/// The value of the key that is injected, which no plugin may store or send.
+pub(crate) const NEVER_SEEN: &str = "never seen";
 
 /// A sandbox of few slots.
 pub(crate) fn sandbox() -> Sandbox {
@@ -163,8 +166,12 @@ impl Installed {
         let keys = KeySet::new()
             .with("signing", vec![Secret::from(b"new".to_vec()), Secret::from(b"old".to_vec())])
             .with("chain", vec![Secret::from(b"root".to_vec())])
-            .with("injected", vec![Secret::from(b"never seen".to_vec())]);
-        Capabilities { keys: Arc::new(keys), kv: Arc::clone(&self.kv), egress: egress() }
+            .with("injected", vec![Secret::from(NEVER_SEEN.as_bytes().to_vec())]);
+        let installation: InstallationId = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let key = KeyName { installation: installation.clone(), key: "injected".to_owned() };
+        let guard = LeakGuard::new([(key, &Secret::from(NEVER_SEEN.as_bytes().to_vec()))]);
+        let leaks = Arc::new(LeakWatch::new(Arc::new(guard), installation));
+        Capabilities { keys: Arc::new(keys), kv: Arc::clone(&self.kv), egress: egress(), leaks }
     }
 
     /// Runs `act` once.

@@ -28,6 +28,10 @@ async fn versions_live_together_and_a_retired_one_loses_its_secret() {
     let expected = [("api-key", 2, KeyState::Live), ("api-key", 1, KeyState::Retired), ("webhook", 1, KeyState::Live)];
     assert_eq!(shown, expected);
     assert_eq!(read.iter().map(|row| row.secret.is_some()).collect::<Vec<_>>(), [true, false, true]);
+    let live = store.live_key_versions::<Doc>(&shop.tenant).await.unwrap();
+    let shown: Vec<_> = live.iter().map(|row| (&row.installation, row.name.as_str(), row.version)).collect();
+    assert_eq!(shown, [(&shop.id, "api-key", 2), (&shop.id, "webhook", 1)]);
+    assert!(store.live_key_versions::<Doc>(&id("beta")).await.unwrap().is_empty());
     assert!(store.key_versions::<Doc>(&id("beta"), &shop.id).await.unwrap().is_empty());
     assert!(store.key_versions::<Doc>(&shop.tenant, &installation_id(9)).await.unwrap().is_empty());
 }

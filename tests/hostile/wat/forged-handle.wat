@@ -1,0 +1,23 @@
+;; Signs with a key it never opened, by guessing the number of its handle.
+(module
+  (import "opsiq:plugin/keys@0.1.0" "[static]key.open" (func $open (param i32 i32 i32)))
+  (import "opsiq:plugin/keys@0.1.0" "[method]key.sign" (func $sign (param i32 i32 i32 i32 i32)))
+  (memory (export "memory") 2)
+  (global $forge i32 (i32.const 1)) ;; harmless: 0
+  (data (i32.const 1024) "{}")
+  (data (i32.const 2048) "signing-secret")
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -8)))))
+  (func $ok (result i32)
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 20) (i32.const 1024))
+    (i32.store (i32.const 24) (i32.const 2))
+    (i32.const 16))
+  (func (export "opsiq:plugin/actions@0.1.0#invoke") (param i32 i32 i32 i32) (result i32)
+    (i32.store (i32.const 36) (i32.const 1))
+    (if (i32.eqz (global.get $forge))
+      (then (call $open (i32.const 2048) (i32.const 14) (i32.const 32))))
+    (call $sign (i32.load (i32.const 36)) (i32.const 0) (i32.const 1024) (i32.const 2) (i32.const 48))
+    (call $ok)))

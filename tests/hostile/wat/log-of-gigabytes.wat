@@ -1,0 +1,22 @@
+;; Logs a line of 16 MiB, a hundred times over.
+(module
+  (import "opsiq:plugin/log@0.1.0" "write" (func $write (param i32 i32 i32)))
+  (memory (export "memory") 512)
+  (data (i32.const 1024) "{}")
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -8)))))
+  (func $ok (result i32)
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 20) (i32.const 1024))
+    (i32.store (i32.const 24) (i32.const 2))
+    (i32.const 16))
+  (func (export "opsiq:plugin/actions@0.1.0#invoke") (param i32 i32 i32 i32) (result i32) (local $left i32)
+    (memory.fill (i32.const 1048576) (i32.const 120) (i32.const 16777216))
+    (local.set $left (i32.const 100))
+    (loop $next
+      (call $write (i32.const 1) (i32.const 1048576) (i32.const 16777216))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br_if $next (local.get $left)))
+    (call $ok)))

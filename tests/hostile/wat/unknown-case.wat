@@ -1,0 +1,14 @@
+;; Answers a case that the type of answers does not have.
+(module
+  (memory (export "memory") 2)
+  (global $case i32 (i32.const 200)) ;; harmless: 0
+  (data (i32.const 1024) "{}")
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -8)))))
+  (func (export "opsiq:plugin/actions@0.1.0#invoke") (param i32 i32 i32 i32) (result i32)
+    (i32.store (i32.const 16) (global.get $case))
+    (i32.store (i32.const 20) (i32.const 1024))
+    (i32.store (i32.const 24) (i32.const 2))
+    (i32.const 16)))
