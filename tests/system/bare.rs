@@ -43,8 +43,12 @@ fn rust_with_wit_bindgen_alone() {
     let log = world.run(&["--as", "acme/ada", "audit", "list"]).ok().to_string();
     assert!(log.contains("3 words"), "the plugin's line is not in the log: {log}");
 
-    // What a contract does not declare is refused here as it would be at registration.
+    // A plugin is not given another contract, nor written over by what is made of it.
+    let again = world.file("again.wasm");
+    std::fs::copy(world.file("wrapped.wasm"), &again).unwrap();
     let error = wrap(&world, &world.file("wrapped.wasm"), &root("examples/bare-js/contract.toml")).refused(6);
+    assert!(error.to_string().contains("written over"), "{error}");
+    let error = wrap(&world, &again, &root("examples/bare-js/contract.toml")).refused(6);
     assert!(error.to_string().contains("contract.present"), "{error}");
 }
 
