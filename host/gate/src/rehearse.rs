@@ -284,8 +284,12 @@ async fn played(
     let leaks = Arc::new(LeakWatch::new(Arc::new(guard), own.clone()));
     let keys = secrets.into_iter().fold(KeySet::new(), |keys, (name, secret)| keys.with(name, vec![secret]));
     let idempotency_key = (authorized.effect() > Effect::Read).then_some(idempotency_key);
-    let report =
-        sandbox.rehearse(plugin, Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, leaks: leaks.clone(), moment }).await;
+    let report = sandbox
+        .rehearse(
+            plugin,
+            Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, leaks: leaks.clone(), moment },
+        )
+        .await;
     let authorized = report.authorized.clone();
     let (failure, meter, logs) = (report.outcome.as_ref().err().cloned(), report.meter, report.logs.clone());
     let (events, denials, http) = (report.events.clone(), report.denials.clone(), report.http.clone());

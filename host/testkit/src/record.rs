@@ -331,7 +331,12 @@ impl Relay {
         }
         let failed = |error: opsiq_egress::EgressError| RecordError::Outside(error.to_string());
         let egress = Egress::new(EgressConfig::system().map_err(failed)?).map_err(failed)?;
-        let session = Session::new(grant, Arc::new(egress), Arc::new(NoKeys), Arc::new(LeakWatch::new(Arc::default(), nobodys())));
+        let session = Session::new(
+            grant,
+            Arc::new(egress),
+            Arc::new(NoKeys),
+            Arc::new(LeakWatch::new(Arc::default(), nobodys())),
+        );
         Ok(Self { session, answers: Mutex::new(Ok(Vec::new())) })
     }
 

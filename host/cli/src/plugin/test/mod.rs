@@ -32,7 +32,7 @@ pub(crate) struct TestArgs {
     #[arg(long)]
     no_faults: bool,
 
-    /// Write what became of each case in the XML of `JUnit`.
+    /// Write what became of each case as `JUnit` XML, for other programs.
     #[arg(long, value_name = "FILE", conflicts_with = "record")]
     junit: Option<PathBuf>,
 
