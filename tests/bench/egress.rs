@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use opsiq_contract::{GrantedRule, Limits, PrivateTarget, UrlTemplate};
 use opsiq_egress::{Egress, EgressConfig, EgressGrant, GuestRequest, Injector, Session};
-use opsiq_vault::Secret;
+use opsiq_vault::{LeakWatch, Secret};
 use serde_json::json;
 
 /// Answers every request on every connection alike, from threads of its own.
@@ -74,6 +74,7 @@ impl Injector for NoKeys {
 pub(crate) struct Guarded {
     egress: Arc<Egress>,
     grant: EgressGrant,
+    leaks: Arc<LeakWatch>,
     url: String,
 }
 
@@ -100,13 +101,17 @@ impl Guarded {
                 private_targets: vec![target],
                 limits: Limits::default().http,
             },
+            leaks: Arc::new(LeakWatch::new(
+                Arc::default(),
+                "018f0000-0000-7000-8000-000000000001".parse().expect("a uuid"),
+            )),
             url: format!("http://{server}/things/1"),
         }
     }
 
     /// One request of an invocation of its own: decided, checked, sent, recorded, its body read.
     pub(crate) async fn ask(&self) -> usize {
-        let session = Session::new(self.grant.clone(), self.egress.clone(), Arc::new(NoKeys));
+        let session = Session::new(self.grant.clone(), self.egress.clone(), Arc::new(NoKeys), self.leaks.clone());
         let (method, url) = ("GET".into(), self.url.clone());
         let request = GuestRequest { method, url, headers: vec![], body: None, timeout_ms: None };
         let mut answer = session.send(request).await.expect("an answer");

@@ -220,7 +220,7 @@ const ISSUE: &str = "# What GitHub says of an issue.\naction = \"get-issue\"\npa
 fn echo() -> Upstream {
     Upstream::start(|request| {
         let token = request.header("authorization").unwrap_or("Bearer none").replace("Bearer ", "");
-        let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = token.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let title = format!("{token} {hex} {} {}", canary::base64(token.as_bytes()), token.replace('_', "%5F"));
         let mut reply = Reply::json(
             200,

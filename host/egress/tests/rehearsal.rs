@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opsiq_egress::{Answered, Asked, Egress, EgressGrant, HttpFailure, Reply, Session, Upstream, Verdict};
-use opsiq_vault::Secret;
+use opsiq_vault::{LeakWatch, Secret};
 use support::{failed, get, header, limits, post, rule, text};
 
 /// Says the same to everything, and remembers what was asked.
@@ -35,7 +35,8 @@ fn session(url: &str, reply: Reply) -> (Session, Arc<Same>, Arc<Egress>) {
     let egress = Arc::new(Egress::rehearsal(upstream.clone()));
     let rules = vec![rule("read", &["GET", "HEAD"], url), rule("write", &["POST"], url)];
     let grant = EgressGrant { rules, denied_rules: Vec::new(), private_targets: Vec::new(), limits: limits() };
-    (Session::new(grant, egress.clone(), Arc::new(NoKeys)), upstream, egress)
+    let leaks = Arc::new(LeakWatch::new(Arc::default(), "00000000-0000-0000-0000-000000000000".parse().unwrap()));
+    (Session::new(grant, egress.clone(), Arc::new(NoKeys), leaks), upstream, egress)
 }
 
 fn whole(status: u16, headers: &[(&str, &str)], body: &str) -> Answered {
