@@ -14,17 +14,17 @@
 //! Pure: it has no clock and wakes nobody itself. Every operation takes time logarithmic in the number of holders that
 //! wait. Holders that are idle are forgotten, so memory is bounded by those that were active within a minute or so.
 
+mod places;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
 
 use opsiq_contract::{Authorized, Fairness, InstallationId, Level, Share, TenantId};
 
 use crate::admission::limit::{Full, Scarce, seconds};
-use crate::admission::node::{KINDS, Kind, Need, Node, Waiter};
-use crate::class::Class;
+use crate::admission::node::Node;
 
 /// The host's place in the tree.
 const HOST: usize = 0;
@@ -224,89 +224,6 @@ impl<W> Scheduler<W> {
         Ok(())
     }
 
-    /// Asks for a place for a call.
-    pub(crate) fn enter(&mut self, who: Who<'_>, need: Need, now: u64) -> Result<Entry, Full> {
-        self.now = self.now.max(now);
-        let most = self.node(HOST).share.concurrency.min(self.pools[need.class as usize].slots);
-        if need.slots > most {
-            return Err(Full {
-                name: Scarce::Concurrency.name(Level::Host),
-                level: Level::Host,
-                message: format!("the plugin takes {} slots and the host has {most}", need.slots),
-                retry_after: None,
-            });
-        }
-        let leaf = self.leaf(who);
-        let path = self.path(leaf);
-        self.minute(path)?;
-        let class = need.class as usize;
-        // Whoever came before and could enter goes first.
-        if self.room(path, need) && self.node(leaf).queue[class].is_empty() && self.node(HOST).entries[class].is_empty()
-        {
-            self.counted(path);
-            self.take(path, need);
-            return Ok(Entry::In(leaf));
-        }
-        let full = path.iter().copied().find(|at| self.node(*at).queued >= self.node(*at).share.queue);
-        if let Some(full) = full {
-            return Err(self.no_queue(path, need, full));
-        }
-        self.counted(path);
-        let number = self.number();
-        for at in path {
-            self.node_mut(at).queued += 1;
-        }
-        self.node_mut(leaf).queue[class].insert(number, Waiter { slots: need.slots, wake: None });
-        self.refresh_entries(path);
-        self.hand_out_places();
-        let wait = path.iter().map(|at| self.node(*at).share.queue_wait_ms).min().unwrap_or(0);
-        Ok(Entry::Queued { leaf, number, wait: wait.saturating_mul(1_000_000) })
-    }
-
-    /// Whether the call that waits under `number` has its place; if not, `wake` is told when.
-    pub(crate) fn entered(&mut self, leaf: usize, number: u64, wake: impl FnOnce() -> W) -> bool {
-        if self.granted.remove(&number) {
-            return true;
-        }
-        let [small, large] = &mut self.node_mut(leaf).queue;
-        if let Some(waiter) = small.get_mut(&number).or_else(|| large.get_mut(&number)) {
-            waiter.wake = Some(wake());
-        }
-        false
-    }
-
-    /// A call that waits under `number` waits no longer. Answers why it got no place; `None` when it has one after all.
-    pub(crate) fn give_up(&mut self, leaf: usize, need: Need, number: u64) -> Option<Full> {
-        if self.granted.remove(&number) {
-            return None;
-        }
-        let path = self.path(leaf);
-        self.node_mut(leaf).queue[need.class as usize].remove(&number);
-        let why = self.waited_in_vain(path, need);
-        for at in path {
-            self.node_mut(at).queued -= 1;
-        }
-        self.refresh_entries(path);
-        // It may have stood before smaller ones.
-        self.hand_out_places();
-        Some(why)
-    }
-
-    /// A call gives its place back after `held` nanoseconds.
-    pub(crate) fn leave(&mut self, leaf: usize, need: Need, held: u64, now: u64) {
-        self.now = self.now.max(now);
-        let (path, now) = (self.path(leaf), self.now);
-        for at in path {
-            let node = self.node_mut(at);
-            node.running -= node.counts(need.slots);
-            node.left(held, now);
-        }
-        self.pools[need.class as usize].taken -= need.slots;
-        self.charge(path, CALL_COST);
-        self.refresh_entries(path);
-        self.hand_out_places();
-    }
-
     /// What the minute has left, at every level; the refusal is the one that lasts longest.
     fn minute(&mut self, path: [usize; 3]) -> Result<(), Full> {
         let now = self.now;
@@ -334,234 +251,6 @@ impl<W> Scheduler<W> {
             if let Some(calls) = &mut self.node_mut(at).calls {
                 calls.spend(1, now);
             }
-        }
-    }
-
-    /// Whether a call has room at every level and in its pool.
-    fn room(&self, path: [usize; 3], need: Need) -> bool {
-        path.iter().all(|at| self.node(*at).has_room(need.slots))
-            && self.pools[need.class as usize].has_room(need.slots)
-    }
-
-    fn take(&mut self, path: [usize; 3], need: Need) {
-        for at in path {
-            let node = self.node_mut(at);
-            node.running += node.counts(need.slots);
-        }
-        self.pools[need.class as usize].taken += need.slots;
-    }
-
-    fn refresh_entries(&mut self, path: [usize; 3]) {
-        for (at, class) in [path[0], path[1]].into_iter().flat_map(|at| Class::ALL.map(|class| (at, class))) {
-            let node = self.node_mut(at);
-            let (was, is, parent) = (node.entry_at[class as usize], node.entry_wanted(class), node.parent);
-            node.entry_at[class as usize] = is;
-            replace(&mut self.node_mut(parent).entries[class as usize], at, was, is);
-        }
-    }
-
-    /// The first of a class to get a place: what its tenant holds, its installation, and what it takes.
-    fn first_entry(&self, class: Class) -> Option<(u128, usize, Need)> {
-        let (holds, tenant) = *self.node(HOST).entries[class as usize].first()?;
-        let (_, leaf) = *self.node(tenant).entries[class as usize].first()?;
-        let (_, waiter) = self.node(leaf).queue[class as usize].first_key_value()?;
-        Some((holds, leaf, Need { class, slots: waiter.slots }))
-    }
-
-    /// Free places go to those who hold least. One that is too large for what is free is waited for, lest it never fits;
-    /// those of the other class are not kept waiting by it.
-    fn hand_out_places(&mut self) {
-        loop {
-            let next = Class::ALL.into_iter().filter_map(|class| {
-                let (holds, leaf, need) = self.first_entry(class)?;
-                self.room(self.path(leaf), need).then_some((holds, leaf, need))
-            });
-            let Some((_, leaf, need)) = next.min_by_key(|(holds, ..)| *holds) else { return };
-            let Some((number, waiter)) = self.node_mut(leaf).queue[need.class as usize].pop_first() else { return };
-            let path = self.path(leaf);
-            for at in path {
-                self.node_mut(at).queued -= 1;
-            }
-            self.take(path, need);
-            self.refresh_entries(path);
-            self.granted.insert(number);
-            self.woken.extend(waiter.wake);
-        }
-    }
-
-    /// Asks for a turn. Answers the number it waits under; `None` when it has it.
-    pub(crate) fn turn(
-        &mut self,
-        leaf: usize,
-        kind: Kind,
-        number: Option<u64>,
-        wake: impl FnOnce() -> W,
-    ) -> Option<u64> {
-        let path = self.path(leaf);
-        for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
-            let front = self.node(parent).front;
-            let node = self.node_mut(at);
-            if node.runnable == 0 {
-                // Level with the others, but for a moment's advance: rest earns nothing.
-                node.used = node.used.max(front.saturating_sub(weighted(ADVANCE, node.share.weight)));
-            }
-        }
-        let begins = self.may_begin(path, kind);
-        for at in path {
-            self.node_mut(at).runnable += 1;
-        }
-        if begins {
-            self.begin_turn(path, kind);
-            return None;
-        }
-        let number = number.unwrap_or_else(|| self.number());
-        self.want_turn(path, kind, number, wake());
-        Some(number)
-    }
-
-    fn want_turn(&mut self, path: [usize; 3], kind: Kind, number: u64, wake: W) {
-        self.node_mut(path[0]).line[kind as usize].insert(number, wake);
-        for at in path {
-            self.node_mut(at).wanting[kind as usize] += 1;
-        }
-        self.refresh_turns(path);
-    }
-
-    /// Whether there is a turn for this one, if it is the next.
-    fn may_begin(&self, path: [usize; 3], kind: Kind) -> bool {
-        if kind == Kind::Long && !self.has_long_turn() {
-            return false;
-        }
-        let held = self.held[0] + self.held[1];
-        if held < self.turns {
-            return true;
-        }
-        // The turns a tenant has count as if they were used, which they soon are.
-        let tenant = self.node(path[1]);
-        let soon = weighted(tenant.computing().saturating_mul(ADVANCE), tenant.share.weight);
-        held < 2 * self.turns && tenant.used + soon <= self.node(HOST).front
-    }
-
-    /// Whether another call may compute for long: one turn is kept for others, where there is more than one.
-    fn has_long_turn(&self) -> bool {
-        self.held[Kind::Long as usize] < (self.turns - 1).max(1)
-    }
-
-    fn begin_turn(&mut self, path: [usize; 3], kind: Kind) {
-        self.held[kind as usize] += 1;
-        for [at, parent] in [[path[0], path[1]], [path[1], path[2]]] {
-            let used = self.node(at).used;
-            let parent = self.node_mut(parent);
-            parent.front = parent.front.max(used);
-        }
-    }
-
-    /// Whether the call that waits under `number` has its turn; if not, `wake` may change whom to wake.
-    pub(crate) fn has_turn(&mut self, leaf: usize, number: u64, wake: impl FnOnce(&mut W)) -> bool {
-        if self.granted.remove(&number) {
-            return true;
-        }
-        let [short, long] = &mut self.node_mut(leaf).line;
-        if let Some(old) = short.get_mut(&number).or_else(|| long.get_mut(&number)) {
-            wake(old);
-        }
-        false
-    }
-
-    /// A call of `kind` ends its turn, in which it used `ns` nanoseconds, and would compute on at once, from now on as a long
-    /// one. With nobody else waiting it keeps the turn.
-    pub(crate) fn pause_turn(
-        &mut self,
-        leaf: usize,
-        kind: Kind,
-        number: Option<u64>,
-        ns: u64,
-        wake: impl FnOnce() -> W,
-    ) -> Again {
-        let path = self.path(leaf);
-        self.charge(path, ns);
-        let number = number.unwrap_or_else(|| self.number());
-        self.held[kind as usize] -= 1;
-        if self.node(HOST).wanting == [0; 2] && self.has_long_turn() {
-            self.begin_turn(path, Kind::Long);
-            return Again::Kept(number);
-        }
-        self.want_turn(path, Kind::Long, number, wake());
-        self.hand_out_turns();
-        if self.granted.remove(&number) { Again::Kept(number) } else { Again::Waits(number) }
-    }
-
-    /// A call of `kind` ends its turn, in which it used `ns` nanoseconds: it is over, or waits for something else.
-    pub(crate) fn end_turn(&mut self, leaf: usize, kind: Kind, ns: u64) {
-        let path = self.path(leaf);
-        self.charge(path, ns);
-        for at in path {
-            self.node_mut(at).runnable -= 1;
-        }
-        self.held[kind as usize] -= 1;
-        self.hand_out_turns();
-    }
-
-    /// A call of `kind` that waits for its turn under `number` ends.
-    pub(crate) fn give_up_turn(&mut self, leaf: usize, kind: Kind, number: u64) {
-        if self.granted.remove(&number) {
-            return self.end_turn(leaf, kind, 0);
-        }
-        let path = self.path(leaf);
-        self.node_mut(leaf).line[kind as usize].remove(&number);
-        for at in path {
-            let node = self.node_mut(at);
-            node.wanting[kind as usize] -= 1;
-            node.runnable -= 1;
-        }
-        self.refresh_turns(path);
-    }
-
-    fn charge(&mut self, path: [usize; 3], ns: u64) {
-        let now = self.now;
-        for at in path {
-            let node = self.node_mut(at);
-            node.used += weighted(ns, node.share.weight);
-            if let Some(cpu) = &mut node.cpu {
-                cpu.spend(ns, now);
-            }
-        }
-        self.refresh_turns(path);
-    }
-
-    fn refresh_turns(&mut self, path: [usize; 3]) {
-        for (at, kind) in [path[0], path[1]].into_iter().flat_map(|at| KINDS.map(|kind| (at, kind))) {
-            let node = self.node_mut(at);
-            let (was, is, parent) = (node.turn_at[kind as usize], node.turn_wanted(kind), node.parent);
-            node.turn_at[kind as usize] = is;
-            replace(&mut self.node_mut(parent).turns[kind as usize], at, was, is);
-        }
-    }
-
-    /// The first of a kind to get a turn, and what its tenant used.
-    fn first(&self, kind: Kind) -> Option<(u128, usize)> {
-        let (used, tenant) = *self.node(HOST).turns[kind as usize].first()?;
-        let (_, leaf) = *self.node(tenant).turns[kind as usize].first()?;
-        Some((used, leaf))
-    }
-
-    /// Turns go to those who used least.
-    fn hand_out_turns(&mut self) {
-        loop {
-            let next = KINDS.into_iter().filter_map(|kind| {
-                let (used, leaf) = self.first(kind)?;
-                self.may_begin(self.path(leaf), kind).then_some((used, leaf, kind))
-            });
-            let Some((_, leaf, kind)) = next.min_by_key(|(used, ..)| *used) else { return };
-            let Some((number, wake)) = self.node_mut(leaf).line[kind as usize].pop_first() else { return };
-            let path = self.path(leaf);
-            for at in path {
-                self.node_mut(at).wanting[kind as usize] -= 1;
-            }
-            self.begin_turn(path, kind);
-            self.refresh_turns(path);
-            self.granted.insert(number);
-            self.woken.push(wake);
         }
     }
 
@@ -609,43 +298,6 @@ impl<W> Scheduler<W> {
             message: format!("the {level} may have {most} a minute, and they are used up"),
             retry_after: Some(seconds(wait)),
         }
-    }
-
-    /// Whose concurrency keeps a call waiting; the host's when its pool is full, or it is only not its turn.
-    fn blocked_by(&self, path: [usize; 3], need: Need) -> usize {
-        path.into_iter().find(|at| !self.node(*at).has_room(need.slots)).unwrap_or(HOST)
-    }
-
-    fn no_queue(&self, path: [usize; 3], need: Need, full: usize) -> Full {
-        let queue = self.node(full).share.queue;
-        let (at, scarce) =
-            if queue == 0 { (self.blocked_by(path, need), Scarce::Concurrency) } else { (full, Scarce::Queue) };
-        let node = self.node(at);
-        let (level, running) = (node.level, node.share.concurrency);
-        let message = match scarce {
-            Scarce::Queue => format!("the {level} runs {running} calls at once, and {queue} already wait"),
-            _ => format!("the {level} runs {running} calls at once, and none may wait"),
-        };
-        Full { name: scarce.name(level), level, message, retry_after: Some(self.expected(at)) }
-    }
-
-    fn waited_in_vain(&self, path: [usize; 3], need: Need) -> Full {
-        let at = self.blocked_by(path, need);
-        let wait = path.iter().map(|at| self.node(*at).share.queue_wait_ms).min().unwrap_or(0);
-        let node = self.node(at);
-        let (level, running) = (node.level, node.share.concurrency);
-        Full {
-            name: Scarce::QueueWait.name(level),
-            level,
-            message: format!("the {level} runs {running} calls at once, and no place was free within {wait} ms"),
-            retry_after: Some(self.expected(at)),
-        }
-    }
-
-    /// Seconds until those who wait now have left, by how long calls took lately.
-    fn expected(&self, at: usize) -> NonZeroU32 {
-        let node = self.node(at);
-        seconds(node.mean.saturating_mul(node.queued + 1) / node.share.concurrency)
     }
 }
 

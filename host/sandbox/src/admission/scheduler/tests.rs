@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::admission::limit::Full;
+use crate::admission::node::{Kind, Need};
+use crate::class::Class;
 
 const ONE: Need = Need { class: Class::Small, slots: 1 };
 const MS: u64 = 1_000_000;
