@@ -160,10 +160,10 @@ impl Core {
                 Some((replay.clone(), seal_end(&tenant, &invocation, stored, of_result.as_ref())?))
             }
         };
-        let code = end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
-        let ended = confirmation.map(|waiting| waiting.ended(&tenant, code)).transpose()?;
-        let (whose, which) = (tenant.id.clone(), invocation.clone());
+        let code = || end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
+        let ended = confirmation.map(|waiting| waiting.ended(&tenant, code())).transpose()?;
         let op = if held || ended.is_some() {
+            let (whose, which) = (tenant.id.clone(), invocation.clone());
             Op::new(move |tx| {
                 Box::pin(async move {
                     if let Some((replay, answer)) = stored {
@@ -182,7 +182,9 @@ impl Core {
         };
         let recorded = self.journal.outcome(open, drafts, op).await;
         recorded.map_err(|error| effect_possible(errors::audit(Stage::Outcome, &error)))?;
-        self.tell_of_leaks(&leaks, &LeakingCall::of(&authorized)).await.map_err(effect_possible)?;
+        if !leaks.is_empty() {
+            self.tell_of_leaks(&leaks, &LeakingCall::of(&authorized)).await.map_err(effect_possible)?;
+        }
         let result = end?;
         let (contract, action) = (installed.contract.clone(), action.name.clone());
         Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })

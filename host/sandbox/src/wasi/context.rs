@@ -1,6 +1,6 @@
 //! What the engine's crates find when they ask for their state: an empty world, and the doors of this call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opsiq_contract::{Denial, Limits};
@@ -13,6 +13,7 @@ use super::console::{Channel, Console};
 use super::outgoing::Outgoing;
 use crate::fault::Fault;
 use crate::journal::Journal;
+use crate::rehearse::Moment;
 use crate::state::State;
 
 /// In memory, a header takes about this much more than on the wire.
@@ -45,11 +46,13 @@ impl Foreign {
         let denials = Arc::default();
         let result = program.is_some().then_some(limits.result_bytes);
         let console = Arc::new(Console::new(&limits, result, state.began, Arc::clone(&budget)));
+        let clock =
+            Clock { began: state.began, moment: state.moment.clone().map(|moment| Arc::new(Mutex::new(moment))) };
         let mut wasi = WasiCtx::builder();
         wasi.stdout(Arc::clone(&console).channel(Channel::Out))
             .stderr(Arc::clone(&console).channel(Channel::Err))
-            .wall_clock(Clock(state.began))
-            .monotonic_clock(Clock(state.began))
+            .wall_clock(clock.clone())
+            .monotonic_clock(clock)
             .allow_tcp(false)
             .allow_udp(false);
         if let Some((arguments, input)) = program {
@@ -118,8 +121,18 @@ impl WasiHttpView for State {
     }
 }
 
-/// The host's clocks: what `wit/` plugins read as well.
-struct Clock(Instant);
+/// The host's clocks: what `wit/` plugins read as well, and in a rehearsal the time that is given.
+#[derive(Clone)]
+struct Clock {
+    began: Instant,
+    moment: Option<Arc<Mutex<Moment>>>,
+}
+
+impl Clock {
+    fn moment(&self) -> Option<MutexGuard<'_, Moment>> {
+        self.moment.as_ref().map(|moment| moment.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl HostWallClock for Clock {
     fn resolution(&self) -> Duration {
@@ -127,7 +140,8 @@ impl HostWallClock for Clock {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(crate::facts::now_ms())
+        let now = self.moment().map_or_else(crate::facts::now_ms, |mut moment| moment.now_ms());
+        Duration::from_millis(now)
     }
 }
 
@@ -137,6 +151,6 @@ impl HostMonotonicClock for Clock {
     }
 
     fn now(&self) -> u64 {
-        crate::facts::elapsed_ns(self.0)
+        self.moment().map_or_else(|| crate::facts::elapsed_ns(self.began), |mut moment| moment.monotonic_ns())
     }
 }
