@@ -55,8 +55,9 @@ fn every_foreign_name_gets_one_answer() {
     assert_eq!(world.call("bad", "open-key", &json!({ "name": "signing-secret" })).ok()["result"]["signed"], true);
     let answer = |name: &str| {
         let mut error = world.call("bad", "open-key", &json!({ "name": name })).refused(3);
-        // Its own id is all that tells two calls apart.
+        // Its own id, and what it used, is all that tells two calls apart.
         error["refusal"]["invocation"].take();
+        error["refusal"]["meter"].take();
         error["detail"].take();
         error
     };

@@ -132,14 +132,18 @@ impl Sandbox {
     /// # Errors
     /// The limit of the installation, the tenant or the host that has no room now, or the order that ended its wait.
     pub async fn enter(&self, plugin: &Plugin, authorized: &Authorized, live: &Live) -> Result<Place, NoPlace> {
-        if let Some(fault) = live.order() {
-            return Err(NoPlace::Stopped(fault));
-        }
-        tokio::select! {
+        let stopped = || live.order().map_or(Ok(()), |fault| Err(NoPlace::Stopped(fault)));
+        stopped()?;
+        let place = tokio::select! {
             biased;
-            place = self.admission.enter(Who::of(authorized), plugin.lane.class, plugin.slots) => place.map_err(NoPlace::Full),
-            fault = live.stopped() => Err(NoPlace::Stopped(fault)),
-        }
+            place = self.admission.enter(Who::of(authorized), plugin.lane.class, plugin.slots) => {
+                place.map_err(NoPlace::Full)?
+            }
+            fault = live.stopped() => return Err(NoPlace::Stopped(fault)),
+        };
+        // It may have been given the place of another that was stopped with it.
+        stopped()?;
+        Ok(place)
     }
 
     /// Counts a call that waits for a person, and so takes no place yet, as one of this minute.

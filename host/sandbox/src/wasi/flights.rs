@@ -4,15 +4,22 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use http::Response;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 type Sent = Result<Response<WasiBody>, Error>;
 type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
-/// Empty when its request is answered, or its call over.
-type Flight = Arc<Mutex<Option<Sending>>>;
+type Flight = Arc<Mutex<Held>>;
+
+/// One request.
+struct Held {
+    /// Empty when it is answered, or its call over.
+    sending: Option<Sending>,
+    /// Whoever waits for it.
+    waits: Option<Waker>,
+}
 
 /// The requests of one call.
 #[derive(Default)]
@@ -21,14 +28,16 @@ pub(super) struct Flights(Mutex<Vec<Flight>>);
 impl Flights {
     /// The request as the engine's task polls it.
     pub(super) fn begin(&self, sending: Sending) -> impl Future<Output = Sent> + Send + 'static {
-        let flight: Flight = Arc::new(Mutex::new(Some(sending)));
+        let flight: Flight = Arc::new(Mutex::new(Held { sending: Some(sending), waits: None }));
         lock(&self.0).push(Arc::clone(&flight));
         poll_fn(move |cx| {
             let mut held = lock(&flight);
-            let Some(sending) = held.as_mut() else { return Poll::Ready(Err(Error::ConnectionTerminated)) };
+            let Some(sending) = &mut held.sending else { return Poll::Ready(Err(Error::ConnectionTerminated)) };
             let polled = sending.as_mut().poll(cx);
             if polled.is_ready() {
-                *held = None;
+                held.sending = None;
+            } else {
+                held.waits = Some(cx.waker().clone());
             }
             polled
         })
@@ -37,7 +46,12 @@ impl Flights {
     /// Ends them all, whatever thread they are on; closes what they opened.
     pub(super) fn end(&self) {
         for flight in lock(&self.0).drain(..) {
-            *lock(&flight) = None;
+            let mut held = lock(&flight);
+            held.sending = None;
+            // What it waited for is gone, and would not wake it any more.
+            if let Some(waits) = held.waits.take() {
+                waits.wake();
+            }
         }
     }
 }
