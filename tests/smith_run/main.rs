@@ -30,6 +30,9 @@ struct Plan {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == opsiq_gate::COMPILE_CHILD) {
+        return opsiq_gate::compile_child();
+    }
     if args.iter().any(|arg| arg == "--help") {
         println!("smith [--count N] [--seed S] [--memory MIB] [--batch N]");
         return ExitCode::SUCCESS;

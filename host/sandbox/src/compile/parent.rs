@@ -109,6 +109,10 @@ impl Drop for Hold {
 fn supervise(program: &Path, job: &Job, leash: &Leash) -> Result<Vec<u8>, LoadError> {
     let failed = |what: &str, error: io::Error| LoadError::Compiler(format!("{what}: {error}"));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS);
+    if std::env::args_os().nth(1).is_some_and(|word| word == COMPILE_CHILD) {
+        // A program that does not hand over would start itself for ever.
+        return Err(LoadError::Compiler("it was started to compile itself, and does something else".to_owned()));
+    }
     let mut command = Command::new(program);
     command
         .arg(COMPILE_CHILD)
