@@ -247,7 +247,8 @@ mod tests {
         assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), stop).await, Ended::Stopped(_)));
         let panics = async { panic!("an import of the host fails") };
         assert!(matches!(supervise::<()>(panics, place.seat(), &clock, soon(), pending()).await, Ended::Panicked));
-        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), pending()).await;
+        let enough = std::future::ready(Fault::new(FaultCode::Stopped, "enough"));
+        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), enough).await;
         assert!(matches!(ready, Ended::Done(7)), "what is done is done");
     }
 }
