@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
-use opsiq_contract::{Authorized, CanonicalJson, Effect};
+use opsiq_contract::{Authorized, CanonicalJson, Effect, InvocationId, TenantId};
 use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
-use opsiq_vault::{LeakWatch, SubjectKey};
+use opsiq_vault::{LeakWatch, Sealed, SubjectKey};
 
-use crate::confirmations::Waiting;
+use crate::confirmations::{Settled, Waiting};
 use crate::control::Entered;
 use crate::core::Core;
 use crate::docs::StoredEnd;
@@ -147,39 +147,21 @@ impl Core {
         let drafts = drafts.into_iter().chain([outcome]).map(|draft| draft.about(of_call.clone())).collect();
         let end = end.map(|answered| answered.text).map_err(|refusal| refusal.of(&invocation).metered(meter));
 
-        // What never began holds no key.
-        let held = replay.is_some();
-        let stored = match &replay {
+        let key = match replay {
             None => None,
-            Some(_) if !began => None,
-            Some(replay) => {
+            Some(replay) if began => {
                 let stored = match &end {
                     Ok(result) => StoredEnd::Done(result.clone()),
                     Err(refusal) => StoredEnd::Failed(Box::new(refusal.clone())),
                 };
-                Some((replay.clone(), seal_end(&tenant, &invocation, stored, of_result.as_ref())?))
+                Some((replay, Some(seal_end(&tenant, &invocation, stored, of_result.as_ref())?)))
             }
+            // What never began holds no key.
+            Some(replay) => Some((replay, None)),
         };
         let code = || end.as_ref().map_or_else(|refusal| refusal.code.to_string(), |_| "ok".to_owned());
-        let ended = confirmation.map(|waiting| waiting.ended(&tenant, code())).transpose()?;
-        let op = if held || ended.is_some() {
-            let (whose, which) = (tenant.id.clone(), invocation.clone());
-            Op::new(move |tx| {
-                Box::pin(async move {
-                    if let Some((replay, answer)) = stored {
-                        tx.idempotency_finish(replay.stored(&whose), &which, &answer).await?;
-                    } else if held {
-                        tx.idempotency_release(&whose, &which).await?;
-                    }
-                    if let Some(ended) = ended {
-                        ended.write(tx).await?;
-                    }
-                    Ok(())
-                })
-            })
-        } else {
-            Op::none()
-        };
+        let settled = confirmation.map(|waiting| waiting.ended(&tenant, code())).transpose()?;
+        let op = closing(&tenant.id, &invocation, key, settled);
         let recorded = self.journal.outcome(open, drafts, op).await;
         recorded.map_err(|error| effect_possible(errors::audit(Stage::Outcome, &error)))?;
         if !leaks.is_empty() {
@@ -189,4 +171,33 @@ impl Core {
         let (contract, action) = (installed.contract.clone(), action.name.clone());
         Ok(Done { invocation, effect, result, meter, replayed: false, contract, action })
     }
+}
+
+/// What ends in one commit with the outcome: the call's idempotency key, with its answer or given back, and its
+/// confirmation.
+fn closing(
+    tenant: &TenantId,
+    invocation: &InvocationId,
+    key: Option<(Replay, Option<Sealed<StoredEnd>>)>,
+    confirmation: Option<Settled>,
+) -> Op<()> {
+    if key.is_none() && confirmation.is_none() {
+        return Op::none();
+    }
+    let (tenant, invocation) = (tenant.clone(), invocation.clone());
+    Op::new(move |tx| {
+        Box::pin(async move {
+            match key {
+                Some((replay, Some(answer))) => {
+                    tx.idempotency_finish(replay.stored(&tenant), &invocation, &answer).await?;
+                }
+                Some((_, None)) => tx.idempotency_release(&tenant, &invocation).await?,
+                None => {}
+            }
+            if let Some(settled) = confirmation {
+                settled.write(tx).await?;
+            }
+            Ok(())
+        })
+    })
 }
