@@ -7,54 +7,14 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use opsiq_contract::{Contract, Inject};
 use opsiq_egress::{GuestRequest, HttpFailure, Verdict};
-use support::{Server, World, failed, get, header, rule, say, text};
+use support::{Server, World, bearer, failed, get, header, rule, say, text};
 
 const TOKEN: &str = "sk_live_51H/4f+9Q=z";
 
-/// As a contract writes it.
-fn inject(header: &str, value: &str) -> Inject {
-    let contract = format!(
-        r#"
-contract = 1
-[plugin]
-id = "echo"
-version = "0.1.0"
-kind = "connector"
-title = "Echo"
-summary = "Asks."
-publisher = "test"
-[[key]]
-name = "api-key"
-purpose = "Authenticates."
-use = ["inject"]
-[[http]]
-name = "one"
-methods = ["GET"]
-url = "https://a.example/x"
-inject = {{ header = "{header}", value = "{value}" }}
-request-max = "1KiB"
-response-max = "1KiB"
-[[action]]
-name = "ask"
-title = "Ask"
-effect = "read"
-scope = "echo:read"
-roles = ["owner"]
-http = ["one"]
-[action.params]
-type = "object"
-[action.result]
-type = "object"
-"#
-    );
-    Contract::parse_toml(&contract).unwrap().http.remove(0).inject.clone().unwrap()
-}
-
 fn world(server: &Server) -> World {
     let mut with = rule("with", &["GET"], &server.url("/with"));
-    with.inject = Some(inject("authorization", "Bearer {api-key}"));
+    with.inject = Some(bearer("api-key"));
     let without = rule("without", &["GET", "POST"], &server.url("/without/{id}"));
     let mut world = World::new(vec![with, without], vec![server.target(false)]);
     world.keys.insert("api-key", TOKEN);

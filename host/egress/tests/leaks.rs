@@ -5,10 +5,9 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use opsiq_contract::Contract;
 use opsiq_egress::{GuestRequest, HttpFailure, Verdict};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use support::{Server, World, failed, get, post, rule, say, text};
+use support::{Server, World, bearer, failed, get, post, rule, say, text};
 
 const OWN: &str = "own-key value+0123";
 const THEIRS: &str = "their-key value 4567";
@@ -16,49 +15,13 @@ const THEIRS: &str = "their-key value 4567";
 /// Rules `plain`, without a key, and `carries`, which injects `own`.
 fn world(server: &Server) -> World {
     let mut carries = rule("carries", &["GET", "POST"], &server.url("/carries/{rest*}"));
-    carries.inject = Some(inject());
+    carries.inject = Some(bearer("own"));
     let mut plain = rule("plain", &["GET", "POST"], &server.url("/plain/{rest*}"));
     plain.redirects = 1;
     let mut world = World::new(vec![plain, carries], vec![server.target(false)]);
     world.keys.insert("own", OWN);
     world.guarded.extend([("own", OWN), ("other/theirs", THEIRS)]);
     world
-}
-
-fn inject() -> opsiq_contract::Inject {
-    let contract = r#"
-contract = 1
-[plugin]
-id = "echo"
-version = "0.1.0"
-kind = "connector"
-title = "Echo"
-summary = "Asks."
-publisher = "test"
-[[key]]
-name = "own"
-purpose = "Authenticates."
-use = ["inject"]
-[[http]]
-name = "one"
-methods = ["GET"]
-url = "https://a.example/x"
-inject = { header = "authorization", value = "Bearer {own}" }
-request-max = "1KiB"
-response-max = "1KiB"
-[[action]]
-name = "ask"
-title = "Ask"
-effect = "read"
-scope = "echo:read"
-roles = ["owner"]
-http = ["one"]
-[action.params]
-type = "object"
-[action.result]
-type = "object"
-"#;
-    Contract::parse_toml(contract).unwrap().http.remove(0).inject.clone().unwrap()
 }
 
 fn forms(secret: &str) -> Vec<String> {

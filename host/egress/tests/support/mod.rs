@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use opsiq_contract::{GrantedRule, HttpLimits, Limits, PrivateTarget, UrlTemplate};
+use opsiq_contract::{Contract, GrantedRule, HttpLimits, Inject, Limits, PrivateTarget, UrlTemplate};
 use opsiq_egress::{
     BodyStream, Egress, EgressConfig, EgressGrant, GuestRequest, GuestResponse, HttpFailure, Injector, Resolve,
     ResolveError, Session, Stream,
@@ -253,6 +253,45 @@ pub fn rule(name: &str, methods: &[&str], url: &str) -> GrantedRule {
         safe: false,
         redirects: 0,
     }
+}
+
+/// A key as a bearer token, as a contract writes it.
+pub fn bearer(key: &str) -> Inject {
+    let contract = format!(
+        r#"
+contract = 1
+[plugin]
+id = "echo"
+version = "0.1.0"
+kind = "connector"
+title = "Echo"
+summary = "Asks."
+publisher = "test"
+[[key]]
+name = "{key}"
+purpose = "Authenticates."
+use = ["inject"]
+[[http]]
+name = "one"
+methods = ["GET"]
+url = "https://a.example/x"
+inject = {{ header = "authorization", value = "Bearer {{{key}}}" }}
+request-max = "1KiB"
+response-max = "1KiB"
+[[action]]
+name = "ask"
+title = "Ask"
+effect = "read"
+scope = "echo:read"
+roles = ["owner"]
+http = ["one"]
+[action.params]
+type = "object"
+[action.result]
+type = "object"
+"#
+    );
+    Contract::parse_toml(&contract).unwrap().http.remove(0).inject.clone().unwrap()
 }
 
 impl World {
