@@ -84,11 +84,7 @@ impl Confirmations {
         {
             let id = visible(id, 64).text;
             let draft = person.draft(Kind::Refused, act).field(field::CONFIRMATION, id.clone());
-            if refusal.stage == Stage::Admission {
-                self.core.record_flood(person.log(), draft, refusal, &id).await?;
-            } else {
-                self.core.record_refusal(person.log(), draft, refusal).await?;
-            }
+            self.core.record_refused_call(person.log(), draft, refusal, &id).await?;
         }
         done
     }

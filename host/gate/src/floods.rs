@@ -51,14 +51,18 @@ impl Floods {
 }
 
 impl Core {
-    /// Puts a refusal for want of room on record; `draft` is its entry and `called` what was called.
-    pub(crate) async fn record_flood(
+    /// Puts the refusal of a call on record, and counts it where it is for want of room; `draft` is its entry and `called` what
+    /// was called.
+    pub(crate) async fn record_refused_call(
         self: &Arc<Self>,
         log: Log,
         draft: Draft,
         refusal: &Refusal,
         called: &str,
     ) -> Result<(), Refusal> {
+        if refusal.stage != Stage::Admission {
+            return self.record_refusal(log, draft, refusal).await;
+        }
         let of = (log.clone(), refusal.code.to_string(), called.to_owned());
         if !self.floods.count(&of) {
             return Ok(());

@@ -101,11 +101,8 @@ impl Host {
                     installed.totals.refused();
                 }
                 let draft = refused_draft(&person, &call, &invocation);
-                if refusal.stage == Stage::Admission {
-                    core.record_flood(person.log(), draft, &refusal, &visible(&call.installation, 64).text).await?;
-                } else {
-                    core.record_refusal(person.log(), draft, &refusal).await?;
-                }
+                let called = visible(&call.installation, 64).text;
+                core.record_refused_call(person.log(), draft, &refusal, &called).await?;
                 Err(refusal.of(&invocation))
             }
             answer => answer,
