@@ -216,7 +216,7 @@ impl Confirmations {
         let settled = waiting.moved(&person.tenant, ConfirmationState::Pending, ConfirmationState::Running)?;
         let draft = with_address(&person.actor, waiting.entry(Draft::new(Kind::Intent), "approved"))
             .field(field::PARAMS, ready.shown_params())
-            .field(field::EFFECT, ready.authorized.effect().to_string())
+            .field(field::EFFECT, ready.admitted.authorized.effect().to_string())
             .field(field::APPROVED_BY, person.actor.principal.to_string())
             .field(field::APPROVED_AS, person.user.role.to_string());
         ready.confirmation = Some(waiting.now(&settled));
@@ -224,7 +224,7 @@ impl Confirmations {
         let (journal_core, ticket) = (core.clone(), core.running.enter());
         let task = tokio::spawn(async move {
             let _ticket = ticket;
-            match journal_core.journal.intent(&ready.authorized, draft, op).await {
+            match journal_core.journal.intent(&ready.admitted.authorized, draft, op).await {
                 Ok((permit, open, ())) => journal_core.run(ready, permit, open).await,
                 Err(error) => Err(decided_first(Stage::Intent, &error)),
             }

@@ -154,7 +154,7 @@ impl Core {
             }
             Effect::Read if replay.is_none() && !admitted.authorized.needs_intent() => {
                 let ready = self.ready(&person.tenant, admitted, None, person.actor.address).await?;
-                let permit = self.journal.read_permit(&ready.authorized);
+                let permit = self.journal.read_permit(&ready.admitted.authorized);
                 let (permit, open) = permit.map_err(|error| errors::audit(Stage::Intent, &error))?;
                 self.run(ready, permit, open).await.map(Answer::Done)
             }
@@ -174,8 +174,8 @@ impl Core {
         let ready = self.ready(&person.tenant, admitted, replay, person.actor.address).await?;
         let draft = with_address(&person.actor, Draft::new(Kind::Intent))
             .field(field::PARAMS, ready.shown_params())
-            .field(field::EFFECT, ready.authorized.effect().to_string())
-            .about(ready.about.clone());
+            .field(field::EFFECT, ready.admitted.authorized.effect().to_string())
+            .about(ready.admitted.about.clone());
         let claim = ready.replay.clone();
         let (tenant, whose) = (person.tenant.id.clone(), invocation.clone());
         let op = match claim {
@@ -191,7 +191,7 @@ impl Core {
         let ticket = self.running.enter();
         let task = tokio::spawn(async move {
             let _ticket = ticket;
-            match core.journal.intent(&ready.authorized, draft, op).await {
+            match core.journal.intent(&ready.admitted.authorized, draft, op).await {
                 Ok((permit, open, ())) => Ok(core.run(ready, permit, open).await),
                 Err(error) => Err(error),
             }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
-use opsiq_contract::{Authorized, CanonicalJson, Effect, InvocationId, TenantId};
+use opsiq_contract::{Effect, InvocationId, TenantId};
 use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
-use opsiq_vault::{LeakWatch, Sealed, SubjectKey};
+use opsiq_vault::{LeakWatch, Sealed};
 
 use crate::confirmations::{Settled, Waiting};
 use crate::control::Entered;
@@ -21,16 +21,12 @@ use crate::outcome::{self, Ended};
 use crate::refusal::{Refusal, Stage};
 use crate::replay::{Replay, seal_end};
 use crate::stages::Admitted;
-use crate::state::{Installed, TenantState};
+use crate::state::TenantState;
 
 /// A call with all it needs to run but the permit.
 pub(crate) struct Ready {
     pub(crate) tenant: Arc<TenantState>,
-    pub(crate) installed: Arc<Installed>,
-    pub(crate) authorized: Authorized,
-    pub(crate) params: CanonicalJson,
-    /// The key of whom its parameters are about.
-    pub(crate) about: Option<SubjectKey>,
+    pub(crate) admitted: Admitted,
     pub(crate) plugin: Arc<Plugin>,
     /// Where others see it and stop it.
     pub(crate) entered: Entered,
@@ -52,7 +48,7 @@ impl Ready {
         replay: Option<Replay>,
         address: Option<IpAddr>,
     ) -> Self {
-        let Admitted { installed, authorized, params, about } = admitted;
+        let authorized = &admitted.authorized;
         let upstream_key = (authorized.effect() > Effect::Read).then(|| {
             let call = match &replay {
                 Some(replay) => replay.upstream(),
@@ -60,25 +56,12 @@ impl Ready {
             };
             core.upstream_key(&tenant.id, authorized.installation(), &call)
         });
-        Self {
-            tenant,
-            installed,
-            authorized,
-            params,
-            about,
-            plugin,
-            entered,
-            place,
-            upstream_key,
-            replay,
-            confirmation: None,
-            address,
-        }
+        Self { tenant, admitted, plugin, entered, place, upstream_key, replay, confirmation: None, address }
     }
 
     /// The parameters as they may be shown.
     pub(crate) fn shown_params(&self) -> String {
-        self.authorized.action().params.shown(&self.params)
+        self.admitted.authorized.action().params.shown(&self.admitted.params)
     }
 }
 
@@ -86,20 +69,8 @@ impl Core {
     /// Runs a permitted call and answers how it ended, once that is durable.
     pub(crate) async fn run(self: &Arc<Self>, ready: Ready, permit: Permit, open: Open) -> Result<Done, Refusal> {
         let engine = self.engine().await?;
-        let Ready {
-            tenant,
-            installed,
-            authorized,
-            params,
-            about,
-            plugin,
-            entered,
-            place,
-            upstream_key,
-            replay,
-            confirmation,
-            address,
-        } = ready;
+        let Ready { tenant, admitted, plugin, entered, place, upstream_key, replay, confirmation, address } = ready;
+        let Admitted { installed, authorized, params, about } = admitted;
         let invocation = authorized.invocation().clone();
         let effect = authorized.effect();
         let mut outcome = Draft::new(Kind::Outcome);
