@@ -140,6 +140,11 @@ impl Alone {
 
     /// One call under a decision and a permit made for it, as the gate makes them.
     pub(crate) async fn run(&self, action: &str) -> usize {
+        self.run_ready(self.ready(action).await).await
+    }
+
+    /// A call that has its decision, its permit and its place.
+    pub(crate) async fn ready(&self, action: &str) -> Run {
         let authorized = self.authorize(action);
         let (permit, open) = self.journal.read_permit(&authorized).expect("a read");
         // This row has no log: an `Open` that is dropped would write to it.
@@ -150,7 +155,11 @@ impl Alone {
         let params = self.params.clone();
         let live = Live::new();
         let place = self.sandbox.enter(&self.plugin, &authorized, &live).await.expect("room");
-        let run = Run { authorized, place, permit, params, idempotency_key: None, capabilities, live };
+        Run { authorized, place, permit, params, idempotency_key: None, capabilities, live }
+    }
+
+    /// The run alone.
+    pub(crate) async fn run_ready(&self, run: Run) -> usize {
         self.sandbox.run(&self.plugin, run).await.outcome.expect("an answer").len()
     }
 

@@ -20,14 +20,38 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
 }
 
+/// What operations took together.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    ops: u64,
+    cpu: Duration,
+    wall: Duration,
+}
+
+impl Spent {
+    /// Runs `work`, which answers how many operations it did.
+    fn on(work: impl FnOnce() -> u64) -> Self {
+        let (cpu_before, before) = (cpu(), Instant::now());
+        let ops = work();
+        Self { ops, wall: before.elapsed(), cpu: cpu().saturating_sub(cpu_before) }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.ops += more.ops;
+        self.cpu += more.cpu;
+        self.wall += more.wall;
+    }
+
+    fn each(self) -> Sample {
+        #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let ops = self.ops.max(1) as f64;
+        Sample { cpu_us: self.cpu.as_secs_f64() * 1e6 / ops, per_second: ops / self.wall.as_secs_f64() }
+    }
+}
+
 /// Runs `work`, which answers how many operations it did.
 pub(crate) fn sample(work: impl FnOnce() -> u64) -> Sample {
-    let (cpu_before, before) = (cpu(), Instant::now());
-    let ops = work().max(1);
-    let (wall, used) = (before.elapsed(), cpu().saturating_sub(cpu_before));
-    #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    let ops = ops as f64;
-    Sample { cpu_us: used.as_secs_f64() * 1e6 / ops, per_second: ops / wall.as_secs_f64() }
+    Spent::on(work).each()
 }
 
 /// What a row is to reach.
@@ -44,14 +68,14 @@ pub(crate) enum Goal {
 /// A named row and how to run it for about a given time.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'static str,
-    pub(crate) run: Box<dyn FnMut(Duration) -> u64 + 'a>,
+    run: Box<dyn FnMut(Duration) -> Spent + 'a>,
     goals: Vec<Goal>,
 }
 
 impl<'a> Row<'a> {
     /// A row whose operation is called again and again until its time is over, the clock being read every `batch` calls.
     pub(crate) fn repeat(name: &'static str, batch: u64, mut op: impl FnMut() + 'a) -> Self {
-        let run = Box::new(move |time: Duration| {
+        Self::driven(name, move |time| {
             let (start, mut done) = (Instant::now(), 0);
             while start.elapsed() < time {
                 for _ in 0..batch {
@@ -60,8 +84,28 @@ impl<'a> Row<'a> {
                 done += batch;
             }
             done
-        });
-        Self { name, run, goals: Vec::new() }
+        })
+    }
+
+    /// A row whose operation takes what was made for it before; only the operation is measured, `batch` calls at a time.
+    pub(crate) fn prepared<T>(
+        name: &'static str,
+        batch: usize,
+        mut make: impl FnMut() -> T + 'a,
+        mut op: impl FnMut(T) + 'a,
+    ) -> Self {
+        let run = move |time: Duration| {
+            let mut spent = Spent::default();
+            while spent.wall < time {
+                let made: Vec<T> = (0..batch).map(|_| make()).collect();
+                spent.add(Spent::on(|| {
+                    made.into_iter().for_each(&mut op);
+                    batch as u64
+                }));
+            }
+            spent
+        };
+        Self { name, run: Box::new(run), goals: Vec::new() }
     }
 
     /// A row whose operation `threads` threads repeat side by side, each one its own that `make` makes there.
@@ -82,12 +126,13 @@ impl<'a> Row<'a> {
                 work() + others.into_iter().map(|other| other.join().unwrap()).sum::<u64>()
             })
         };
-        Self { name, run: Box::new(run), goals: Vec::new() }
+        Self::driven(name, run)
     }
 
     /// A row that drives itself for the given time and answers how many operations it did.
-    pub(crate) fn driven(name: &'static str, run: impl FnMut(Duration) -> u64 + 'a) -> Self {
-        Self { name, run: Box::new(run), goals: Vec::new() }
+    pub(crate) fn driven(name: &'static str, mut run: impl FnMut(Duration) -> u64 + 'a) -> Self {
+        let run = Box::new(move |time| Spent::on(|| run(time)));
+        Self { name, run, goals: Vec::new() }
     }
 
     /// Says what the row is to reach.
@@ -170,9 +215,9 @@ fn rounds(rows: &mut [Row<'_>], rounds: usize, time: Duration) -> Vec<(&'static 
     let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::with_capacity(rounds)).collect();
     for round in 0..=rounds {
         for (row, samples) in rows.iter_mut().zip(&mut samples) {
-            let s = sample(|| (row.run)(time));
+            let spent = (row.run)(time);
             if round > 0 {
-                samples.push(s);
+                samples.push(spent.each());
             }
         }
     }

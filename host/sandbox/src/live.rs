@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use opsiq_egress::Usage;
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Live {
     phase: AtomicU8,
-    clock: OnceLock<Arc<CpuClock>>,
+    /// Runs from when it got its slot.
+    clock: OnceLock<CpuClock>,
     memory_bytes: AtomicU64,
     host_calls: AtomicU64,
     egress_requests: AtomicU64,
@@ -120,11 +122,15 @@ impl Live {
         }
     }
 
-    /// It got its slot.
-    pub(crate) fn begin(&self, clock: &Arc<CpuClock>) {
-        // It begins once.
-        let _ = self.clock.set(Arc::clone(clock));
+    /// It got its slot at `began`.
+    pub(crate) fn begin(&self, began: Instant) -> &CpuClock {
         self.now(Phase::Computing);
+        self.clock.get_or_init(|| CpuClock::new(began))
+    }
+
+    /// What it computes. One that did not begin begins now.
+    pub(crate) fn clock(&self) -> &CpuClock {
+        self.clock.get_or_init(|| CpuClock::new(Instant::now()))
     }
 
     pub(crate) fn now(&self, phase: Phase) {

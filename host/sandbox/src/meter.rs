@@ -51,14 +51,14 @@ pub struct Meter {
 /// that goes beyond it, because it waited or met a tick, is measured by the kernel from then on.
 #[derive(Debug)]
 pub(crate) struct CpuClock {
-    /// The start of the first poll.
+    /// When it got its place.
     origin: Instant,
     /// Of finished polls, in nanoseconds.
     used: AtomicU64,
     /// The clock at the beginning of the current poll.
     began: AtomicU64,
-    /// Whether the first poll is over.
-    exact: AtomicBool,
+    /// Whether it had to wait, for its turn or in its first poll.
+    waited: AtomicBool,
     /// Whether the guest met a tick in its turn and would compute on, and whether it ever did.
     paused: AtomicBool,
     long: AtomicBool,
@@ -76,14 +76,14 @@ impl CpuClock {
             origin,
             used: AtomicU64::new(0),
             began: AtomicU64::new(0),
-            exact: AtomicBool::new(false),
+            waited: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             long: AtomicBool::new(false),
         }
     }
 
     fn read(&self) -> u64 {
-        if self.exact.load(Ordering::Relaxed) {
+        if self.waited.load(Ordering::Relaxed) {
             thread_ns()
         } else {
             u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
@@ -91,15 +91,22 @@ impl CpuClock {
     }
 
     fn begin(&self) {
-        self.began.store(self.read(), Ordering::Relaxed);
+        // The first poll is the call's from its start: what is made ready for it is its own.
+        if self.waited.load(Ordering::Relaxed) {
+            self.began.store(thread_ns(), Ordering::Relaxed);
+        }
     }
 
     /// Nanoseconds the poll took that ends here.
     fn end(&self) -> u64 {
         let turn = self.turn();
         self.used.fetch_add(turn, Ordering::Relaxed);
-        self.exact.store(true, Ordering::Relaxed);
         turn
+    }
+
+    /// It goes on later, so from now on its own clock counts.
+    fn waits(&self) {
+        self.waited.store(true, Ordering::Relaxed);
     }
 
     /// Nanoseconds of the current poll. Only meaningful on the thread that polls.
@@ -120,6 +127,11 @@ impl CpuClock {
     /// Nanoseconds used, the current poll included. Only meaningful on the thread that polls.
     pub(crate) fn now(&self) -> u64 {
         self.total() + self.turn()
+    }
+
+    /// Time from the start to the end of a call that is over.
+    pub(crate) fn wall(&self) -> Duration {
+        if self.waited.load(Ordering::Relaxed) { self.origin.elapsed() } else { Duration::from_nanos(self.total()) }
     }
 
     /// Nanoseconds used by all polls that ended.
@@ -177,6 +189,7 @@ pub(crate) async fn supervise<T>(
                 Ok(Poll::Pending) => {}
             }
         }
+        clock.waits();
         if late.as_mut().poll(cx).is_ready() {
             Poll::Ready(Ended::Late)
         } else {

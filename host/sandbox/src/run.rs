@@ -190,8 +190,7 @@ impl Sandbox {
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
-        let clock = Arc::new(CpuClock::new(began));
-        live.begin(&clock);
+        let clock = live.begin(began);
         let deadline = began + Duration::from_millis(limits.wall_ms);
         let bounds = Bounds {
             result_bytes: limits.result_bytes,
@@ -204,7 +203,6 @@ impl Sandbox {
             State {
                 limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
                 live: Arc::clone(&live),
-                clock: Arc::clone(&clock),
                 cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
                 authorized: Arc::clone(&authorized),
                 idempotency_key,
@@ -240,13 +238,13 @@ impl Sandbox {
                 let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
                 invoked.map_err(|error| (error, During::Call))
             };
-            supervise(call, place.seat(), &clock, deadline, live.stopped()).await
+            supervise(call, place.seat(), clock, deadline, live.stopped()).await
         };
         // Asked where there is none, the engine makes an error with a backtrace, which costs more than the call.
         let left = if plugin.lane.fuel { store.get_fuel().ok() } else { None };
         let fuel = left.map(|left| bounds.fuel.unwrap_or(u64::MAX).saturating_sub(left));
         let remains = store.into_data().into_remains();
-        let meter = meter(&remains, clock.total(), began, fuel);
+        let meter = meter(&remains, clock, fuel);
         let outcome = outcome(ended, bounds, limits.wall_ms);
         let Remains { logs, events, denials, http, .. } = remains;
         RunReport { authorized, outcome, meter, logs, events, denials, http }
@@ -298,14 +296,15 @@ fn arm(store: &mut Store<State>, bounds: Bounds, counts_fuel: bool) -> wasmtime:
 /// What a guest passes through at every tick: its CPU time is held against the limit, and others get their turn.
 fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
     state.live.holds(state.limiter.memory());
-    if state.clock.now() > state.cpu_limit_ns {
+    let clock = state.live.clock();
+    if clock.now() > state.cpu_limit_ns {
         let most = state.cpu_limit_ns / 1_000_000;
         return Err(Fault::new(FaultCode::CpuExceeded, format!("a call may use {most} ms of CPU time")).into());
     }
     if let Some(fault) = state.overrun() {
         return Err(fault.into());
     }
-    Ok(if state.clock.tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+    Ok(if clock.tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
 }
 
 type Invoked = Result<Result<String, WitFailure>, (wasmtime::Error, During)>;
@@ -326,10 +325,10 @@ fn outcome(ended: Ended<Invoked>, bounds: Bounds, wall_ms: u64) -> Result<String
     }
 }
 
-fn meter(remains: &Remains, cpu_ns: u64, began: Instant, fuel: Option<u64>) -> Meter {
+fn meter(remains: &Remains, clock: &CpuClock, fuel: Option<u64>) -> Meter {
     Meter {
-        cpu_us: cpu_ns / 1000,
-        wall_us: micros(began.elapsed()),
+        cpu_us: clock.total() / 1000,
+        wall_us: micros(clock.wall()),
         peak_memory_bytes: remains.peak_memory_bytes,
         host_calls: remains.host_calls,
         hostcall_bytes: remains.hostcall_bytes,

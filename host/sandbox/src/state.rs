@@ -16,7 +16,6 @@ use crate::keys::KeySet;
 use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::live::{Live, Phase};
-use crate::meter::CpuClock;
 use crate::rehearse::Moment;
 use crate::wasi::{Foreign, ForeignRemains};
 
@@ -25,7 +24,6 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     /// What is seen of it from outside.
     pub(crate) live: Arc<Live>,
-    pub(crate) clock: Arc<CpuClock>,
     /// CPU time after which the call ends, in nanoseconds.
     pub(crate) cpu_limit_ns: u64,
     pub(crate) authorized: Arc<Authorized>,
