@@ -140,6 +140,7 @@ fn what_is_not_good_tls_is_closed_and_never_asked_in_plain() {
     authority.issue("early", "localhost", 2098, 2099);
     authority.issue("misnamed", "other.example", 2020, 2099);
     let (modern, old) = (&["-tls1_3"][..], &["-tls1_2"][..]);
+    let oldest = &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..];
     let servers: Vec<_> = [
         ("good", "good", modern, true),
         ("expired", "expired", modern, false),
@@ -147,19 +148,20 @@ fn what_is_not_good_tls_is_closed_and_never_asked_in_plain() {
         ("of another name", "misnamed", modern, false),
         ("of nobody", "nobody", modern, false),
         ("TLS 1.2", "good", old, false),
-        ("TLS 1.1", "good", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], false),
+        ("TLS 1.1", "good", oldest, false),
         ("no TLS 1.3 to be had, good or bad", "expired", old, false),
     ]
     .map(|(what, certificate, more, serves)| (what, Server::start(&world, certificate, more), serves))
     .into_iter()
     .collect();
-    let mut config = format!("[egress]\nroots = [{:?}]\n[ceiling.limits]\nhttp-connect = \"500ms\"\n", world.file("ca.pem"));
-    for (_, server, _) in &servers {
-        for cidr in ["127.0.0.1/32", "::1/128"] {
-            config += &format!("[[ceiling.private-target]]\ncidr = \"{cidr}\"\nport = {}\n", server.port);
-        }
-    }
-    world.configure(&config);
+    let config =
+        format!("[egress]\nroots = [{:?}]\n[ceiling.limits]\nhttp-connect = \"500ms\"\n", world.file("ca.pem"));
+    let target =
+        |server: &Server, cidr| format!("[[ceiling.private-target]]\ncidr = \"{cidr}\"\nport = {}\n", server.port);
+    let targets =
+        |(_, server, _): &(_, Server, _)| ["127.0.0.1/32", "::1/128"].map(|cidr| target(server, cidr)).concat();
+    let listed: Vec<String> = servers.iter().map(targets).collect();
+    world.configure(&(config + &listed.concat()));
     let fetch = |name: &str, port: u16| {
         let base = format!("https://localhost:{port}");
         world.install(&guest("hostile"), name, &[("base-url", &base)], &[("signing-secret", SECRET)]);
@@ -185,7 +187,8 @@ fn what_is_not_good_tls_is_closed_and_never_asked_in_plain() {
     assert_eq!(told.len(), 1, "a plugin is not told which it was: {told:?}");
     // The operator alone lets a host speak TLS 1.2, by its name, and a bad certificate stays bad.
     let config = fs::read_to_string(world.data().join("opsiq.toml")).unwrap();
-    fs::write(world.data().join("opsiq.toml"), config.replace("[egress]\n", "[egress]\ntls12 = [\"localhost\"]\n")).unwrap();
+    fs::write(world.data().join("opsiq.toml"), config.replace("[egress]\n", "[egress]\ntls12 = [\"localhost\"]\n"))
+        .unwrap();
     let named = |name: &str| servers.iter().position(|(what, ..)| *what == name).unwrap();
     let ask = |nth: usize| {
         let url = format!("https://localhost:{}/x", servers[nth].1.port);

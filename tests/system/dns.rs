@@ -99,7 +99,9 @@ impl Zone {
                         RData::CNAME(CNAME(Name::from_ascii(format!("{other}.")).unwrap()))
                     }
                     Says::Address(IpAddr::V4(v4)) if asked.query_type() == RecordType::A => RData::A((*v4).into()),
-                    Says::Address(IpAddr::V6(v6)) if asked.query_type() == RecordType::AAAA => RData::AAAA((*v6).into()),
+                    Says::Address(IpAddr::V6(v6)) if asked.query_type() == RecordType::AAAA => {
+                        RData::AAAA((*v6).into())
+                    }
                     Says::Address(_) => continue,
                 };
                 answer.add_answer(Record::from_rdata(owner.clone(), *ttl, data));

@@ -1,4 +1,4 @@
-//! Smuggling, behind what stands in front of real upstreams: nginx and HAProxy, each with its own idea of where a request
+//! Smuggling, behind what stands in front of real upstreams: nginx and `HAProxy`, each with its own idea of where a request
 //! ends and with connections kept to the server behind, where a second request hidden in a first one would come out.
 
 use std::fs;
@@ -62,7 +62,8 @@ impl Front {
         fs::write(&file, config).unwrap();
         let path = file.to_str().unwrap();
         let args = if name == "nginx" { ["-e", "stderr", "-c", path] } else { ["-q", "-db", "-f", path] };
-        let child = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child =
+            Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let front = Self { child: child.unwrap(), port };
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -109,7 +110,9 @@ fn tries(base: &str) -> Vec<Value> {
             all.push(json!({ "url": url, "method": "POST", "body": body, "headers": { name: value } }));
         }
     }
-    for path in ["/carrier HTTP/1.1\r\nhost: x\r\n\r\nGET /hidden", "/carrier%0d%0a%0d%0aGET%20/hidden", "/carrier\r\n", "/a b"] {
+    for path in
+        ["/carrier HTTP/1.1\r\nhost: x\r\n\r\nGET /hidden", "/carrier%0d%0a%0d%0aGET%20/hidden", "/carrier\r\n", "/a b"]
+    {
         all.push(json!({ "url": format!("{base}{path}"), "method": "GET" }));
     }
     for method in ["GET /hidden HTTP/1.1\r\nhost: x\r\n\r\nGET", "GET\r\n", "get", "CONNECT", "TRACE", "G\0T"] {

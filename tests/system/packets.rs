@@ -102,8 +102,11 @@ fn no_packet_leaves_for_a_forbidden_address() {
     world.configure(
         "[ceiling.limits]\nhttp-connect = \"100ms\"\n[[ceiling.private-target]]\ncidr = \"10.9.9.9/32\"\nport = 80\ntls = false\n",
     );
-    let Some(apart) = apart(&world.command(&["--as", "acme/ada", "action", "stream", "--concurrency", "1"])) else { return };
-    let bases: Vec<_> = HOSTS.iter().flat_map(|host| [format!("https://{host}"), format!("http://{host}:8080")]).collect();
+    let Some(apart) = apart(&world.command(&["--as", "acme/ada", "action", "stream", "--concurrency", "1"])) else {
+        return;
+    };
+    let bases: Vec<_> =
+        HOSTS.iter().flat_map(|host| [format!("https://{host}"), format!("http://{host}:8080")]).collect();
     for (nth, base) in bases.iter().enumerate() {
         world.install(&guest("hostile"), &format!("evil-{nth}"), &[("base-url", base)], &[("signing-secret", SECRET)]);
     }

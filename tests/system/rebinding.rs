@@ -5,6 +5,8 @@ use std::fs;
 use std::net::{IpAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use opsiq_gate::{Actor, Answer, Call, Host};
+use opsiq_vault::Secret;
 use serde_json::{Value, json};
 
 use crate::admission::with_contract;
@@ -53,7 +55,12 @@ impl Place {
 
     /// The hostile guest, installed to ask this host.
     fn install(&self, installation: &str, name: &str) {
-        self.world.install(&guest("hostile"), installation, &[("base-url", &self.base(name))], &[("signing-secret", SECRET)]);
+        self.world.install(
+            &guest("hostile"),
+            installation,
+            &[("base-url", &self.base(name))],
+            &[("signing-secret", SECRET)],
+        );
     }
 
     /// Whether anybody came where nobody may go.
@@ -130,29 +137,29 @@ fn an_answer_that_says_it_holds_for_a_day_is_asked_for_again_soon() {
     assert!(place.is_bad_untouched());
 }
 
+/// What a name means, and whether that opens a connection.
+const MIXES: &[(&[&str], bool)] = &[
+    (&[GOOD], true),
+    (&["127.0.0.2", "127.0.0.3"], false),
+    (&["127.0.0.3", "127.0.0.2"], false),
+    (&["127.0.0.2", "::1"], false),
+    (&["127.0.0.2", "::ffff:127.0.0.2"], false),
+    (&["127.0.0.2", "fd00:ec2::254"], false),
+    (&["127.0.0.2", "169.254.169.254"], false),
+    (&["::1"], false),
+    (&["::ffff:127.0.0.3"], false),
+    (&["64:ff9b::7f00:3"], false),
+    (&[BAD], false),
+    // The chain is followed, and what stands at its end counts.
+    (&["one.chain.test"], true),
+    (&["one.chain-inside.test"], false),
+    (&["none.test"], false),
+];
+
 #[test]
 fn one_bad_address_behind_a_name_refuses_all() {
     let place = Place::new(ok);
-    for (nth, (what, opens)) in [
-        (&[GOOD][..], true),
-        (&["127.0.0.2", "127.0.0.3"], false),
-        (&["127.0.0.3", "127.0.0.2"], false),
-        (&["127.0.0.2", "::1"], false),
-        (&["127.0.0.2", "::ffff:127.0.0.2"], false),
-        (&["127.0.0.2", "fd00:ec2::254"], false),
-        (&["127.0.0.2", "169.254.169.254"], false),
-        (&["::1"], false),
-        (&["::ffff:127.0.0.3"], false),
-        (&["64:ff9b::7f00:3"], false),
-        (&[BAD], false),
-        // The chain is followed, and what stands at its end counts.
-        (&["one.chain.test"], true),
-        (&["one.chain-inside.test"], false),
-        (&["none.test"], false),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (nth, (what, opens)) in MIXES.iter().enumerate() {
         let name = format!("mixed-{nth}.test");
         place.names.says(&name, 0, what);
         place.names.says("one.chain.test", 0, &["two.chain.test"]);
@@ -167,11 +174,14 @@ fn one_bad_address_behind_a_name_refuses_all() {
         let base = format!("base-url={}", place.base(&name));
         let install = ["--as", "acme/ada", "connector", "install", "opsiq/hostile", "--name", &installation, "--yes"];
         place.world.run(&[&install[..], &["--config", &base]].concat()).ok();
-        place.world.run_with(&["--as", "acme/ada", "key", "set", &installation, "signing-secret", "--stdin"], SECRET).ok();
+        place
+            .world
+            .run_with(&["--as", "acme/ada", "key", "set", &installation, "signing-secret", "--stdin"], SECRET)
+            .ok();
         let before = place.good.seen().len();
         let ran = place.world.call(&installation, "fetch", &get(&format!("{}/x", place.base(&name))));
-        assert_eq!(ran.code == 0, opens, "{what:?}: {ran:?}");
-        assert_eq!(place.good.seen().len() - before, usize::from(opens), "{what:?}");
+        assert_eq!(ran.code == 0, *opens, "{what:?}: {ran:?}");
+        assert_eq!(place.good.seen().len() - before, usize::from(*opens), "{what:?}");
         assert!(place.is_bad_untouched(), "{what:?}");
     }
 }
@@ -294,4 +304,40 @@ fn no_connection_outlives_the_permission_it_was_made_by() {
     assert!(place.good.has_open(0, Duration::from_secs(1)), "quarantined");
     assert_eq!(ask(&mut stream)["error"]["code"], "sandbox.quarantined");
     assert_eq!((place.good.seen().len(), place.good.made()), (2, 2));
+}
+
+/// Nor does one outlive a change of what decides: a new version of a key, a pause, the end of the tenant.
+#[test]
+fn no_connection_outlives_a_change_of_what_decides() {
+    let place = Place::new(ok);
+    place.names.says("one.test", 0, &[GOOD]);
+    place.install("evil", "one.test");
+    let params = get(&format!("{}/x", place.base("one.test"))).to_string();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let host = Host::open(place.world.options()).await.unwrap();
+        let (ada, operator) = (Actor::user("acme".parse().unwrap(), "ada"), Actor::operator());
+        let has_open = |count, why: &str| assert!(place.good.has_open(count, Duration::from_secs(1)), "{why}");
+        let ask = async || {
+            let (installation, action) = ("evil".to_owned(), "fetch".to_owned());
+            let call = Call { installation, action, params: params.clone().into_bytes(), idempotency_key: None };
+            let answer = host.invoke(&ada, call).await;
+            assert!(matches!(answer, Ok(Answer::Done(_))), "{:?}", answer.err());
+            has_open(1, "kept");
+        };
+        ask().await;
+        ask().await;
+        assert_eq!(place.good.made(), 1, "the twin: while nothing changes, it is used again");
+        let secret = Secret::from(b"another secret of some length".to_vec());
+        host.keys().rotate(&ada, "evil", "signing-secret", secret).await.unwrap();
+        has_open(0, "its key was rotated");
+        ask().await;
+        host.installations().pause(&ada, "evil").await.unwrap();
+        has_open(0, "it was paused");
+        host.installations().resume(&ada, "evil").await.unwrap();
+        ask().await;
+        host.tenants().cancel(&operator, &"acme".parse().unwrap()).await.unwrap();
+        has_open(0, "its tenant was cancelled");
+        host.close().await.unwrap();
+    });
 }

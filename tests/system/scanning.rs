@@ -51,11 +51,11 @@ fn open_closed_filtered_and_unknown_look_alike_from_outside() {
             let _ = std::io::Read::read(&mut &stream, &mut [0; 4096]);
         }
     });
-    let mut config = format!("[ceiling.limits]\nhttp-connect = \"{}ms\"\n", CONNECT.as_millis());
-    for port in [listed_closed, filtered.port, served_port] {
-        config += &format!("[[ceiling.private-target]]\ncidr = \"127.0.0.1/32\"\nport = {port}\ntls = false\n");
-    }
+    let config = format!("[ceiling.limits]\nhttp-connect = \"{}ms\"\n", CONNECT.as_millis());
     world.configure(&config);
+    for port in [listed_closed, filtered.port, served_port] {
+        world.open_loopback(port);
+    }
     let targets = [
         ("open, not listed", format!("http://127.0.0.1:{open_port}")),
         ("closed, not listed", format!("http://127.0.0.1:{closed}")),

@@ -151,7 +151,10 @@ struct Seen {
 impl Lasting {
     /// `answer` hears which connection it is on, which request of it, both from 0, and the request; an empty answer ends the
     /// connection.
-    pub(crate) fn start(at: IpAddr, answer: impl Fn(usize, usize, &Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        at: IpAddr,
+        answer: impl Fn(usize, usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((at, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Seen::default()));

@@ -182,15 +182,14 @@ impl BodyStream {
     async fn frame(&mut self) -> Result<Option<Bytes>, (HttpFailure, String)> {
         loop {
             let Some((incoming, _)) = &mut self.incoming else { return Ok(None) };
-            let event = match incoming.frame().now_or_never() {
-                Some(frame) => Some(frame),
-                None => {
-                    let began = Instant::now();
-                    let look = self.bounds.deadline.min(began + self.bounds.pace.tick());
-                    let event = timeout_at(look, incoming.frame()).await.ok();
-                    self.waited += began.elapsed();
-                    event
-                }
+            let event = if let Some(frame) = incoming.frame().now_or_never() {
+                Some(frame)
+            } else {
+                let began = Instant::now();
+                let look = self.bounds.deadline.min(began + self.bounds.pace.tick());
+                let event = timeout_at(look, incoming.frame()).await.ok();
+                self.waited += began.elapsed();
+                event
             };
             if event.is_none() && Instant::now() >= self.bounds.deadline {
                 return Err((HttpFailure::TimedOut { sent: true }, "while the body was read".to_owned()));

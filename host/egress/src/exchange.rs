@@ -135,7 +135,7 @@ impl Pace {
         F: Future<Output = hyper::Result<Response<Incoming>>>,
     {
         let mut answer = pin!(answer);
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), (traffic.sent(), traffic.received()));
         let mut wake = pin!(sleep_until(deadline.min(begun + self.tick())));
         let mut first_byte = None;
         loop {
@@ -149,13 +149,14 @@ impl Pace {
                 return Err(Broke::Late);
             }
             // One head is bounded as it is parsed; interim answers (RFC 9110 section 15.2) may come without end.
-            if traffic.received() > MOST_BEFORE_HEAD {
+            let (sent, received) = (traffic.sent() - before.0, traffic.received() - before.1);
+            if received > MOST_BEFORE_HEAD {
                 return Err(Broke::Head);
             }
-            let slow = if traffic.received() > 0 {
-                self.too_slow(traffic.received(), now - *first_byte.get_or_insert(now))
+            let slow = if received > 0 {
+                self.too_slow(received, now - *first_byte.get_or_insert(now))
             } else {
-                traffic.sent() < body && self.too_slow(traffic.sent(), now - begun)
+                sent < body && self.too_slow(sent, now - begun)
             };
             if slow {
                 return Err(Broke::Slow);

@@ -108,7 +108,8 @@ impl Session {
             // what asks for no effect may be (RFC 9110 section 9.2.2); once, and not on another that was kept.
             let unsent = entry.traffic.sent() == before.0;
             let silent = entry.traffic.received() == before.1;
-            if !(reused && silent && broke.is_loss() && (unsent || request.method.is_safe())) {
+            let again = unsent || (silent && request.method.is_safe());
+            if !(reused && again && broke.is_loss()) {
                 return Err(self.broke(broke, entry, times).await);
             }
             if !unsent {
@@ -206,7 +207,9 @@ impl Session {
                 let name = if bytes { limit::HEADER_BYTES } else { limit::HEADERS };
                 (HttpFailure::Limit { name, sent }, format!("{name}: the answer's head"))
             }
-            Broke::Slow => (HttpFailure::Limit { name: limit::MIN_RATE, sent }, format!("{}: the head", limit::MIN_RATE)),
+            Broke::Slow => {
+                (HttpFailure::Limit { name: limit::MIN_RATE, sent }, format!("{}: the head", limit::MIN_RATE))
+            }
             Broke::Late => (HttpFailure::TimedOut { sent }, "waiting for the answer's head".to_owned()),
             Broke::Unsendable => {
                 let what = "the URL holds characters that HTTP cannot carry";

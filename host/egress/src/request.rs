@@ -54,7 +54,13 @@ impl Outgoing {
         let target = target(&url).ok_or_else(|| {
             HttpFailure::Invalid("the path or query holds characters that HTTP cannot carry".to_owned())
         })?;
-        Ok(Self { method, url, target, headers: headers(&request.headers, limits)?, body: request.body.map(Bytes::from) })
+        Ok(Self {
+            method,
+            url,
+            target,
+            headers: headers(&request.headers, limits)?,
+            body: request.body.map(Bytes::from),
+        })
     }
 
     /// Bytes of the body.

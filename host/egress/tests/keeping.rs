@@ -135,14 +135,14 @@ impl Host {
     }
 }
 
-fn kept() -> Arc<Kept> {
+fn none_yet() -> Arc<Kept> {
     Arc::new(Kept::new(Share::default()))
 }
 
 #[tokio::test]
 async fn the_next_request_goes_over_the_same_connection_and_is_counted_by_itself() {
     let server = Lasting::new(|_, _| Does::Says(OK)).await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     let mut records = Vec::new();
     for _ in 0..3 {
         let session = host.session(&kept);
@@ -170,7 +170,7 @@ async fn every_clean_end_keeps_the_connection() {
         _ => Does::Says(OK),
     })
     .await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     let head = GuestRequest { method: "HEAD".to_owned(), ..get(&server.url()) };
     for (request, expected) in
         [(head, ""), (get(&server.url()), ""), (get(&server.url()), "ok"), (post(&server.url(), b"x"), "")]
@@ -185,7 +185,10 @@ async fn every_clean_end_keeps_the_connection() {
 #[tokio::test]
 async fn no_doubtful_end_keeps_it() {
     for (what, answer) in [
-        ("bytes after the end", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"),
+        (
+            "bytes after the end",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+        ),
         ("a line after the end", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\r\n"),
         (
             "a second answer behind the chunks",
@@ -200,7 +203,7 @@ async fn no_doubtful_end_keeps_it() {
         ("said to close", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"),
     ] {
         let server = Lasting::new(move |_, nth| Does::Says(if nth == 0 { answer } else { OK })).await;
-        let (host, kept) = (Host::new(server.world()), kept());
+        let (host, kept) = (Host::new(server.world()), none_yet());
         for _ in 0..2 {
             assert_eq!(host.ask(&kept, get(&server.url())).await.unwrap(), "ok", "{what}");
         }
@@ -230,7 +233,7 @@ async fn what_is_said_unasked_closes_it() {
     });
     let url = format!("http://127.0.0.1:{port}/x");
     let target = PrivateTarget { cidr: "127.0.0.1/32".parse().unwrap(), port, tls: false };
-    let (host, kept) = (Host::new(World::new(vec![rule("all", &["GET", "POST"], &url)], vec![target])), kept());
+    let (host, kept) = (Host::new(World::new(vec![rule("all", &["GET", "POST"], &url)], vec![target])), none_yet());
     assert_eq!(host.ask(&kept, get(&url)).await.unwrap(), "ok");
     let _io = tell.await.unwrap();
     assert_eq!(host.ask(&kept, post(&url, b"x")).await.unwrap(), "ok", "and not what was sent ahead");
@@ -239,7 +242,7 @@ async fn what_is_said_unasked_closes_it() {
 #[tokio::test]
 async fn an_answer_not_read_to_its_end_or_too_large_keeps_none() {
     let server = Lasting::new(|_, _| Does::Says("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab")).await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     let session = host.session(&kept);
     let mut answer = session.send(get(&server.url())).await.unwrap();
     assert_eq!(answer.body.read(1).await.unwrap(), b"a");
@@ -267,8 +270,11 @@ async fn nothing_is_shared_that_differs() {
             .with("one.test", &[&["127.0.0.1"], &["127.0.0.1"], &["127.0.0.2"], &["127.0.0.2"]])
             .with("two.test", &[&["127.0.0.2"]]),
     );
-    world.grant.rules.extend(["one.test", "two.test"].map(|host| rule(host, &["GET"], &format!("http://{host}:{port}/x"))));
-    let (host, mine, other) = (Host::new(world), kept(), kept());
+    world
+        .grant
+        .rules
+        .extend(["one.test", "two.test"].map(|host| rule(host, &["GET"], &format!("http://{host}:{port}/x"))));
+    let (host, mine, other) = (Host::new(world), none_yet(), none_yet());
     let ask = async |kept: &Arc<Kept>, name: &str| {
         host.ask(kept, get(&format!("http://{name}:{port}/x"))).await.unwrap();
     };
@@ -295,7 +301,7 @@ async fn a_kept_connection_does_not_outlive_its_permission() {
     let mut world = server.world();
     world.grant.rules.push(rule("named", &["GET"], &url));
     world.names = Arc::new(Names::default().with("re.test", &[&["127.0.0.1"], &["127.0.0.1", "10.0.0.1"]]));
-    let (mut host, kept) = (Host::new(world), kept());
+    let (mut host, kept) = (Host::new(world), none_yet());
     assert_eq!(host.ask(&kept, get(&url)).await.unwrap(), "ok");
     assert_eq!(failed(host.session(&kept).send(get(&url)).await), HttpFailure::Unreachable, "one bad answer");
     assert_eq!((kept.unused(), server.connections().len()), (1, 1));
@@ -308,7 +314,7 @@ async fn a_kept_connection_does_not_outlive_its_permission() {
 #[tokio::test]
 async fn closing_closes_what_is_unused_and_what_is_in_use_then() {
     let server = Lasting::new(|_, _| Does::Says(OK)).await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     host.ask(&kept, get(&server.url())).await.unwrap();
     server.has_open(1).await;
     kept.close();
@@ -325,7 +331,7 @@ async fn closing_closes_what_is_unused_and_what_is_in_use_then() {
     host.ask(&kept, get(&server.url())).await.unwrap();
     assert_eq!(kept.unused(), 0, "and after its end never");
     server.has_open(0).await;
-    let another = kept();
+    let another = none_yet();
     host.ask(&another, get(&server.url())).await.unwrap();
     server.has_open(1).await;
     host.egress.close();
@@ -333,7 +339,7 @@ async fn closing_closes_what_is_unused_and_what_is_in_use_then() {
     host.ask(&another, get(&server.url())).await.unwrap();
     assert_eq!(another.unused(), 0);
     // Dropping what belongs to an installation closes all of it.
-    let (host, last) = (Host::new(server.world()), kept());
+    let (host, last) = (Host::new(server.world()), none_yet());
     host.ask(&last, get(&server.url())).await.unwrap();
     server.has_open(1).await;
     drop(last);
@@ -344,7 +350,7 @@ async fn closing_closes_what_is_unused_and_what_is_in_use_then() {
 #[tokio::test]
 async fn one_that_the_server_ended_is_made_anew() {
     let server = Lasting::new(|_, _| Does::SaysAndCloses(OK)).await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     for request in [get(&server.url()), post(&server.url(), b"x"), get(&server.url())] {
         assert_eq!(host.ask(&kept, request).await.unwrap(), "ok");
         server.has_open(0).await;
@@ -355,8 +361,9 @@ async fn one_that_the_server_ended_is_made_anew() {
 /// Lost after the request went out: what has no effect is asked again, once; what may have one is not, and it says so.
 #[tokio::test]
 async fn what_may_have_an_effect_is_not_sent_twice() {
-    let server = Lasting::new(|connection, nth| if connection == 0 && nth == 1 { Does::Closes } else { Does::Says(OK) }).await;
-    let (host, held) = (Host::new(server.world()), kept());
+    let server =
+        Lasting::new(|connection, nth| if connection == 0 && nth == 1 { Does::Closes } else { Does::Says(OK) }).await;
+    let (host, held) = (Host::new(server.world()), none_yet());
     host.ask(&held, get(&server.url())).await.unwrap();
     let session = host.session(&held);
     assert_eq!(text(&mut session.send(get(&server.url())).await.unwrap()).await, "ok");
@@ -366,8 +373,9 @@ async fn what_may_have_an_effect_is_not_sent_twice() {
     assert_eq!((record.sent_bytes, record.request_sent, record.reused), (2 * request, true, false), "both are counted");
     assert_eq!(record.verdict, Verdict::Answered);
 
-    let server = Lasting::new(|connection, nth| if connection == 0 && nth == 1 { Does::Closes } else { Does::Says(OK) }).await;
-    let (host, held) = (Host::new(server.world()), kept());
+    let server =
+        Lasting::new(|connection, nth| if connection == 0 && nth == 1 { Does::Closes } else { Does::Says(OK) }).await;
+    let (host, held) = (Host::new(server.world()), none_yet());
     host.ask(&held, get(&server.url())).await.unwrap();
     let session = host.session(&held);
     assert_eq!(failed(session.send(post(&server.url(), b"effect")).await), HttpFailure::Broken);
@@ -377,7 +385,7 @@ async fn what_may_have_an_effect_is_not_sent_twice() {
     // A new connection that is lost is not made again, whatever is asked.
     let server = Lasting::new(|_, _| Does::Closes).await;
     let host = Host::new(server.world());
-    assert_eq!(failed(host.session(&kept()).send(get(&server.url())).await), HttpFailure::Broken);
+    assert_eq!(failed(host.session(&none_yet()).send(get(&server.url())).await), HttpFailure::Broken);
     assert_eq!(server.connections(), [0]);
 
     // Lost, and then not to be reached: a byte was sent, and no failure says otherwise.
@@ -392,7 +400,7 @@ async fn what_may_have_an_effect_is_not_sent_twice() {
     });
     let url = format!("http://127.0.0.1:{port}/x");
     let target = PrivateTarget { cidr: "127.0.0.1/32".parse().unwrap(), port, tls: false };
-    let (host, held) = (Host::new(World::new(vec![rule("all", &["GET"], &url)], vec![target])), kept());
+    let (host, held) = (Host::new(World::new(vec![rule("all", &["GET"], &url)], vec![target])), none_yet());
     host.ask(&held, get(&url)).await.unwrap();
     assert_eq!(failed(host.session(&held).send(get(&url)).await), HttpFailure::Broken);
 }
@@ -424,7 +432,7 @@ async fn how_many_are_kept_is_bounded() {
     }
     let all: usize = others.iter().map(|kept| kept.unused()).sum();
     assert_eq!(all + first.unused(), 128, "for one tenant");
-    let neighbour = kept();
+    let neighbour = none_yet();
     at_once(&neighbour, 8).await;
     assert_eq!(neighbour.unused(), 8, "and another tenant has its own");
 }
@@ -432,7 +440,7 @@ async fn how_many_are_kept_is_bounded() {
 #[tokio::test]
 async fn one_that_carried_its_share_is_closed() {
     let server = Lasting::new(|_, _| Does::Says(OK)).await;
-    let (host, kept) = (Host::new(server.world()), kept());
+    let (host, kept) = (Host::new(server.world()), none_yet());
     for _ in 0..1_001 {
         host.ask(&kept, get(&server.url())).await.unwrap();
     }
