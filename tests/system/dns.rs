@@ -63,7 +63,7 @@ impl NameServer {
         self.zone.lock().unwrap().names.insert(name.to_owned(), (ttl, what));
     }
 
-    /// How often somebody asked for a name.
+    /// How often somebody asked for the IPv4 addresses of a name.
     pub(crate) fn asked(&self, name: &str) -> usize {
         self.zone.lock().unwrap().asked.iter().filter(|asked| *asked == name).count()
     }
@@ -78,7 +78,9 @@ impl Zone {
     fn answer(&mut self, query: &Message) -> Option<Message> {
         let asked = query.queries.first()?;
         let mut name = asked.name().to_string().trim_end_matches('.').to_ascii_lowercase();
-        self.asked.push(name.clone());
+        if asked.query_type() == RecordType::A {
+            self.asked.push(name.clone());
+        }
         let mut answer = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
         answer.metadata.recursion_desired = true;
         answer.metadata.recursion_available = true;

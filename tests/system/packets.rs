@@ -61,7 +61,6 @@ const HOSTS: &[&str] = &[
     "2130706433",
     "017700000001",
     "127.0.0.1.",
-    "127。0。0。1",
     "0.0.0.0",
     "localhost",
     "[::1]",
@@ -93,6 +92,7 @@ const URLS: &[&str] = &[
     "https://127.0.0.1#@example.com/x",
     "https://example.com\\@127.0.0.1/x",
     "//127.0.0.1/x",
+    "https://127。0。0。1/x",
     "https://localhost./x",
 ];
 

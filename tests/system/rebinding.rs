@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::net::{IpAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use opsiq_contract::Contract;
 use opsiq_gate::{Actor, Answer, Call, Host};
 use opsiq_vault::Secret;
 use serde_json::{Value, json};
@@ -187,26 +189,25 @@ fn one_bad_address_behind_a_name_refuses_all() {
 }
 
 /// The plugin of these tests with a rule that follows redirects over three hosts, and a key that goes with the first.
-fn follower(place: &Place) -> std::path::PathBuf {
-    let (real, port) = (fs::read(guest("hostile")).unwrap(), place.good.port);
-    let file = place.world.file("follower.wasm");
-    let bytes = with_contract(&real, |contract| {
-        contract["key"][0]["use"] = json!(["sign", "inject"]);
-        let rules = contract["http"].as_array_mut().unwrap();
-        rules[0]["redirects"] = json!(3);
-        rules[0]["inject"] = json!({ "header": "x-api-key", "value": "{signing-secret}" });
-        for host in ["two.test", "inside.test"] {
-            rules.push(json!({
-                "name": host.replace('.', "-"), "methods": ["GET"], "url": format!("http://{host}:{port}/{{rest*}}"),
-                "inject": { "header": "x-api-key", "value": "{signing-secret}" },
-            }));
-        }
-        for action in contract["action"].as_array_mut().unwrap() {
-            if action["name"] == "fetch" {
-                action["http"].as_array_mut().unwrap().extend([json!("two-test"), json!("inside-test")]);
-            }
-        }
+fn follower(place: &Place) -> PathBuf {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile/contract.toml")).unwrap();
+    let (key, inject) = ("use = [\"sign\"]", "inject = { header = \"x-api-key\", value = \"{signing-secret}\" }");
+    let (get, rules) = ("name = \"get\"", "http = [\"get\", \"put\"]");
+    assert!([key, get, rules].iter().all(|part| text.contains(part)));
+    let mut text = text
+        .replace(key, "use = [\"sign\", \"inject\"]")
+        .replacen(get, &format!("{get}\nredirects = 3\n{inject}"), 1)
+        .replace(rules, "http = [\"get\", \"put\", \"two\", \"inside\"]");
+    for host in ["two", "inside"] {
+        let url = format!("http://{host}.test:{}/{{rest*}}", place.good.port);
+        text.push_str("\n[[http]]\nname = \"");
+        text.extend([host, "\"\nmethods = [\"GET\"]\nurl = \"", &url, "\"\n", inject, "\n"]);
+    }
+    let contract = Contract::parse_toml(&text).unwrap().canonical_json();
+    let bytes = with_contract(&fs::read(guest("hostile")).unwrap(), |old| {
+        *old = serde_json::from_slice(&contract).unwrap();
     });
+    let file = place.world.file("follower.wasm");
     fs::write(&file, bytes).unwrap();
     file
 }
