@@ -1,5 +1,5 @@
-//! One small request over loopback: a plain hyper client, and the guarded way out. Both make a connection for each request,
-//! as the way out does so that none is shared; a client that keeps one shows what that costs.
+//! One small request over loopback: a plain hyper client, and the guarded way out; each with one connection kept for all
+//! requests, as the way out keeps it for one installation, and with a connection for each.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use opsiq_contract::{GrantedRule, Limits, PrivateTarget, UrlTemplate};
-use opsiq_egress::{Egress, EgressConfig, EgressGrant, GuestRequest, Injector, Session};
+use opsiq_egress::{Egress, EgressConfig, EgressGrant, GuestRequest, Injector, Kept, Session, Share};
 use opsiq_vault::{LeakWatch, Secret};
 use serde_json::json;
 
@@ -75,6 +75,7 @@ pub(crate) struct Guarded {
     egress: Arc<Egress>,
     grant: EgressGrant,
     leaks: Arc<LeakWatch>,
+    kept: Arc<Kept>,
     url: String,
 }
 
@@ -105,13 +106,16 @@ impl Guarded {
                 Arc::default(),
                 "018f0000-0000-7000-8000-000000000001".parse().expect("a uuid"),
             )),
+            kept: Arc::new(Kept::new(Share::default())),
             url: format!("http://{server}/things/1"),
         }
     }
 
-    /// One request of an invocation of its own: decided, checked, sent, recorded, its body read.
-    pub(crate) async fn ask(&self) -> usize {
+    /// One request of an invocation of its own: decided, checked, sent, recorded, its body read; over a connection that is
+    /// kept for the next one, or not.
+    pub(crate) async fn ask(&self, keep: bool) -> usize {
         let session = Session::new(self.grant.clone(), self.egress.clone(), Arc::new(NoKeys), self.leaks.clone());
+        let session = if keep { session.keeping(self.kept.clone()) } else { session };
         let (method, url) = ("GET".into(), self.url.clone());
         let request = GuestRequest { method, url, headers: vec![], body: None, timeout_ms: None };
         let mut answer = session.send(request).await.expect("an answer");

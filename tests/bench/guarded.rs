@@ -150,8 +150,13 @@ impl Alone {
         // This row has no log: an `Open` that is dropped would write to it.
         std::mem::forget(open);
         let leaks = Arc::new(LeakWatch::new(self.guard.clone(), authorized.installation().clone()));
-        let capabilities =
-            Capabilities { keys: self.keys.clone(), kv: self.kv.clone(), egress: self.egress.clone(), leaks };
+        let capabilities = Capabilities {
+            keys: self.keys.clone(),
+            kv: self.kv.clone(),
+            egress: self.egress.clone(),
+            kept: None,
+            leaks,
+        };
         let params = self.params.clone();
         let live = Live::new();
         let place = self.sandbox.enter(&self.plugin, &authorized, &live).await.expect("room");

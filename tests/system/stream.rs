@@ -1,7 +1,7 @@
 //! Many calls in one process: each by the gate's own path, answered as it ends, in bounded memory, and ended in order.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,21 @@ impl Stream {
     /// Starts one, as the owner.
     pub(crate) fn start(world: &World, concurrency: usize) -> Self {
         let concurrency = concurrency.to_string();
-        let args = ["--as", "acme/ada", "action", "stream", "--concurrency", &concurrency];
-        let mut child = world.command(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        Self::of(world, &["--as", "acme/ada", "action", "stream", "--concurrency", &concurrency])
+    }
+
+    /// Starts one in which each call says whose it is.
+    pub(crate) fn for_all(world: &World) -> Self {
+        Self::of(world, &["action", "stream", "--concurrency", "8"])
+    }
+
+    fn of(world: &World, args: &[&str]) -> Self {
+        Self::by(world.command(args))
+    }
+
+    /// Starts one by a command that becomes it.
+    pub(crate) fn by(mut command: Command) -> Self {
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
         let (sender, answers) = channel();
         std::thread::spawn(move || {
@@ -48,6 +61,14 @@ impl Stream {
     pub(crate) fn call(&mut self, id: impl Into<Value>, installation: &str, action: &str, params: &Value) {
         let call = json!({ "id": id.into(), "installation": installation, "action": action, "params": params });
         self.send(&call.to_string());
+    }
+
+    /// Makes one call as `who` and waits for its answer.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, who: &str, installation: &str, action: &str, params: &Value) -> Value {
+        let call = json!({ "id": 0, "as": who, "installation": installation, "action": action, "params": params });
+        self.send(&call.to_string());
+        self.answer(SOON)
     }
 
     /// The next answer, which must come within `most`.

@@ -1,10 +1,10 @@
 //! Servers a plugin talks to: one that answers as told and remembers, and one that only counts who connects.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -93,12 +93,11 @@ impl Upstream {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+/// The next request of a connection; nothing when it ends before that is whole.
+fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
-    // Who connects and dies before its request is whole has asked nothing.
     if reader.read_line(&mut line)? == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -106,7 +105,7 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
@@ -115,7 +114,13 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<
         headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let request = Request { method, target, headers, body };
+    Ok(Some(Request { method, target, headers, body }))
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    // Who connects and dies before its request is whole has asked nothing.
+    let Some(request) = read(&mut reader)? else { return Ok(()) };
     log.lock().unwrap().push(request.clone());
     let reply = answer(&request);
     thread::sleep(reply.after);
@@ -127,4 +132,96 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, log: &Mutex<Vec<
     let mut stream = stream;
     stream.write_all(format!("{head}\r\n{}", reply.body).as_bytes())?;
     stream.flush()
+}
+
+/// A server that says exactly the bytes it is told to, and keeps connections until the other side ends them.
+pub(crate) struct Lasting {
+    pub(crate) port: u16,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// On which connection, numbered from 0, and what.
+    requests: Vec<(usize, Request)>,
+    made: usize,
+    open: usize,
+}
+
+impl Lasting {
+    /// `answer` hears which connection it is on, which request of it, both from 0, and the request; an empty answer ends the
+    /// connection.
+    pub(crate) fn start(
+        at: IpAddr,
+        answer: impl Fn(usize, usize, &Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((at, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (answer, log) = (Arc::new(answer), seen.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (answer, log) = (answer.clone(), log.clone());
+                let connection = {
+                    let mut seen = log.lock().unwrap();
+                    seen.made += 1;
+                    seen.open += 1;
+                    seen.made - 1
+                };
+                thread::spawn(move || {
+                    let _ = Self::serve(&stream, connection, &*answer, &log);
+                    log.lock().unwrap().open -= 1;
+                });
+            }
+        });
+        Self { port, seen }
+    }
+
+    fn serve(
+        stream: &TcpStream,
+        connection: usize,
+        answer: &dyn Fn(usize, usize, &Request) -> Vec<u8>,
+        log: &Mutex<Seen>,
+    ) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut nth = 0;
+        while let Some(request) = read(&mut reader)? {
+            log.lock().unwrap().requests.push((connection, request.clone()));
+            let bytes = answer(connection, nth, &request);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            (&mut &*stream).write_all(&bytes)?;
+            nth += 1;
+        }
+        Ok(())
+    }
+
+    /// Every request so far with the number of its connection.
+    pub(crate) fn seen(&self) -> Vec<(usize, Request)> {
+        self.seen.lock().unwrap().requests.clone()
+    }
+
+    /// Connections so far.
+    pub(crate) fn made(&self) -> usize {
+        self.seen.lock().unwrap().made
+    }
+
+    /// Waits until so many connections are open, and says whether they are.
+    pub(crate) fn has_open(&self, count: usize, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        while self.seen.lock().unwrap().open != count {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+}
+
+/// An answer as it is written, with these lines in its head.
+pub(crate) fn raw(status: u16, lines: &[&str], body: &str) -> Vec<u8> {
+    let lines: String = lines.iter().flat_map(|line| [*line, "\r\n"]).collect();
+    format!("HTTP/1.1 {status} x\r\n{lines}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }

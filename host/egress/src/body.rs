@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::decode::Decoder;
-use crate::exchange::{Driver, Pace};
+use crate::exchange::Pace;
 use crate::failure::HttpFailure;
+use crate::hop::Lease;
 use crate::record::{Entry, Verdict};
 use crate::scrub::Pieces;
 
@@ -30,9 +32,9 @@ pub(crate) struct Bounds {
     pub(crate) pace: Pace,
 }
 
-/// An answer's body. Dropping it closes the connection.
+/// An answer's body. Dropping it before its end closes the connection.
 pub struct BodyStream {
-    incoming: Option<(Incoming, Driver)>,
+    incoming: Option<(Incoming, Lease)>,
     decoder: Decoder,
     pieces: Pieces,
     bounds: Bounds,
@@ -45,21 +47,29 @@ pub struct BodyStream {
     wire: u64,
     decoded: u64,
     waited: Duration,
+    /// Everything there is to read is in `ready`.
+    ended: bool,
     failed: Option<HttpFailure>,
 }
 
 impl BodyStream {
     pub(crate) fn new(
         incoming: Incoming,
-        driver: Driver,
+        lease: Lease,
         decoder: Decoder,
         pieces: Pieces,
         bounds: Bounds,
         entry: Arc<Entry>,
     ) -> Self {
+        let ended = incoming.is_end_stream();
+        let incoming = if ended {
+            lease.over();
+            None
+        } else {
+            Some((incoming, lease))
+        };
         Self {
-            // Without a body the connection can close at once.
-            incoming: (!incoming.is_end_stream()).then_some((incoming, driver)),
+            incoming,
             decoder,
             pieces,
             bounds,
@@ -70,6 +80,7 @@ impl BodyStream {
             wire: 0,
             decoded: 0,
             waited: Duration::ZERO,
+            ended,
             failed: None,
         }
     }
@@ -85,7 +96,7 @@ impl BodyStream {
             if let Some(failure) = &self.failed {
                 return Err(failure.clone());
             }
-            if self.incoming.is_none() && self.coded.is_empty() {
+            if self.ended {
                 return Ok(Vec::new());
             }
             self.ready.clear();
@@ -97,6 +108,9 @@ impl BodyStream {
             }
         }
         let max = usize::try_from(max.clamp(1, MAX_PIECE)).unwrap_or(1);
+        if self.taken == 0 && self.ready.len() <= max {
+            return Ok(std::mem::take(&mut self.ready));
+        }
         let end = self.ready.len().min(self.taken + max);
         let piece = self.ready[self.taken..end].to_vec();
         self.taken = end;
@@ -107,13 +121,17 @@ impl BodyStream {
     async fn advance(&mut self) -> Result<(), (HttpFailure, String)> {
         if self.coded.is_empty() {
             let Some(frame) = self.frame().await? else {
-                self.incoming = None;
+                self.release();
+                self.ended = true;
                 let rest = self.decoder.finish().map_err(|_| cut())?;
                 self.pass(&rest)?;
                 self.pieces.finish(&mut self.ready);
                 self.entry.end(Verdict::Answered);
                 return Ok(());
             };
+            if self.incoming.as_ref().is_some_and(|(incoming, _)| incoming.is_end_stream()) {
+                self.release();
+            }
             self.wire += frame.len() as u64;
             if self.wire > self.bounds.bytes.saturating_add(WIRE_SLACK) {
                 return Err(self.too_much());
@@ -123,11 +141,19 @@ impl BodyStream {
             self.coded = frame;
         }
         if !self.coded.is_empty() {
-            let (used, plain) = self.decoder.step(&self.coded).map_err(|_| cut())?;
+            let coded = self.coded.clone();
+            let (used, plain) = self.decoder.step(&coded).map_err(|_| cut())?;
             self.coded = self.coded.split_off(used);
             self.pass(&plain)?;
         }
         Ok(())
+    }
+
+    /// All of the answer was received: its connection is free.
+    fn release(&mut self) {
+        if let Some((_, lease)) = self.incoming.take() {
+            lease.over();
+        }
     }
 
     fn pass(&mut self, plain: &[u8]) -> Result<(), (HttpFailure, String)> {
@@ -156,16 +182,18 @@ impl BodyStream {
     async fn frame(&mut self) -> Result<Option<Bytes>, (HttpFailure, String)> {
         loop {
             let Some((incoming, _)) = &mut self.incoming else { return Ok(None) };
-            let began = Instant::now();
-            let event = tokio::select! {
-                biased;
-                frame = incoming.frame() => Some(frame),
-                () = sleep_until(self.bounds.deadline) => {
-                    return Err((HttpFailure::TimedOut { sent: true }, "while the body was read".to_owned()));
-                }
-                () = sleep(self.bounds.pace.tick()) => None,
+            let event = if let Some(frame) = incoming.frame().now_or_never() {
+                Some(frame)
+            } else {
+                let began = Instant::now();
+                let look = self.bounds.deadline.min(began + self.bounds.pace.tick());
+                let event = timeout_at(look, incoming.frame()).await.ok();
+                self.waited += began.elapsed();
+                event
             };
-            self.waited += began.elapsed();
+            if event.is_none() && Instant::now() >= self.bounds.deadline {
+                return Err((HttpFailure::TimedOut { sent: true }, "while the body was read".to_owned()));
+            }
             match event {
                 Some(None) => return Ok(None),
                 Some(Some(Ok(frame))) => {

@@ -3,6 +3,7 @@
 //! A gzip stream can grow a thousandfold, so compressed bytes are fed a little at a time and the caller counts what
 //! comes out before feeding more.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use flate2::write::MultiGzDecoder;
@@ -52,14 +53,14 @@ impl Decoder {
     }
 
     /// Decodes one step of `input`, which is not empty, and says how much of it was used (at least one byte).
-    pub(crate) fn step(&mut self, input: &[u8]) -> Result<(usize, Vec<u8>), Undecodable> {
+    pub(crate) fn step<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Cow<'i, [u8]>), Undecodable> {
         match self {
-            Self::Plain => Ok((input.len(), input.to_vec())),
+            Self::Plain => Ok((input.len(), Cow::Borrowed(input))),
             Self::Gzip { inner, begun } => {
                 *begun = true;
                 let step = &input[..input.len().min(STEP)];
                 inner.write_all(step).map_err(|_| Undecodable)?;
-                Ok((step.len(), std::mem::take(inner.get_mut())))
+                Ok((step.len(), Cow::Owned(std::mem::take(inner.get_mut()))))
             }
         }
     }
@@ -104,7 +105,7 @@ mod tests {
         while !input.is_empty() {
             let (used, plain) = decoder.step(input)?;
             assert!(plain.len() <= 2 << 20, "one step is bounded");
-            out.extend(plain);
+            out.extend_from_slice(&plain);
             input = &input[used..];
         }
         out.extend(decoder.finish()?);

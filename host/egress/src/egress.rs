@@ -10,12 +10,14 @@ use std::sync::Arc;
 use opsiq_contract::PrivateTarget;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::dial;
 use crate::failure::Reason;
+use crate::kept::Pool;
 use crate::rehearsal::{Anywhere, Pipes, Upstream};
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::tls::{Tls, TlsError, server_name};
@@ -51,6 +53,18 @@ impl EgressConfig {
     pub fn system() -> Result<Self, EgressError> {
         Ok(Self { resolver: Arc::new(SystemResolver::new()?), roots: Vec::new(), tls12_hosts: BTreeSet::new() })
     }
+
+    /// Trusts the certificates in a text of PEM blocks as roots, too. How many they are.
+    ///
+    /// # Errors
+    /// When a block is broken; nothing is trusted then.
+    pub fn trust(&mut self, pem: &[u8]) -> Result<usize, String> {
+        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let roots = roots.map_err(|error| error.to_string())?;
+        let count = roots.len();
+        self.roots.extend(roots);
+        Ok(count)
+    }
 }
 
 /// What both sides agreed to speak.
@@ -74,11 +88,12 @@ pub struct Reached {
     pub tls: Option<&'static str>,
 }
 
-/// The one way out. Keeps no connection: one is made for every request and closed after it, so none is ever shared
-/// between tenants, invocations or origins.
+/// The one way out. It holds no connection itself: [`Kept`](crate::Kept) does, for one installation each, so that none is
+/// ever shared between tenants, installations or origins.
 pub struct Egress {
     resolver: Arc<dyn Resolve>,
     way: Way,
+    pool: Arc<Pool>,
 }
 
 /// Where it leads once an address is checked.
@@ -93,13 +108,14 @@ impl Egress {
     /// # Errors
     /// When a root certificate is none.
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
-        Ok(Self { resolver: config.resolver, way: Way::Network(Tls::new(&config.roots, config.tls12_hosts)?) })
+        let way = Way::Network(Tls::new(&config.roots, config.tls12_hosts)?);
+        Ok(Self { resolver: config.resolver, way, pool: Arc::default() })
     }
 
     /// A way out that leads nowhere but to `upstream`, in this process. Everything before the dial is as in earnest, but
     /// that every name resolves to an address that may be dialled, and that no time passes.
     pub fn rehearsal(upstream: Arc<dyn Upstream>) -> Self {
-        Self { resolver: Arc::new(Anywhere), way: Way::Rehearsal(Pipes::new(upstream)) }
+        Self { resolver: Arc::new(Anywhere), way: Way::Rehearsal(Pipes::new(upstream)), pool: Arc::default() }
     }
 
     /// Whether the upstream of a rehearsal ended it.
@@ -116,15 +132,45 @@ impl Egress {
     /// # Errors
     /// The reason, for the audit log and not for whoever asked.
     pub async fn reach(&self, url: &Url, targets: &[PrivateTarget]) -> Result<Reached, Reason> {
-        let vetted = vet(url, targets, self.resolver.as_ref()).await?;
+        let vetted = self.vet(url, targets).await?;
+        self.dial(url, &vetted).await
+    }
+
+    /// Closes every connection that is kept, and keeps none from now on.
+    pub fn close(&self) {
+        self.pool.end();
+    }
+
+    /// How many connections are kept now, of all installations.
+    pub fn kept(&self) -> usize {
+        self.pool.kept()
+    }
+
+    /// The addresses of the host of `url` now, each of them checked.
+    pub(crate) async fn vet(&self, url: &Url, targets: &[PrivateTarget]) -> Result<Vetted, Reason> {
+        vet(url, targets, self.resolver.as_ref()).await
+    }
+
+    /// A new connection to one of the checked addresses.
+    pub(crate) async fn dial(&self, url: &Url, vetted: &Vetted) -> Result<Reached, Reason> {
         match &self.way {
-            Way::Network(tls) => dialled(tls, url, &vetted).await,
+            Way::Network(tls) => dialled(tls, url, vetted).await,
             Way::Rehearsal(pipes) => {
                 let address = vetted.addresses.first().copied();
                 let address = address.ok_or_else(|| Reason::Unresolved("no address".to_owned()))?;
                 Ok(pipes.reach(url, address))
             }
         }
+    }
+
+    /// Whether the host of `url` may speak TLS 1.2.
+    pub(crate) fn old_tls(&self, url: &Url) -> bool {
+        matches!(&self.way, Way::Network(tls) if tls.is_old(url))
+    }
+
+    /// What all kept connections count on.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Waits until `moment`, so that what ended earlier is answered then. A rehearsal has nobody to hide time from.

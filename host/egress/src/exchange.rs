@@ -1,8 +1,8 @@
-//! One request and the head of its answer, over a connection that carries nothing else.
+//! One request as it is written, and the pace at which the head of its answer must come.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,25 +10,15 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderName
 use http::{Method, Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use opsiq_contract::HttpLimits;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use crate::egress::{Protocol, Reached};
-use crate::request::{Outgoing, target};
-use crate::wire::{Counted, Traffic};
+use crate::request::Outgoing;
+use crate::wire::Traffic;
 
-/// The task that moves a connection's bytes. Dropping it closes the connection.
-pub(crate) struct Driver(JoinHandle<()>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+/// Bytes that may come while the head of an answer does not.
+const MOST_BEFORE_HEAD: u64 = 1 << 20;
 
 /// Why there is no answer on a connection that was made.
 pub(crate) enum Broke {
@@ -38,6 +28,8 @@ pub(crate) enum Broke {
     Head,
     /// Bytes moved too slowly.
     Slow,
+    /// The time for the exchange is over.
+    Late,
     /// HTTP cannot carry the URL. Nothing was sent.
     Unsendable,
 }
@@ -51,58 +43,29 @@ impl From<hyper::Error> for Broke {
     }
 }
 
-/// Sends `request` and waits for the answer's head. `traffic` counts from here on; `injected` is the credential, added
-/// last. There is a rate but no time limit: the caller has that.
-pub(crate) async fn exchange(
-    reached: Reached,
-    request: &Outgoing,
-    injected: Option<(HeaderName, HeaderValue)>,
-    traffic: &Arc<Traffic>,
-    limits: &HttpLimits,
-) -> Result<(Response<Incoming>, Driver), Broke> {
-    let http1 = reached.protocol == Protocol::Http1;
-    let io = TokioIo::new(Counted { stream: reached.stream, traffic: Arc::clone(traffic), whole: http1 });
-    let message = message(request, injected, http1).ok_or(Broke::Unsendable)?;
-    // Names and values are limited; status line and separators come on top.
-    let head = usize::try_from(limits.header_bytes + 4 * limits.header_count + 256).unwrap_or(usize::MAX).min(1 << 24);
-    let count = usize::try_from(limits.header_count).unwrap_or(usize::MAX).min(1 << 14);
-    let pace = Pace::of(limits);
-    if http1 {
-        let (mut sender, connection) = http1::Builder::new()
-            .max_headers(count)
-            .max_header_size(head)
-            .max_buf_size(head.max(32 << 10))
-            .handshake(io)
-            .await?;
-        let driver = drive(connection);
-        let answer = pace.head(traffic, request.body_len(), sender.send_request(message)).await?;
-        Ok((answer, driver))
-    } else {
-        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(head + 32 * count).unwrap_or(u32::MAX))
-            .handshake(io)
-            .await?;
-        let driver = drive(connection);
-        traffic.assume_request_sent();
-        // A peer's settings are bytes too, so its answer cannot be timed by its first byte: the total time bounds it.
-        let answer = sender.send_request(message).await?;
-        Ok((answer, driver))
+impl Broke {
+    /// Whether the connection ended without a word, as one does whose peer gave it up while it was not used.
+    pub(crate) fn is_loss(&self) -> bool {
+        let Self::Peer(error) = self else { return false };
+        error.is_canceled() || error.is_closed() || error.is_incomplete_message() || error.source().is_some_and(is_gone)
     }
 }
 
-fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Driver {
-    Driver(tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended");
-        }
-    }))
+fn is_gone(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let gone = |error: &std::io::Error| {
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+    };
+    cause.downcast_ref::<std::io::Error>().is_some_and(gone)
 }
 
-fn message(
+/// The message for `request`, with `injected` as its credential, added last; `None` when HTTP cannot carry its URL. With
+/// `last` the connection is to end after it.
+pub(crate) fn message(
     request: &Outgoing,
     injected: Option<(HeaderName, HeaderValue)>,
     http1: bool,
+    last: bool,
 ) -> Option<Request<Full<Bytes>>> {
     let body = request.body.clone().unwrap_or_default();
     let length = body.len();
@@ -117,13 +80,15 @@ fn message(
     let codings = if headers.contains_key(RANGE) { "identity" } else { "gzip" };
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
     if http1 {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.insert(HOST, HeaderValue::from_str(&authority(&request.url)).ok()?);
     }
     if let Some((name, value)) = injected {
         headers.insert(name, value);
     }
-    *message.uri_mut() = if http1 { target(&request.url)? } else { request.url.as_str().parse().ok()? };
+    *message.uri_mut() = if http1 { request.target.clone() } else { request.url.as_str().parse().ok()? };
     *message.version_mut() = if http1 { Version::HTTP_11 } else { Version::HTTP_2 };
     Some(message)
 }
@@ -157,29 +122,46 @@ impl Pace {
         (self.grace / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
     }
 
-    /// Waits for an HTTP/1 answer's head while the request goes out, and then from the answer's first byte on, at this
-    /// rate at least. What the peer takes to think in between is not counted.
-    async fn head<F>(self, traffic: &Traffic, body: u64, answer: F) -> Result<Response<Incoming>, Broke>
+    /// Waits for an HTTP/1 answer's head, until `deadline`, while the request goes out, and then from the answer's first
+    /// byte on, at this rate at least. What the peer takes to think in between is not counted.
+    pub(crate) async fn head<F>(
+        self,
+        traffic: &Traffic,
+        body: u64,
+        deadline: Instant,
+        answer: F,
+    ) -> Result<Response<Incoming>, Broke>
     where
         F: Future<Output = hyper::Result<Response<Incoming>>>,
     {
         let mut answer = pin!(answer);
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), (traffic.sent(), traffic.received()));
+        let mut wake = pin!(sleep_until(deadline.min(begun + self.tick())));
         let mut first_byte = None;
         loop {
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer?),
-                () = sleep(self.tick()) => {}
+                () = &mut wake => {}
             }
-            let slow = if traffic.received() > 0 {
-                self.too_slow(traffic.received(), first_byte.get_or_insert_with(Instant::now).elapsed())
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(Broke::Late);
+            }
+            // One head is bounded as it is parsed; interim answers (RFC 9110 section 15.2) may come without end.
+            let (sent, received) = (traffic.sent() - before.0, traffic.received() - before.1);
+            if received > MOST_BEFORE_HEAD {
+                return Err(Broke::Head);
+            }
+            let slow = if received > 0 {
+                self.too_slow(received, now - *first_byte.get_or_insert(now))
             } else {
-                traffic.sent() < body && self.too_slow(traffic.sent(), begun.elapsed())
+                sent < body && self.too_slow(sent, now - begun)
             };
             if slow {
                 return Err(Broke::Slow);
             }
+            wake.as_mut().reset(deadline.min(now + self.tick()));
         }
     }
 }

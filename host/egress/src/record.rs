@@ -29,6 +29,8 @@ pub struct HttpRecord {
     pub address: Option<SocketAddr>,
     /// `TLS 1.3`, `TLS 1.2`; `None` for plain http or no connection.
     pub tls: Option<&'static str>,
+    /// Whether the connection had carried a request of this installation before.
+    pub reused: bool,
     /// The answer's status.
     pub status: Option<u16>,
     /// Bytes given to the connection, HTTP framing among them, TLS not.
@@ -70,7 +72,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Entry {
     started: Instant,
-    /// One connection's counters; a record has at most one connection.
+    /// What its connection moved for it; two, when a kept one was lost.
     pub(crate) traffic: Arc<Traffic>,
     state: Mutex<State>,
 }
@@ -91,6 +93,7 @@ impl Entry {
             hop,
             address: None,
             tls: None,
+            reused: false,
             status: None,
             sent_bytes: 0,
             received_bytes: 0,
@@ -164,6 +167,10 @@ impl Entry {
 /// A URL for a record: user information and fragment gone, every query value replaced. Names stay, since the rule
 /// decides on them.
 pub(crate) fn redacted(url: &Url) -> String {
+    // As most are that passed the checks: nothing to take out.
+    if url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none() {
+        return url.as_str().to_owned();
+    }
     let mut shown = url.clone();
     shown.set_fragment(None);
     // Both fail only for URLs without a host, which have no user information either.

@@ -28,7 +28,7 @@ pub(crate) fn next(status: StatusCode, answer: &HeaderMap, before: &Outgoing) ->
     url.set_fragment(None);
     // As strict as for a URL the plugin wrote itself.
     let url = request_url(url.as_str()).ok()?;
-    crate::request::target(&url)?;
+    let target = crate::request::target(&url)?;
     if before.url.scheme() == "https" && url.scheme() != "https" {
         return None;
     }
@@ -43,7 +43,7 @@ pub(crate) fn next(status: StatusCode, answer: &HeaderMap, before: &Outgoing) ->
         }
     }
     let method = if keeps { before.method.clone() } else { Method::GET };
-    Some(Outgoing { method, url, headers, body })
+    Some(Outgoing { method, url, target, headers, body })
 }
 
 fn headers_across(headers: &HeaderMap) -> HeaderMap {
@@ -68,6 +68,7 @@ mod tests {
         Outgoing {
             method: method.parse().unwrap(),
             url: "https://a.example/x/y?q=1".parse().unwrap(),
+            target: "/x/y?q=1".parse().unwrap(),
             headers,
             body: Some(bytes::Bytes::from_static(b"body")),
         }

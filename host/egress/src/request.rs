@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use opsiq_contract::{Denial, HttpLimits, is_host_header, request_url};
-use url::Url;
+use url::{Position, Url};
 
 use crate::failure::{HttpFailure, limit};
 
@@ -32,6 +32,8 @@ pub struct GuestRequest {
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,
+    /// Path and query of the URL, as HTTP/1 sends them.
+    pub(crate) target: Uri,
     /// Without those the host adds.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
@@ -49,10 +51,16 @@ impl Outgoing {
         let method = method(&request.method)?;
         let url = request_url(&request.url)
             .map_err(|denial| HttpFailure::Invalid(format!("{}; {}", denial.message, denial.fix)))?;
-        if target(&url).is_none() {
-            return Err(HttpFailure::Invalid("the path or query holds characters that HTTP cannot carry".to_owned()));
-        }
-        Ok(Self { method, url, headers: headers(&request.headers, limits)?, body: request.body.map(Bytes::from) })
+        let target = target(&url).ok_or_else(|| {
+            HttpFailure::Invalid("the path or query holds characters that HTTP cannot carry".to_owned())
+        })?;
+        Ok(Self {
+            method,
+            url,
+            target,
+            headers: headers(&request.headers, limits)?,
+            body: request.body.map(Bytes::from),
+        })
     }
 
     /// Bytes of the body.
@@ -63,12 +71,7 @@ impl Outgoing {
 
 /// The path and query of a URL as HTTP carries them.
 pub(crate) fn target(url: &Url) -> Option<Uri> {
-    let mut text = url.path().to_owned();
-    if let Some(query) = url.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    text.parse().ok()
+    url[Position::BeforePath..Position::AfterQuery].parse().ok()
 }
 
 fn method(text: &str) -> Result<Method, HttpFailure> {

@@ -1,16 +1,25 @@
 //! Names to addresses, once per request.
 //!
 //! The answer of one resolution is checked whole and then dialled; nothing below resolves again, so a name that
-//! changes its answer between the check and the connection (DNS rebinding) gains nothing.
+//! changes its answer between the check and the connection (DNS rebinding) gains nothing. Answers are remembered as long
+//! as they say and a few seconds at most, so that a name that moves is followed soon; each use of one is checked anew.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use hickory_resolver::config::{ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
+
+/// How long an answer is remembered at most, whatever it says of itself.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long it is remembered that there is none.
+const NONE_REMEMBERED: Duration = Duration::from_secs(1);
+/// How many answers are remembered.
+const ANSWERS: u64 = 4_096;
 
 /// Why a name has no address. The text is for the operator and the audit log, never for a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +34,7 @@ pub trait Resolve: Send + Sync {
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError>;
 }
 
-/// The system's configuration: hosts file first, then the name servers it lists. Search domains are not used: a URL's
+/// The system's configuration: hosts file first, then the name servers it lists or the operator names. Search domains are not used: a URL's
 /// host is a whole name.
 pub struct SystemResolver {
     hosts: Hosts,
@@ -39,15 +48,41 @@ impl SystemResolver {
     /// # Errors
     /// When the resolver cannot be built.
     pub fn new() -> Result<Self, ResolveError> {
+        Self::asking(&[])
+    }
+
+    /// The same, asking these name servers instead of the system's, by UDP and TCP; with none, the system's.
+    ///
+    /// # Errors
+    /// When the resolver cannot be built.
+    pub fn asking(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
         let hosts = Hosts::from_system().unwrap_or_default();
-        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            tracing::warn!(%error, "no system DNS configuration: only names of the hosts file will resolve");
-            TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
-        });
-        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        let of = |config| TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let mut builder = if servers.is_empty() {
+            TokioResolver::builder_tokio().unwrap_or_else(|error| {
+                tracing::warn!(%error, "no system DNS configuration: only names of the hosts file will resolve");
+                of(ResolverConfig::default())
+            })
+        } else {
+            of(ResolverConfig::from_parts(None, Vec::new(), servers.iter().copied().map(server).collect()))
+        };
+        let options = builder.options_mut();
+        options.use_hosts_file = ResolveHosts::Never;
+        options.cache_size = ANSWERS;
+        options.positive_max_ttl = Some(REMEMBERED);
+        options.negative_max_ttl = Some(NONE_REMEMBERED);
         let dns = builder.build().map_err(|error| ResolveError(error.to_string()))?;
         Ok(Self { hosts, dns })
     }
+}
+
+/// How a name server at this address is asked.
+fn server(address: SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    NameServerConfig::new(address.ip(), true, connections.to_vec())
 }
 
 #[async_trait]

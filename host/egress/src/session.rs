@@ -1,33 +1,29 @@
 //! The HTTP of one invocation: every request counted, decided, checked, sent and recorded, in that order.
 
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
-use hyper::Response;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use opsiq_contract::{Authorized, Denial, DeniedRule, GrantedRule, HttpLimits, PrivateTarget, choose};
 use opsiq_vault::{LeakWatch, Secret};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::body::{BodyStream, Bounds};
 use crate::decode::Decoder;
 use crate::egress::Egress;
-use crate::exchange::{Broke, Driver, Pace, exchange};
-use crate::failure::{HttpFailure, Reason, limit};
-use crate::inject::{Injector, fill};
+use crate::exchange::Pace;
+use crate::failure::{HttpFailure, limit};
+use crate::hop::Answer;
+use crate::inject::Injector;
+use crate::kept::Kept;
 use crate::leaking::leaking;
 use crate::record::{Entry, HttpRecord, Verdict, redacted};
 use crate::redirect;
 use crate::request::{GuestRequest, Outgoing};
 use crate::scrub::Scrub;
-
-/// How long after the time for connecting every failure to connect is answered. It covers what undoing an attempt
-/// takes, so that an attempt given up at the last moment and one refused at once end at the same time.
-const SETTLE: Duration = Duration::from_millis(25);
 
 /// What an invocation may do over HTTP.
 #[derive(Debug, Clone)]
@@ -88,11 +84,13 @@ pub trait Budget: Send + Sync {
     fn used(&self, bytes: u64);
 }
 
-/// The HTTP of one invocation. Dropping it, or the future of a request, closes what is open.
+/// The HTTP of one invocation. Dropping it, or the future of a request, closes what is in use.
 pub struct Session {
-    grant: EgressGrant,
-    egress: Arc<Egress>,
-    injector: Arc<dyn Injector>,
+    pub(crate) grant: EgressGrant,
+    pub(crate) egress: Arc<Egress>,
+    pub(crate) injector: Arc<dyn Injector>,
+    /// Connections that outlive a request; without, none does.
+    pub(crate) kept: Option<Arc<Kept>>,
     leaks: Arc<LeakWatch>,
     /// Asked before each request, and charged by then and at the end: an exchange that began goes on to its end.
     budget: Option<Arc<dyn Budget>>,
@@ -127,16 +125,17 @@ impl Drop for Session {
     }
 }
 
-/// A head on its open connection, not yet decided about.
-struct Answer {
-    response: Response<Incoming>,
-    driver: Driver,
-}
-
 impl Session {
     /// A session of nothing sent yet. `leaks` looks at what the plugin puts into requests.
     pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>, leaks: Arc<LeakWatch>) -> Self {
-        Self { grant, egress, injector, leaks, budget: None, state: Mutex::default() }
+        Self { grant, egress, injector, kept: None, leaks, budget: None, state: Mutex::default() }
+    }
+
+    /// The same, with the connections of its installation kept for the next request.
+    #[must_use]
+    pub fn keeping(mut self, kept: Arc<Kept>) -> Self {
+        self.kept = Some(kept);
+        self
     }
 
     /// The same, with its bytes charged to `budget`.
@@ -157,8 +156,13 @@ impl Session {
         let limits = &self.grant.limits;
         let total = request.timeout_ms.map_or(limits.total_ms, |asked| limits.total_ms.min(asked.into()));
         let deadline = Instant::now() + Duration::from_millis(total);
-        let mut entry = self.record(&shown_method(&request.method), shown_url(&request.url), 0);
-        let (mut outgoing, mut rule) = Outgoing::parse(request, limits)
+        let written = (request.method.clone(), request.url.clone());
+        let parsed = Outgoing::parse(request, limits);
+        let mut entry = match &parsed {
+            Ok(outgoing) => self.record(outgoing.method.as_str(), redacted(&outgoing.url), 0),
+            Err(_) => self.record(&shown_method(&written.0), shown_url(&written.1), 0),
+        };
+        let (mut outgoing, mut rule) = parsed
             .and_then(|outgoing| self.admit(&outgoing, &entry).map(|rule| (outgoing, rule)))
             .inspect_err(|failure| entry.fail(failure))?;
         let redirects = rule.redirects;
@@ -250,85 +254,6 @@ impl Session {
         Ok(rule)
     }
 
-    /// One request to one destination: reach, inject, send, wait for the head.
-    async fn hop(
-        &self,
-        request: &Outgoing,
-        rule: &GrantedRule,
-        hop: u8,
-        deadline: Instant,
-        entry: &Arc<Entry>,
-    ) -> Result<Answer, HttpFailure> {
-        let limits = &self.grant.limits;
-        let connect_by = Instant::now() + Duration::from_millis(limits.connect_ms);
-        let reach = self.egress.reach(&request.url, &self.grant.private_targets);
-        let reached = match timeout_at(connect_by.min(deadline), reach).await {
-            Ok(Ok(reached)) => reached,
-            Ok(Err(reason)) => return Err(self.unreachable(&reason, entry, connect_by, deadline).await),
-            Err(_) => {
-                return Err(self.unreachable(&Reason::Time(limits.connect_ms), entry, connect_by, deadline).await);
-            }
-        };
-        entry.note(|record| {
-            record.address = Some(reached.address);
-            record.tls = reached.tls;
-        });
-        let mut injected = None;
-        // Redirects carry no credential, whatever rule covers them: the answer of a server decided where they go.
-        if let Some(inject) = rule.inject.as_ref().filter(|_| hop == 0) {
-            let filled = fill(inject, self.injector.as_ref()).map_err(|denial| {
-                let failure = HttpFailure::Denied(denial);
-                entry.fail(&failure);
-                failure
-            })?;
-            injected = Some(filled.header);
-            self.remember(filled.secrets);
-        }
-        let sent = || entry.traffic.request_sent();
-        let (failure, detail) = match timeout_at(deadline, exchange(reached, request, injected, &entry.traffic, limits))
-            .await
-        {
-            Ok(Ok((response, driver))) => {
-                entry.note(|record| record.status = Some(response.status().as_u16()));
-                match oversized(response.headers(), limits) {
-                    None => return Ok(Answer { response, driver }),
-                    Some(name) => (HttpFailure::Limit { name, sent: true }, format!("{name}: the answer's head")),
-                }
-            }
-            Ok(Err(Broke::Peer(error))) if !sent() => {
-                return Err(self.unreachable(&Reason::Closed(error.to_string()), entry, connect_by, deadline).await);
-            }
-            Ok(Err(Broke::Peer(error))) if out_of_time(&error) => {
-                (HttpFailure::TimedOut { sent: true }, "waiting for the answer's head".to_owned())
-            }
-            Ok(Err(Broke::Peer(error))) => (HttpFailure::Broken, error.to_string()),
-            Ok(Err(Broke::Head)) => {
-                let bytes = entry.traffic.received() > limits.header_bytes;
-                let name = if bytes { limit::HEADER_BYTES } else { limit::HEADERS };
-                (HttpFailure::Limit { name, sent: sent() }, format!("{name}: the answer's head"))
-            }
-            Ok(Err(Broke::Slow)) => {
-                (HttpFailure::Limit { name: limit::MIN_RATE, sent: sent() }, format!("{}: the head", limit::MIN_RATE))
-            }
-            Ok(Err(Broke::Unsendable)) => {
-                let what = "the URL holds characters that HTTP cannot carry";
-                (HttpFailure::Invalid(what.to_owned()), what.to_owned())
-            }
-            Err(_) => (HttpFailure::TimedOut { sent: sent() }, "waiting for the answer's head".to_owned()),
-        };
-        entry.fail_with(&failure, detail);
-        Err(failure)
-    }
-
-    /// Records why a destination was not reached, and answers when every such failure is answered: a little after the
-    /// time for connecting, or when the time for the whole exchange ends, if that is sooner.
-    async fn unreachable(&self, reason: &Reason, entry: &Entry, connect_by: Instant, deadline: Instant) -> HttpFailure {
-        entry.fail_for(reason);
-        let settled = connect_by + SETTLE;
-        self.egress.settle(settled.min(deadline)).await;
-        if deadline <= settled { HttpFailure::TimedOut { sent: false } } else { HttpFailure::Unreachable }
-    }
-
     /// What the plugin gets of an answer.
     fn answer(
         &self,
@@ -353,12 +278,12 @@ impl Session {
         let bytes = rule.response_max.min(limits.response_bytes);
         let bounds = Bounds { bytes, name, deadline, pace: Pace::of(limits) };
         entry.end(Verdict::Answered);
-        let body = BodyStream::new(incoming, answer.driver, decoder, scrub.pieces(), bounds, Arc::clone(entry));
+        let body = BodyStream::new(incoming, answer.lease, decoder, scrub.pieces(), bounds, Arc::clone(entry));
         Ok(GuestResponse { status: head.status.as_u16(), headers, body })
     }
 
     /// From now on these secrets are looked for in every answer.
-    fn remember(&self, secrets: Vec<Secret>) {
+    pub(crate) fn remember(&self, secrets: Vec<Secret>) {
         let mut state = self.state();
         let known = state.secrets.len();
         for secret in secrets {
@@ -382,12 +307,6 @@ impl Session {
     }
 }
 
-/// Whether the connection itself gave up waiting, as a system does for a peer that has gone.
-fn out_of_time(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
-}
-
 /// After a redirect was followed, a request has been sent, and no failure may say otherwise.
 fn after_redirect(failure: &HttpFailure) -> HttpFailure {
     match *failure {
@@ -396,18 +315,6 @@ fn after_redirect(failure: &HttpFailure) -> HttpFailure {
         HttpFailure::Unreachable | HttpFailure::Broken | HttpFailure::Denied(_) | HttpFailure::Invalid(_) => {
             HttpFailure::Broken
         }
-    }
-}
-
-/// The limit that an answer's head exceeds, if any. HTTP/1 heads beyond it were not even read whole.
-fn oversized(headers: &HeaderMap, limits: &HttpLimits) -> Option<&'static str> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers.len() as u64 > limits.header_count {
-        Some(limit::HEADERS)
-    } else if bytes as u64 > limits.header_bytes {
-        Some(limit::HEADER_BYTES)
-    } else {
-        None
     }
 }
 
@@ -423,7 +330,7 @@ fn headers(received: &HeaderMap, scrub: &Scrub, changes_length: bool, decodes: b
                 || (changes_length && *name == CONTENT_LENGTH)
                 || (decodes && *name == CONTENT_ENCODING)
                 // A name cannot be masked and stay a name.
-                || scrub.whole(name.as_str().as_bytes()) != name.as_str().as_bytes())
+                || (!scrub.is_empty() && scrub.whole(name.as_str().as_bytes()) != name.as_str().as_bytes()))
         })
         .map(|(name, value)| (name.as_str().to_owned(), text(scrub.whole(value.as_bytes()))))
         .collect()

@@ -53,8 +53,12 @@ impl Tls {
 
     /// The configuration for the host of `url`.
     pub(crate) fn for_url(&self, url: &Url) -> Arc<ClientConfig> {
-        let old = url.host_str().is_some_and(|host| self.old_hosts.contains(host));
-        Arc::clone(if old { &self.old } else { &self.modern })
+        Arc::clone(if self.is_old(url) { &self.old } else { &self.modern })
+    }
+
+    /// Whether the host of `url` may speak TLS 1.2.
+    pub(crate) fn is_old(&self, url: &Url) -> bool {
+        url.host_str().is_some_and(|host| self.old_hosts.contains(host))
     }
 }
 

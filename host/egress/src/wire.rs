@@ -5,8 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,7 +16,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// What one connection moved, before TLS.
+/// Bytes a kept connection may be sent while it carries no request, such as the settings and pings of HTTP/2.
+const MOST_IDLE: u64 = 4 << 10;
+
+/// What the connections of one request moved for it, before TLS.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     sent: AtomicU64,
@@ -46,20 +49,74 @@ impl Traffic {
     }
 }
 
+/// For which request a connection moves bytes now.
+#[derive(Debug, Default)]
+pub(crate) struct Meter(Mutex<Use>);
+
+#[derive(Debug)]
+enum Use {
+    Request(Arc<Traffic>),
+    /// For none; what it received since then.
+    Idle(u64),
+}
+
+impl Default for Use {
+    fn default() -> Self {
+        Self::Idle(0)
+    }
+}
+
+impl Meter {
+    /// From now on bytes are this request's.
+    pub(crate) fn charge(&self, traffic: &Arc<Traffic>) {
+        *self.lock() = Use::Request(Arc::clone(traffic));
+    }
+
+    /// From now on they are nobody's, and few.
+    pub(crate) fn rest(&self) {
+        *self.lock() = Use::Idle(0);
+    }
+
+    fn sent(&self, count: u64, whole: bool) {
+        if let Use::Request(traffic) = &*self.lock() {
+            traffic.sent.fetch_add(count, Ordering::Relaxed);
+            if whole {
+                traffic.assume_request_sent();
+            }
+        }
+    }
+
+    /// Counts what was received; whether that many were to be.
+    fn received(&self, count: u64) -> bool {
+        match &mut *self.lock() {
+            Use::Request(traffic) => {
+                traffic.received.fetch_add(count, Ordering::Relaxed);
+                true
+            }
+            Use::Idle(received) => {
+                *received += count;
+                *received <= MOST_IDLE
+            }
+        }
+    }
+
+    /// Each change of it is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Use> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A stream that counts. With `whole` every byte written is the request's, as in HTTP/1.
 pub(crate) struct Counted {
     pub(crate) stream: Box<dyn Stream>,
-    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) whole: bool,
 }
 
 impl Counted {
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count @ 1..)) = result {
-            self.traffic.sent.fetch_add(*count as u64, Ordering::Relaxed);
-            if self.whole {
-                self.traffic.assume_request_sent();
-            }
+            self.meter.sent(*count as u64, self.whole);
         }
     }
 }
@@ -68,7 +125,10 @@ impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.traffic.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        let count = buffer.filled().len() - before;
+        if count > 0 && !self.meter.received(count as u64) {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much is said unasked")));
+        }
         result
     }
 }

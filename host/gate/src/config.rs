@@ -1,5 +1,6 @@
-//! `opsiq.toml`, the operator's file in the data directory: the ceiling, how the machine is shared, and how long confirmations wait. A mistake in it
-//! stops the start, with its line, because a misspelt ceiling would be no ceiling.
+//! `opsiq.toml`, the operator's file in the data directory: the ceiling, how the machine is shared, whom the way out asks and
+//! trusts, and how long confirmations wait. A mistake in it stops the start, with its line, because a misspelt ceiling would
+//! be no ceiling.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -8,12 +9,13 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use opsiq_contract::{Ceiling, Fairness, parse_time};
 use serde::Deserialize;
 
+use crate::outside::Outside;
 use crate::refusal::{Class, Fault, Refusal, Stage};
 
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 3] = ["audit", "confirmation", "fairness"];
+const OWN: [&str; 4] = ["audit", "confirmation", "egress", "fairness"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -54,6 +56,13 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # [ceiling.plugin."publisher/id"]
 # denied = true
 # wasi = true              # it may be a component made for WASI, run in compatibility mode
+
+# How plugins' requests find their way. Name servers are asked instead of the system's, after the hosts file; roots are files
+# of certificates trusted beside the web's; hosts listed under tls12 may speak TLS 1.2, which the audit log shows.
+# [egress]
+# name-servers = ["10.0.0.53", "[fd00::53]:5353"]
+# roots = ["/etc/opsiq/company-ca.pem"]
+# tls12 = ["legacy.example.com"]
 
 # How the machine is shared. Every limit stands at three levels: all tenants together, any tenant, any installation. A call
 # needs room at all three; if there is none it waits, and if it waits too long or too many do, it is refused by the name
@@ -103,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) checkpoints: Option<PathBuf>,
     /// How the machine is shared.
     pub(crate) fairness: Fairness,
+    /// Whom the way out asks and trusts.
+    pub(crate) outside: Outside,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +122,8 @@ struct File {
     audit: Audit,
     #[serde(default)]
     confirmation: Confirmation,
+    #[serde(default)]
+    egress: Outside,
 }
 
 #[derive(Default, Deserialize)]
@@ -197,7 +210,7 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
     }
-    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness }))
+    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside: file.egress }))
 }
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
@@ -229,7 +242,12 @@ mod tests {
         assert_eq!(ceiling, Ceiling::default());
         assert_eq!(
             settings,
-            Settings { confirmation_ms: CONFIRMATION_MS, checkpoints: None, fairness: Fairness::default() }
+            Settings {
+                confirmation_ms: CONFIRMATION_MS,
+                checkpoints: None,
+                fairness: Fairness::default(),
+                outside: Outside::default(),
+            }
         );
     }
 
@@ -264,6 +282,10 @@ mod tests {
             ("[fairness.host]\nconcurency = 1\n", "2:"),
             ("[ceiling]\n[fairness.each-tenant]\nqueue = -1\n", "3:"),
             ("[audit]\nkept = \"/elsewhere\"\n", "2"),
+            ("[egress]\nname-servers = [\"dns.example\"]\n", "line 2"),
+            ("[egress]\nroots = [\"ca.pem\"]\n", "absolute"),
+            ("[egress]\ntls12 = [\"Legacy.example\"]\n", "lower case"),
+            ("[egress]\nname-server = []\n", "line 2"),
         ] {
             let refusal = parse(text).unwrap_err();
             assert_eq!(refusal.code, "config.file");

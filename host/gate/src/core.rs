@@ -9,9 +9,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, Journal, Log, Vaults};
 use opsiq_contract::{
-    Axis, Ceiling, Contract, Digest, InstallationId, InvocationId, LimitsCeiling, TenantId, component,
+    Axis, Ceiling, Contract, Digest, Installation, InstallationId, InvocationId, LimitsCeiling, TenantId, component,
 };
-use opsiq_egress::{Egress, EgressConfig};
+use opsiq_egress::Egress;
 use opsiq_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
@@ -45,7 +45,10 @@ impl TenantMap {
     /// Lets go of a tenant whose erasure has begun; its vault is wiped with its last user.
     pub(crate) fn bury(&self, id: &TenantId, erased: Erased) {
         self.erased.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), erased);
-        self.map.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let buried = self.map.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(state) = buried {
+            state.changed();
+        }
     }
 
     /// What is left of a tenant whose erasure has begun.
@@ -241,11 +244,22 @@ impl Core {
                     ..SandboxConfig::default()
                 };
                 let sandbox = Sandbox::new(config).map_err(|error| failed(error.to_string()))?;
-                let config = EgressConfig::system().map_err(|error| failed(error.to_string()))?;
-                let egress = Egress::new(config).map_err(|error| failed(error.to_string()))?;
+                let egress = Egress::new(self.settings.outside.config()?).map_err(|error| failed(error.to_string()))?;
                 Ok(Engine { sandbox, egress: Arc::new(egress) })
             })
             .await
+    }
+
+    /// Closes the connections that are kept for installations that `covered` says yes to.
+    pub(crate) fn close_kept(&self, covered: impl Fn(&Installation) -> bool + Copy) {
+        for tenant in self.tenants.all() {
+            tenant.close_kept(covered);
+        }
+    }
+
+    /// The way out, if anything of it was needed yet.
+    pub(crate) fn egress(&self) -> Option<&Egress> {
+        self.engine.get().map(|engine| engine.egress.as_ref())
     }
 
     /// The contract of a registered plugin: read from the component itself, whose digest a grant is bound to, never from

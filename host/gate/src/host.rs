@@ -263,6 +263,9 @@ impl Host {
         if !self.core.running.drained(DRAIN).await {
             tracing::warn!("calls are still running; they will be reported as interrupted");
         }
+        if let Some(egress) = self.core.egress() {
+            egress.close();
+        }
         self.core.record_counts().await;
         let closed = self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error));
         let mut store = self.core.store.clone();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use opsiq_contract::{Contract, Digest, Installation, InstallationId, Standing, nearest, visible};
+use opsiq_egress::Kept;
 use opsiq_sandbox::Plugin;
 use opsiq_store::{InstallationRow, KeyVersionRow};
 use opsiq_vault::TenantVault;
@@ -115,6 +116,7 @@ impl Core {
             notes,
             held,
             totals,
+            kept: Arc::new(Kept::new(tenant.share.clone())),
             plugin: OnceCell::new(),
         })
     }

@@ -39,6 +39,7 @@ mod leaks;
 mod master_keys;
 mod names;
 mod outcome;
+mod outside;
 mod plan;
 mod recovery;
 mod refusal;

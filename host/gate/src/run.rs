@@ -85,6 +85,7 @@ impl Core {
             keys: installed.keys.set.clone(),
             kv: Arc::new(InstallationKv::new(self.clone(), tenant.clone(), installed.installation.clone())),
             egress: engine.egress.clone(),
+            kept: Some(installed.kept.clone()),
             leaks: leaks.clone(),
         };
         let live = entered.call.live.clone();

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use opsiq_contract::{Contract, Installation, Role, Standing, TenantId};
+use opsiq_egress::{Kept, Share};
 use opsiq_sandbox::Plugin;
 use opsiq_vault::{LeakGuard, TenantVault};
 use tokio::sync::{Mutex, OnceCell};
@@ -56,6 +57,8 @@ pub(crate) struct Installed {
     pub(crate) guard: Arc<LeakGuard>,
     /// What its calls used so far.
     pub(crate) totals: Arc<Totals>,
+    /// Connections that its calls leave for the next one, while it stands like this.
+    pub(crate) kept: Arc<Kept>,
     /// Compiled at the first call.
     pub(crate) plugin: OnceCell<Arc<Plugin>>,
 }
@@ -100,6 +103,8 @@ pub(crate) struct TenantState {
     pub(crate) acts: Mutex<()>,
     /// Whom its calls are about.
     pub(crate) subjects: KnownSubjects,
+    /// How many connections its installations may keep.
+    pub(crate) share: Share,
     known: RwLock<Known>,
     /// Until when its owners may take out what is theirs, in milliseconds since 1970; 0 while it lives on.
     cancelled: AtomicI64,
@@ -112,7 +117,7 @@ pub(crate) struct Mark(u64);
 impl TenantState {
     pub(crate) fn new(id: TenantId, vault: TenantVault) -> Self {
         let (acts, subjects, known) = (Mutex::default(), KnownSubjects::default(), RwLock::default());
-        Self { id, vault, acts, subjects, known, cancelled: AtomicI64::new(0) }
+        Self { id, vault, acts, subjects, share: Share::default(), known, cancelled: AtomicI64::new(0) }
     }
 
     /// Whether it is cancelled, from now on: until when its owners may take out what is theirs.
@@ -145,11 +150,22 @@ impl TenantState {
         Mark(self.read().changes)
     }
 
-    /// Something of the tenant changed: everything read before is forgotten.
+    /// Something of the tenant changed: everything read before is forgotten, and no connection outlives it.
     pub(crate) fn changed(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let changes = known.changes + 1;
-        *known = Known { changes, ..Known::default() };
+        let forgotten = std::mem::replace(&mut *known, Known { changes, ..Known::default() });
+        drop(known);
+        for installed in forgotten.installations.values() {
+            installed.kept.end();
+        }
+    }
+
+    /// Closes the connections that are kept for installations that `covered` says yes to.
+    pub(crate) fn close_kept(&self, covered: impl Fn(&Installation) -> bool) {
+        for installed in self.read().installations.values().filter(|installed| covered(&installed.installation)) {
+            installed.kept.close();
+        }
     }
 
     pub(crate) fn record(&self) -> Option<Arc<TenantRecord>> {

@@ -11,7 +11,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::live::Phase;
 use crate::state::State;
 
-/// The body of an answer, as it stands in the table of one call. Dropping it closes its connection.
+/// The body of an answer, as it stands in the table of one call. Dropping it before its end closes its connection.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it within this crate")]
 pub struct Body(BodyStream);
 
@@ -19,11 +19,15 @@ impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
     pub(crate) fn session(&mut self) -> &Arc<Session> {
         let (authorized, egress, keys, leaks) = (&self.authorized, &self.egress, &self.keys, &self.leaks);
-        let toll = &self.toll;
+        let (toll, kept) = (&self.toll, &self.kept);
         self.session.get_or_insert_with(|| {
             let keys = Arc::clone(keys);
             let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys, Arc::clone(leaks));
-            Arc::new(session.charged_to(Arc::new(toll.clone())))
+            let session = session.charged_to(Arc::new(toll.clone()));
+            Arc::new(match kept {
+                Some(kept) => session.keeping(Arc::clone(kept)),
+                None => session,
+            })
         })
     }
 

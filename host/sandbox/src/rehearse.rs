@@ -44,8 +44,8 @@ impl Sandbox {
     /// is in the report, in `kv`, and with `upstream`.
     pub async fn rehearse(&self, plugin: &Plugin, rehearsal: Rehearsal) -> RunReport {
         let Rehearsal { authorized, params, idempotency_key, keys, kv, upstream, leaks, moment } = rehearsal;
-        let capabilities =
-            Capabilities { keys: Arc::new(keys), kv, egress: Arc::new(Egress::rehearsal(upstream)), leaks };
+        let egress = Arc::new(Egress::rehearsal(upstream));
+        let capabilities = Capabilities { keys: Arc::new(keys), kv, egress, kept: None, leaks };
         let live = Live::new();
         let place = match self.enter(plugin, &authorized, &live).await {
             Ok(place) => place,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use opsiq_audit::Permit;
 use opsiq_contract::{Authorized, CanonicalJson, Denial};
-use opsiq_egress::{Egress, HttpRecord};
+use opsiq_egress::{Egress, HttpRecord, Kept};
 use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
@@ -65,6 +65,8 @@ pub struct Capabilities {
     pub kv: Arc<dyn Kv>,
     /// The way out.
     pub egress: Arc<Egress>,
+    /// The connections of the installation that outlive a call; without, none does.
+    pub kept: Option<Arc<Kept>>,
     /// What looks for the tenant's secrets in what the call stores and sends.
     pub leaks: Arc<LeakWatch>,
 }
@@ -209,6 +211,7 @@ impl Sandbox {
                 keys: capabilities.keys,
                 kv: capabilities.kv,
                 egress: capabilities.egress,
+                kept: capabilities.kept,
                 toll: place.toll(),
                 moment,
                 leaks: capabilities.leaks,

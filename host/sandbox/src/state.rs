@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use opsiq_contract::{Authorized, Denial};
-use opsiq_egress::{Egress, HttpRecord, Session, Usage};
+use opsiq_egress::{Egress, HttpRecord, Kept, Session, Usage};
 use opsiq_vault::LeakWatch;
 use wasmtime::component::ResourceTable;
 
@@ -31,6 +31,7 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) egress: Arc<Egress>,
+    pub(crate) kept: Option<Arc<Kept>>,
     pub(crate) leaks: Arc<LeakWatch>,
     /// What requests are charged to.
     pub(crate) toll: Toll,

@@ -117,7 +117,7 @@ pub async fn say(mut io: Io, bytes: Vec<u8>) {
     let _ = io.shutdown().await;
 }
 
-async fn read_request(io: &mut Io) -> String {
+pub async fn read_request(io: &mut Io) -> String {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
     loop {

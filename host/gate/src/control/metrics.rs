@@ -46,6 +46,8 @@ pub(super) fn text(core: &Core) -> String {
     }
     gauge(&mut out, "opsiq_calls_running", "Calls that run now.", running);
     gauge(&mut out, "opsiq_calls_queued", "Calls that wait for a slot now.", queued);
+    let kept = core.egress().map_or(0, |egress| egress.kept());
+    gauge(&mut out, "opsiq_egress_connections_kept", "Connections kept for the next HTTP request.", kept);
     let quarantines = core.quarantines.all().len();
     gauge(&mut out, "opsiq_quarantines", "Quarantines in force.", quarantines);
     out

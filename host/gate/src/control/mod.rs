@@ -116,7 +116,9 @@ impl Control {
                 (format!("call:{id}"), calls)
             } else {
                 let selector = self.resolve(who, selection).await?;
-                (selector.to_string(), self.core.live.stop(|call| selector.covers(call.installation()), &fault))
+                let calls = self.core.live.stop(|call| selector.covers(call.installation()), &fault);
+                self.core.close_kept(|installation| selector.covers(installation));
+                (selector.to_string(), calls)
             };
             let ended = live::gone(&calls, GONE_WITHIN).await;
             let (calls, ended) = (calls.len() as u64, ended as u64);
@@ -152,6 +154,7 @@ impl Control {
             }
             let covers = |call: &LiveCall| quarantine.selector.covers(call.installation());
             let calls = self.core.live.stop(covers, &quarantine.ends());
+            self.core.close_kept(|installation| quarantine.selector.covers(installation));
             let ended = live::gone(&calls, GONE_WITHIN).await;
             let detail = format!("{}: {} calls ended; {reason}", quarantine.selector, calls.len());
             let draft = who.draft(actor, act).field(field::DETAIL, detail);
@@ -291,6 +294,7 @@ impl Core {
     pub(crate) fn stop_calls(&self, selector: &Selector, why: &str) {
         let fault = Fault::new(FaultCode::Stopped, format!("the call was stopped: {why}"));
         self.live.stop(|call| selector.covers(call.installation()), &fault);
+        self.close_kept(|installation| selector.covers(installation));
     }
 }
 

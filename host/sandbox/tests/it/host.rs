@@ -171,7 +171,7 @@ impl Installed {
         let key = KeyName { installation: installation.clone(), key: "injected".to_owned() };
         let guard = LeakGuard::new([(key, &Secret::from(NEVER_SEEN.as_bytes().to_vec()))]);
         let leaks = Arc::new(LeakWatch::new(Arc::new(guard), installation));
-        Capabilities { keys: Arc::new(keys), kv: Arc::clone(&self.kv), egress: egress(), leaks }
+        Capabilities { keys: Arc::new(keys), kv: Arc::clone(&self.kv), egress: egress(), kept: None, leaks }
     }
 
     /// Runs `act` once.
