@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Site;
+use super::{Server, Site};
 
 /// One attack.
 pub(crate) struct Attack {
@@ -12,7 +12,7 @@ pub(crate) struct Attack {
     /// How many do it at once.
     pub(crate) callers: usize,
     pub(crate) by: By,
-    /// The codes it ends in: the first must come, the others may. `ok` is an answer.
+    /// What the codes it ends in begin with; `ok` is an answer.
     pub(crate) ends: &'static [&'static str],
 }
 
@@ -20,6 +20,8 @@ pub(crate) struct Attack {
 pub(crate) enum By {
     /// An installation, an action, and the parameters of the nth call.
     Calls(&'static str, &'static str, fn(&Site, usize) -> Value),
+    /// Requests, each by an installation of its own, to addresses where nobody may go: [`forbidden`].
+    Inside,
     /// Calls that wait for a server, and callers that leave.
     Leaving,
     /// Commands of the operator, while calls compute.
@@ -74,29 +76,25 @@ fn get(site: &Site, path: &str) -> Value {
 /// What a call that computes for ever may end in: on its share of a machine it may not even come to use its processor time.
 const CPU: &[&str] = &["cpu_exceeded", "wall_exceeded"];
 /// What a request to a server that misbehaves may end in.
-const CUT: &[&str] = &["plugin.upstream", "wall_exceeded"];
+const CUT: &[&str] = &["wall_exceeded", "plugin.upstream"];
 
-/// Addresses that no plugin reaches, in the forms that parsers disagree about, and ports where nobody answers.
-const FORBIDDEN: &[&str] = &[
-    "127.1",
-    "0x7f.1",
-    "2130706433",
-    "017700000001",
-    "0.0.0.0",
-    "localhost.",
-    "[::1]",
-    "[::ffff:169.254.169.254]",
-    "[64:ff9b::a9fe:a9fe]",
-    "[2002:7f00:1::]",
-    "[2001:0:53aa:64c:0:0:80ff:fffe]",
-    "169.254.169.254",
-    "100.64.0.1",
-    "10.0.0.1",
-];
-
-fn forbidden(site: &Site, n: usize) -> Value {
-    let host = FORBIDDEN[n % FORBIDDEN.len()];
-    json!({ "method": "GET", "url": format!("http://{host}:{}/x", site.server.forbidden()) })
+/// Where no plugin goes, in forms that parsers disagree about, at the port that counts who comes; and where nobody can be
+/// trusted, since whoever listens there speaks no TLS.
+pub(crate) fn forbidden(server: &Server) -> Vec<String> {
+    let port = server.forbidden();
+    let hosts = [
+        "127.1",
+        "2130706433",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "10.0.0.1",
+    ];
+    let mut all: Vec<_> = hosts.iter().map(|host| format!("http://{host}:{port}")).collect();
+    all.push(format!("https://127.0.0.1:{}", server.port));
+    all
 }
 
 fn other_scheme(_: &Site, n: usize) -> Value {
@@ -152,26 +150,26 @@ pub(crate) const BY_CALLS: &[Attack] = &[
     acts(4, "recursion", &["stack_exceeded", "wall_exceeded"]),
     acts(4, "deep-json", &["result.off-contract"]),
     acts(5, "giant-result", &["result_too_large"]),
-    written(5, "answer-outside-memory", &["trap:component"]),
+    written(5, "answer-outside-memory", &["trap:", "invalid_result"]),
     written(5, "answer-no-utf8", &["invalid_result"]),
-    written(5, "answer-misaligned-utf16", &["trap:component"]),
-    written(5, "unknown-case", &["trap:component"]),
+    written(5, "answer-misaligned-utf16", &["trap:", "invalid_result"]),
+    written(5, "unknown-case", &["trap:", "invalid_result"]),
     acts(6, "log-flood", &["ok"]),
     calls(6, "entries as large as they get", "about-read", large, &["ok"]),
     written(6, "log-of-gigabytes", &["hostcall_bytes"]),
     acts(7, "host-call-flood", &["hostcall_count", "wall_exceeded"]),
-    acts(7, "random-flood", &["plugin.internal"]),
+    acts(7, "random-flood", &["random_exceeded"]),
     acts(7, "sleep-in-host-call", &["wall_exceeded"]),
     calls(7, "storage written without pause", "kv", stored, &["ok"]),
     Attack { row: 8, name: "callers that leave", callers: 4, by: By::Leaving, ends: &["stream.cancelled"] },
-    calls(41, "forbidden addresses", "fetch", forbidden, &["http.rule"]),
-    calls(41, "other schemes", "fetch", other_scheme, &["http.url"]),
+    Attack { row: 41, name: "forbidden addresses", callers: CALLERS, by: By::Inside, ends: &["plugin.upstream"] },
+    calls(41, "other schemes", "fetch", other_scheme, &["http.no-rule", "plugin.internal"]),
     calls(42, "redirects to forbidden addresses", "fetch", |site, _| get(site, "redirect"), &["ok"]),
     calls(43, "answers that drip", "fetch", |site, _| get(site, "drip"), CUT),
     calls(43, "answers without end", "fetch", |site, _| get(site, "endless"), &["ok"]),
     calls(43, "answers packed a thousandfold", "fetch", |site, _| get(site, "packed"), &["ok"]),
     calls(43, "a hundred thousand headers", "fetch", |site, _| get(site, "headers"), CUT),
-    calls(43, "headers that frame and smuggle", "fetch", forged, &["http.header"]),
+    calls(43, "headers that frame and smuggle", "fetch", forged, &["http.header-not-allowed", "plugin.internal"]),
     calls(44, "a secret passed on", "pass-on", passed_on, &["http.secret", "result.secret", "kv.secret"]),
     written(53, "reenter", &["trap:component"]),
     orders("stopped again and again", &[&["sandbox", "stop", "tenant:acme"]]),
@@ -182,10 +180,9 @@ pub(crate) const BY_CALLS: &[Attack] = &[
             &["sandbox", "release", "installation:acme/evil"],
         ],
     ),
-    acts(68, "write-as-read", &["http.rule"]),
-    calls(70, "keys of others", "open-key", foreign_key, &["key.unknown"]),
+    acts(68, "write-as-read", &["contract.rule-not-listed"]),
+    calls(70, "keys of others", "open-key", foreign_key, &["key.not-granted"]),
     written(70, "forged-handle", &["trap:component"]),
-    calls(72, "TLS to who does not speak it", "fetch", untrusted, CUT),
     calls(73, "a flood of requests", "http-flood", nothing, &["ok"]),
     calls(30, "a flood of unknown actions", "no-such-action", nothing, &["action.unknown"]),
     calls(30, "a flood of wrong parameters", "echo", |_, n| json!({ "text": n }), &["params.invalid"]),
@@ -198,16 +195,12 @@ pub(crate) const BY_CALLS: &[Attack] = &[
     },
 ];
 
-fn untrusted(site: &Site, _: usize) -> Value {
-    json!({ "method": "GET", "url": format!("https://127.0.0.1:{}/x", site.server.port) })
-}
-
 /// Every attack by components to be registered.
 pub(crate) const BY_COMPONENTS: &[Attack] = &[
-    components(2, "4 GiB declared", &["memory-declared"], &["memory_exceeded"]),
+    components(2, "4 GiB declared", &["memory-declared"], &["plugin.not-loaded"]),
     components(9, "a million functions", &["functions"], &["component.inadmissible"]),
     components(9, "a giant branch table", &["branch-table"], &["component.inadmissible"]),
-    components(9, "code that takes all memory", &["tangle"], &["compile.memory", "compile.time"]),
-    components(9, "code that takes too long", &["plain"], &["compile.time"]),
-    components(10, "an import that is not declared", &["undeclared"], &["component.imports"]),
+    components(9, "code that takes all memory", &["tangle"], &["compile."]),
+    components(9, "code that takes too long", &["plain"], &["compile."]),
+    components(10, "an import that is not declared", &["undeclared"], &["component.inadmissible"]),
 ];
