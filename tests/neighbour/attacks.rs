@@ -127,7 +127,7 @@ fn foreign_key(_: &Site, n: usize) -> Value {
 
 /// As large as entries become: parameters, log line, event and answer.
 fn large(_: &Site, _: usize) -> Value {
-    json!({ "text": "x".repeat(60_000) })
+    json!({ "text": "x".repeat(15_000) })
 }
 
 fn stored(_: &Site, n: usize) -> Value {

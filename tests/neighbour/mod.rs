@@ -292,6 +292,8 @@ impl Measured {
     pub(crate) fn take(site: &Site, live: &Live, attack: &Attack, rounds: usize, time: Duration) -> Self {
         site.prepare(attack);
         let (mut idle, mut attacked, mut ends) = (Seen::default(), Seen::default(), Ends::new());
+        // A host that has not served yet has not what it needs for it.
+        Seen::default().calls_for(live, time / 10);
         live.forget_peak();
         let before = live.memory().0;
         for _ in 0..rounds {

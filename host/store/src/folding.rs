@@ -2,9 +2,10 @@
 //!
 //! Why not in a commit, as the engine does it by itself: folding thousands of pages takes the disk for tens of
 //! milliseconds, and whoever happens to commit then, and everybody who waits for that commit, would pay for what others
-//! wrote. Here a connection of its own folds while commits go on. Only what was added meanwhile is folded with the writer
-//! held, between two transactions: then all is folded, so that the next commit begins the log anew and its file grows no
-//! further. A log that grows faster than it is folded holds the writer until it is.
+//! wrote. Here a connection of its own folds while commits go on, a few MiB at a time, since commits and folding share a
+//! disk. A fold that nothing is added to meanwhile lets the next commit begin the log anew. Where commits never pause, a log
+//! that has become long is folded to its end with the writer held, between two transactions; and one that grows faster than
+//! it is folded holds the writer until it is. So its file is bounded.
 //!
 //! A commit is as durable as ever, since it is in the log on disk before it answers; what is folded is flushed before the
 //! log is begun anew, whoever folds (<https://sqlite.org/wal.html#ckpt>).
@@ -20,13 +21,27 @@ use tokio::task::JoinHandle;
 use crate::StoreError;
 use crate::tx::Writer;
 
-/// Pages that are folded at once. Pages at the end of a log are written again with every commit, so the longer it is, the
-/// fewer are folded twice.
-const FOLD: i64 = 2_000;
-/// Pages left over that the writer may wait for: a few milliseconds.
-const REST: i64 = 128;
-/// Pages of a log for which the writer waits whatever is left over.
-const MOST: i64 = 16_000;
+/// How long a log may be, in pages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// So many are folded at once. Pages at the end of a log are written again with every commit, so the more, the fewer are
+    /// folded twice; and the longer the disk is busy.
+    fold: i64,
+    /// For a log of this length the writer may wait,
+    long: i64,
+    /// if no more than these are left over: a few milliseconds.
+    rest: i64,
+    /// For one of this length it waits whatever is left over.
+    most: i64,
+}
+
+impl Default for Sizes {
+    /// With pages of 8 KiB: 4 MiB at once, a file of 64 MiB for commits without pause, 128 MiB at most.
+    fn default() -> Self {
+        Self { fold: 512, long: 8_000, rest: 128, most: 16_000 }
+    }
+}
+
 /// How soon after a commit the log is looked at, so that a thousand commits cost a few looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -36,6 +51,7 @@ const WHAT: &str = "write-ahead log";
 /// other.
 pub(crate) struct Folder {
     options: SqliteConnectOptions,
+    sizes: Sizes,
     connection: Mutex<Option<SqliteConnection>>,
 }
 
@@ -54,8 +70,8 @@ impl Length {
 
 impl Folder {
     /// One that connects at the first need.
-    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, connection: Mutex::new(None) }
+    pub(crate) fn new(options: SqliteConnectOptions, sizes: Sizes) -> Self {
+        Self { options, sizes, connection: Mutex::new(None) }
     }
 
     /// Keeps anybody from folding while it is held.
@@ -80,9 +96,10 @@ impl Folder {
             Some(connection) => connection,
             None => self.options.connect().await.map_err(|error| StoreError::of(WHAT, &error))?,
         };
-        if length(&mut connection).await?.left() >= FOLD {
-            let length = fold(&mut connection).await?;
-            if length.left() <= REST || length.written >= MOST {
+        let Sizes { fold: enough, long, rest, most } = self.sizes;
+        if length(&mut connection).await?.left() >= enough {
+            let now = fold(&mut connection).await?;
+            if now.written >= most || (now.written >= long && now.left() <= rest) {
                 let _writer = writer.hold().await;
                 fold(&mut connection).await?;
             }

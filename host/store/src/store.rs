@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::data_dir::{DATA, DataDir, KEYS};
-use crate::folding::{Folder, Folding};
+use crate::folding::{Folder, Folding, Sizes};
 use crate::tx::{WriteTx, Writer};
 use crate::{Blobs, StoreError};
 
@@ -88,7 +88,7 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(keys);
-        let (writer, folder) = (Arc::new(Writer::new(data.clone())), Arc::new(Folder::new(data)));
+        let (writer, folder) = (Arc::new(Writer::new(data.clone())), Arc::new(Folder::new(data, Sizes::default())));
         let folding = Folding::start(folder.clone(), writer.clone());
         Ok(Self { read, keys, writer, folder, folding, blobs: data_dir.blobs()?, data_dir })
     }
