@@ -92,7 +92,7 @@ fn serve(mut stream: TcpStream, elsewhere: u16, packed: &[u8]) -> Result<()> {
             stream.write_all(format!("HTTP/1.1 302 Found\r\n{head}\r\n\r\n").as_bytes())
         }
         "told" => plain(&mut stream, SECRET),
-        "silent" => {
+        "sleep" => {
             std::thread::sleep(Duration::from_mins(1));
             Ok(())
         }
