@@ -4,14 +4,31 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is what it prints")]
 #![allow(clippy::unwrap_used, reason = "a measure that cannot be taken has nothing to go on with")]
 
+#[path = "../system/compile_bombs.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
+mod compile_bombs;
+#[path = "../system/component.rs"]
+mod component;
 mod egress;
 mod guarded;
 mod measure;
 #[path = "../../host/cli/src/memory.rs"]
 mod memory;
+#[path = "../neighbour/mod.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
+mod neighbour;
+#[path = "../system/opsiq.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
+mod opsiq;
 mod parts;
+mod promised;
 mod raw;
+#[path = "../system/rewritten.rs"]
+mod rewritten;
 mod scale;
+#[path = "../system/written.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -63,6 +80,7 @@ fn main() {
     way_out(&plan);
     growth(guest, &plan);
     languages(&guests, guest, &plan);
+    promised::neighbours(plan.only.as_deref(), plan.short);
 }
 
 /// Everything that one thread can be measured at: CPU an operation, as a multiple of the floor.

@@ -152,7 +152,15 @@ async fn one(host: &Host, number: u64, module: &[u8]) -> String {
     }
     let call =
         Call { installation: name.clone(), action: "act".to_owned(), params: b"{}".to_vec(), idempotency_key: None };
-    let ended = match host.invoke(&ada, call).await {
+    let mut tries = 0;
+    let ended = loop {
+        match host.invoke(&ada, call.clone()).await {
+            // A disk that others keep busy is no doing of the component's, unless it stays so.
+            Err(refusal) if refusal.class == Class::Unavailable && tries < 3 => tries += 1,
+            ended => break ended,
+        }
+    };
+    let ended = match ended {
         Ok(Answer::Done(_)) => "ok".to_owned(),
         Ok(Answer::Pending(_)) => "untyped pending".to_owned(),
         Err(refusal) => code("", &refusal),

@@ -7,8 +7,8 @@ use wasm_encoder::{
     TypeSection, ValType,
 };
 
-use crate::admission::{leb, with_contract};
 use crate::opsiq::guest;
+use crate::rewritten::{leb, with_contract};
 
 /// `hello`, in a version of its own, with a module appended, which is instantiated: one that is not would not be compiled.
 pub(crate) fn with(module: &[u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@ fn approve(world: &World, id: &str) -> std::process::Child {
 }
 
 /// Entries of the audit log, oldest first, as an owner exports them.
-fn entries(world: &World) -> Vec<Value> {
+pub(crate) fn entries(world: &World) -> Vec<Value> {
     let file = world.file("audit.jsonl");
     let _ = std::fs::remove_file(&file);
     world.run(&["--as", "acme/ada", "audit", "export", "--format", "jsonl", "--out", file.to_str().unwrap()]).ok();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod attacked;
 mod attacks;
 mod bare;
 mod canary;
@@ -26,12 +27,17 @@ mod hygiene;
 mod languages;
 mod leaks;
 mod limits;
+#[path = "../neighbour/mod.rs"]
+#[allow(dead_code, reason = "the bench needs more of it")]
+mod neighbour;
 mod opsiq;
 mod orders;
 mod packets;
+mod panics;
 mod plain;
 mod rebinding;
 mod redact;
+mod rewritten;
 mod rollback;
 mod rooms;
 mod rotation;
@@ -47,3 +53,4 @@ mod tamper;
 mod testkit;
 mod upgrade;
 mod upstream;
+mod written;

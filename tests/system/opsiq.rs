@@ -9,10 +9,11 @@ use opsiq_gate::{Compiler, HostOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The folder the binaries under test were built into: this test runs from its `deps`.
+/// The folder the binaries under test were built into, where this program is or, if it is a test, in its `deps`.
 pub(crate) fn built() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
-    exe.parent().and_then(Path::parent).unwrap().to_owned()
+    let folder = exe.parent().unwrap();
+    if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
 }
 
 /// A binary of the workspace.

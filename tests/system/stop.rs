@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::admission::with_contract;
 use crate::opsiq::{World, guest};
 use crate::orders::{self, SECRET};
+use crate::rewritten::with_contract;
 use crate::stream::Stream;
 use crate::upstream::{Reply, Upstream};
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use opsiq_contract::Contract;
 use serde_json::{Value, json};
 
-use crate::admission::with_contract;
 use crate::opsiq::{Ran, World, guest};
 use crate::orders;
+use crate::rewritten::with_contract;
 use crate::upstream::{Reply, Upstream};
 
 const CONTRACT: &str = include_str!("../../plugins/orders/contract.toml");

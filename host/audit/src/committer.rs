@@ -1,7 +1,8 @@
 //! The one task that appends: one transaction and one `fsync` for all that is waiting.
 //!
-//! While a commit is on its way to the disk, requests gather; the next commit takes them all. There is no delay by design:
-//! a lone caller waits for its own commit alone. Callers seal and hash in their own tasks; here remain the leaf hash, the tree
+//! While a commit is on its way to the disk, requests gather; the next commit takes them all, unless they are so many that
+//! others would wait for them: then logs take turns ([`Turns`]). There is no delay by design: a lone caller waits for its
+//! own commit alone. Callers seal and hash in their own tasks; here remain the leaf hash, the tree
 //! and the statements.
 //!
 //! After a failed commit memory may be ahead of the disk or, if the commit failed in its last step, behind it. So every end of
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opsiq_store::{CheckpointRow, Store, WriteTx};
+use opsiq_store::{Store, WriteTx};
 use opsiq_vault::TenantVault;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::Instant;
@@ -23,18 +24,23 @@ use crate::content::prepare;
 use crate::draft::{Draft, field};
 use crate::error::{AuditError, OpError};
 use crate::head::Heads;
-use crate::journal::{Interruptions, Vaults};
+use crate::journal::{Interruptions, QUEUE, Vaults};
+use crate::keeper::Keeper;
 use crate::key::CheckpointKey;
 use crate::kind::Kind;
 use crate::log::Log;
 use crate::op;
-use crate::outside::CheckpointFile;
 use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
 use crate::request::{Done, Part, Request};
 use crate::stage::Stage;
+use crate::turns::Turns;
 
 /// Most requests of one transaction.
 const BATCH: usize = 1024;
+/// Bytes after which no more requests join a transaction: a few milliseconds of a disk. Some 350 entries of ordinary calls.
+const BATCH_BYTES: usize = 512 << 10;
+/// Most calls that ended without an outcome and are sealed between two transactions.
+const INTERRUPTIONS: usize = 64;
 /// Most checkpoints signed in one transaction, so that a thousand busy tenants delay nobody by more than a few milliseconds.
 const CHECKPOINTS: usize = 64;
 /// How often a log that grows is signed.
@@ -51,7 +57,7 @@ pub(crate) struct Committer {
     /// Marks rows.
     pub(crate) host: TenantVault,
     /// Where checkpoints are kept outside the database.
-    pub(crate) outside: Option<CheckpointFile>,
+    pub(crate) outside: Keeper,
     pub(crate) requests: Receiver<Request>,
     pub(crate) abandoned: UnboundedReceiver<Abandoned>,
     pub(crate) abandonments: Abandonments,
@@ -66,8 +72,11 @@ pub(crate) struct State {
     /// When the next of them are signed, and which was the last.
     checkpoint_at: Instant,
     turn: Option<Log>,
-    /// Interruptions still to be written.
+    /// What waits for its turn.
+    waiting: Turns<Request>,
+    /// Interruptions that could not be written, and when they are tried again.
     pending: Vec<Request>,
+    retry_at: Instant,
     /// Intents of a commit whose end is not known, with the size of their log before it.
     unsure: Vec<(u64, Call)>,
 }
@@ -79,7 +88,9 @@ impl State {
             dirty: BTreeSet::new(),
             checkpoint_at: Instant::now(),
             turn: None,
+            waiting: Turns::new(),
             pending: Vec::new(),
+            retry_at: Instant::now(),
             unsure: Vec::new(),
         }
     }
@@ -89,25 +100,28 @@ impl Committer {
     /// Works until every journal is dropped or one asks to close.
     pub(crate) async fn run(mut self) {
         loop {
-            let mut batch = Vec::new();
-            let mut open = true;
-            let wake = self.wake();
-            tokio::select! {
-                received = self.requests.recv_many(&mut batch, BATCH) => {
-                    open = received > 0;
-                    self.gather(&mut batch).await;
+            let (mut asked, mut open) = (Vec::new(), true);
+            if self.state.waiting.is_empty() {
+                let wake = self.wake();
+                tokio::select! {
+                    received = self.requests.recv_many(&mut asked, BATCH) => open = received > 0,
+                    Some(abandoned) = self.abandoned.recv() => asked.extend(self.interrupt(abandoned).await),
+                    () = self.outside.written() => continue,
+                    () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
                 }
-                Some(abandoned) = self.abandoned.recv() => self.interrupt(abandoned).await,
-                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
-            if batch.iter().any(|request| matches!(request.part, Part::Close)) {
+            self.gather(&mut asked).await;
+            if asked.iter().any(|request| matches!(request.part, Part::Close)) {
                 self.requests.close();
-                while self.requests.recv_many(&mut batch, BATCH).await > 0 {}
+                while self.requests.recv_many(&mut asked, BATCH).await > 0 {}
                 open = false;
             }
-            while let Ok(abandoned) = self.abandoned.try_recv() {
-                self.interrupt(abandoned).await;
+            let most = if open { INTERRUPTIONS } else { usize::MAX };
+            for _ in 0..most {
+                let Ok(abandoned) = self.abandoned.try_recv() else { break };
+                asked.extend(self.interrupt(abandoned).await);
             }
+            let batch = self.next(asked, open);
             self.commit(batch, !open).await;
             if !open {
                 return;
@@ -117,24 +131,41 @@ impl Committer {
 
     /// Lets whoever is about to ask come along: a commit costs the same for one as for many. There is nothing to wait for
     /// when nobody else is ready to run.
-    async fn gather(&mut self, batch: &mut Vec<Request>) {
+    async fn gather(&mut self, asked: &mut Vec<Request>) {
         tokio::task::yield_now().await;
-        while batch.len() < BATCH
+        let room = QUEUE.saturating_sub(self.state.waiting.len());
+        while asked.len() < room
             && let Ok(request) = self.requests.try_recv()
         {
-            batch.push(request);
+            asked.push(request);
         }
+    }
+
+    /// What is written next of all that was asked: all of it, or as much as one commit takes.
+    fn next(&mut self, mut asked: Vec<Request>, open: bool) -> Vec<Request> {
+        let State { waiting, pending, retry_at, .. } = &mut self.state;
+        if !open || waiting.is_empty() || Instant::now() >= *retry_at {
+            asked.append(pending);
+        }
+        let fits = || asked.len() <= BATCH && asked.iter().map(Request::cost).sum::<usize>() <= BATCH_BYTES;
+        if waiting.is_empty() && (!open || fits()) {
+            return asked;
+        }
+        for request in asked {
+            waiting.push(request.log.clone(), request.cost(), request);
+        }
+        if open { waiting.take(BATCH, BATCH_BYTES) } else { waiting.take_all() }
     }
 
     /// When there is something to do although nobody asks.
     fn wake(&self) -> Option<Instant> {
         let retry = !self.state.pending.is_empty() || !self.state.unsure.is_empty();
         let checkpoint = (!self.state.dirty.is_empty()).then_some(self.state.checkpoint_at);
-        retry.then(|| Instant::now() + RETRY).into_iter().chain(checkpoint).min()
+        retry.then_some(self.state.retry_at).into_iter().chain(checkpoint).min()
     }
 
     /// Makes a call that ended without an outcome a record to be written.
-    async fn interrupt(&mut self, abandoned: Abandoned) {
+    async fn interrupt(&mut self, abandoned: Abandoned) -> Option<Request> {
         let Abandoned { call, why } = abandoned;
         let mut draft = Draft::new(Kind::Interrupted);
         draft.set_missing(field::OUTCOME, "interrupted".to_owned());
@@ -147,19 +178,19 @@ impl Committer {
         match prepared {
             Ok(entry) => {
                 let log = call.log.clone();
-                self.state.pending.push(Request::new(log, vec![entry], None, Part::Interruption(call)));
+                Some(Request::new(log, vec![entry], None, Part::Interruption(call)))
             }
             // The open intent stays on disk, so the next start reports the call.
             Err(error) => {
                 self.abandonments.done();
                 tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption cannot be sealed");
+                None
             }
         }
     }
 
     /// Writes a batch; every request is answered when this returns, except interruptions, which stay pending until written.
-    async fn commit(&mut self, batch: Vec<Request>, last: bool) {
-        let mut batch: Vec<Request> = self.state.pending.drain(..).chain(batch).collect();
+    async fn commit(&mut self, mut batch: Vec<Request>, last: bool) {
         batch.retain(|request| !request.is_forsaken());
         let mut stage = Stage::new(Timestamp::now().as_millisecond());
         let mut committing = false;
@@ -168,38 +199,13 @@ impl Committer {
             Ok(()) => {
                 let signed = std::mem::take(&mut stage.checkpoints);
                 // Whoever closes waits for it; nobody else needs to.
+                self.outside.add(&signed).await;
                 if last {
-                    self.keep_outside(&signed).await;
-                    self.finish(batch, stage, &due);
-                } else {
-                    self.finish(batch, stage, &due);
-                    self.keep_outside(&signed).await;
+                    self.outside.finish().await;
                 }
+                self.finish(batch, stage, &due);
             }
             Err(error) => self.fail(batch, &stage, committing, &error),
-        }
-    }
-
-    /// Keeps checkpoints outside the database. What cannot be written now is written with the next.
-    async fn keep_outside(&mut self, signed: &[CheckpointRow]) {
-        let Some(mut file) = self.outside.take() else { return };
-        for row in signed {
-            if let Some(log) = Log::from_column(&row.log) {
-                file.add(log, row.note.clone());
-            }
-        }
-        let kept = tokio::task::spawn_blocking(move || {
-            let written = file.write();
-            (file, written)
-        });
-        match kept.await {
-            Ok((file, written)) => {
-                if let Err(error) = written {
-                    tracing::error!(%error, "checkpoints cannot be kept outside the database");
-                }
-                self.outside = Some(file);
-            }
-            Err(error) => tracing::error!(%error, "checkpoints are not kept outside the database any more"),
         }
     }
 
@@ -389,6 +395,7 @@ impl Committer {
         tracing::error!(%error, entries = stage.rows.len(), "audit entries were not written");
         self.state.heads.forget();
         self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
+        self.state.retry_at = Instant::now() + RETRY;
         let staged = |call: &Call| {
             let is =
                 |row: &&opsiq_store::OpenIntentRow| row.invocation == call.invocation && row.log == call.log.column();

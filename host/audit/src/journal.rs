@@ -13,6 +13,7 @@ use crate::content::{Prepared, prepare};
 use crate::draft::Draft;
 use crate::error::{AuditError, OpError};
 use crate::head::Signed;
+use crate::keeper::Keeper;
 use crate::key::{CheckpointKey, PublicKey};
 use crate::kind::Kind;
 use crate::log::Log;
@@ -22,7 +23,7 @@ use crate::permit::{Abandonments, Call, Open, Permit};
 use crate::request::{ANSWER_WITHIN, Done, Part, Request};
 
 /// Requests that may wait for the committer; more wait at the door.
-const QUEUE: usize = 4096;
+pub(crate) const QUEUE: usize = 4096;
 /// Interrupted calls that may wait to be recorded before no more calls begin.
 const BACKLOG: usize = 1024;
 
@@ -113,7 +114,7 @@ impl Journal {
             interruptions,
             key: key.clone(),
             host,
-            outside,
+            outside: Keeper::new(outside),
             requests: receiver,
             abandoned,
             abandonments: abandonments.clone(),

@@ -26,6 +26,7 @@ pub mod export;
 mod format;
 mod head;
 mod journal;
+mod keeper;
 pub mod key;
 mod kind;
 mod list;
@@ -39,6 +40,7 @@ mod rows;
 mod shape;
 mod stage;
 pub mod tree;
+mod turns;
 pub mod verify;
 
 pub use content::{Content, prove_apart, prove_content};

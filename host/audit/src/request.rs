@@ -15,6 +15,11 @@ use crate::permit::{Call, Open, Permit};
 /// How long a caller waits for durability before the answer is "unavailable"; below the 2 s that the host promises.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(1_800);
 
+/// What an entry takes in the log besides its sealed content, in bytes.
+const ENTRY: usize = 512;
+/// What a change counts as, in bytes: it runs a few statements of its own.
+const CHANGE: usize = 4 << 10;
+
 /// Entries to append to one log, together with a change.
 pub(crate) struct Request {
     pub(crate) log: Log,
@@ -60,6 +65,16 @@ impl Request {
     pub(crate) fn new(log: Log, entries: Vec<Prepared>, change: Option<Change>, part: Part) -> Self {
         let changes = change.is_some();
         Self { log, entries, change, changes, part, asked: Instant::now(), reply: None, refused: None, signed: None }
+    }
+
+    /// What it takes of a commit, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let entries: usize = self.entries.iter().map(|entry| ENTRY + entry.sealed.as_bytes().len()).sum();
+        let statements = match &self.part {
+            Part::Interruption(call) if call.intent => 2,
+            _ => usize::from(self.change.is_some()),
+        };
+        entries + statements * CHANGE
     }
 
     /// Whether somebody asked and is gone. What is then recorded all the same: how a call ended.

@@ -1,6 +1,9 @@
 //! Refusals for want of room, on record without filling the disk: whoever floods the host is refused thousands of times a
-//! second. Of one limit and one installation, the first refusal is an entry before it is answered; those of the minute
-//! after it are counted, and are one entry at its end.
+//! second. Of one limit and one installation, the first refusal is an entry before it is answered; those that follow are
+//! counted, and each second's are one entry at its end. A second without any ends the flood.
+//!
+//! A host that is killed loses the count of that one second at most, never the first of a flood: that refusals were many
+//! is on record, and how many but for the last second. Nothing that was refused had begun.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +16,13 @@ use crate::core::Core;
 use crate::refusal::{Refusal, Stage};
 
 /// How long refusals are counted before they are an entry.
-const WINDOW: Duration = Duration::from_mins(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// What is counted together: the log, the limit, and what was called.
 type Of = (Log, String, String);
 
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
-/// minute have limits.
+/// second have limits.
 #[derive(Debug, Default)]
 pub(crate) struct Floods(Mutex<HashMap<Of, Count>>);
 
@@ -41,8 +44,20 @@ impl Floods {
         true
     }
 
+    /// Ends the counting.
     fn close(&self, of: &Of) -> Option<Count> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(of)
+    }
+
+    /// What was counted since the last time; none ends the counting.
+    fn next(&self, of: &Of) -> Option<Count> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.get_mut(of)?;
+        if count.more == 0 {
+            open.remove(of);
+            return None;
+        }
+        Some(std::mem::replace(count, Count { since: Timestamp::now(), more: 0 }))
     }
 
     fn open(&self) -> Vec<Of> {
@@ -74,9 +89,11 @@ impl Core {
         // A host that is closed meanwhile has recorded it then.
         let core = Arc::downgrade(self);
         tokio::spawn(async move {
-            tokio::time::sleep(WINDOW).await;
-            if let Some(core) = core.upgrade() {
-                core.record_count(&of).await;
+            loop {
+                tokio::time::sleep(WINDOW).await;
+                let Some(core) = core.upgrade() else { return };
+                let Some(count) = core.floods.next(&of) else { return };
+                core.record_count(&of, count).await;
             }
         });
         Ok(())
@@ -85,12 +102,13 @@ impl Core {
     /// Puts on record what is counted so far, before the log is closed.
     pub(crate) async fn record_counts(&self) {
         for of in self.floods.open() {
-            self.record_count(&of).await;
+            if let Some(count) = self.floods.close(&of).filter(|count| count.more > 0) {
+                self.record_count(&of, count).await;
+            }
         }
     }
 
-    async fn record_count(&self, of: &Of) {
-        let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
+    async fn record_count(&self, of: &Of, Count { since, more }: Count) {
         let (log, code, called) = of;
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
@@ -118,8 +136,11 @@ mod tests {
         for _ in 0..1_000 {
             assert!(!floods.count(&of));
         }
-        assert_eq!(floods.close(&of).unwrap().more, 1_000);
+        assert_eq!(floods.next(&of).unwrap().more, 1_000);
+        assert!(!floods.count(&of), "the flood goes on");
+        assert_eq!(floods.next(&of).unwrap().more, 1);
+        assert!(floods.next(&of).is_none(), "a second without any ends it");
+        assert!(floods.count(&of), "the next flood begins with an entry");
         assert_eq!(floods.close(&other).unwrap().more, 0);
-        assert!(floods.count(&of), "the next minute begins with an entry");
     }
 }

@@ -30,6 +30,7 @@ mod errors;
 mod explain;
 mod floods;
 mod host;
+mod installation_view;
 mod installations;
 mod installed;
 mod invoke;
@@ -71,7 +72,8 @@ pub use doctor::{Finding, FindingStatus};
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
 pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
-pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
+pub use installation_view::{ActionView, InstallationView};
+pub use installations::{InstallRequest, Installations};
 pub use invoke::{Answer, Call, Done};
 pub use keys::{Declared, KeyState, KeyVersionView, KeyView, Keys};
 pub use master_keys::{

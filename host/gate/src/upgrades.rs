@@ -21,9 +21,8 @@ use crate::core::{Core, now_ms};
 use crate::difference::{self, UpgradePlan};
 use crate::docs::{Held, InstallationDoc};
 use crate::errors;
-use crate::installations::{
-    InstallationView, Installations, MAY, SEE, about, checked_config, granted, not_granted, view,
-};
+use crate::installation_view::{InstallationView, view};
+use crate::installations::{Installations, MAY, SEE, about, checked_config, granted, not_granted};
 use crate::refusal::{Class, Refusal, Stage};
 use crate::state::Installed;
 

@@ -24,6 +24,7 @@ mod data_dir;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod folding;
 mod idempotency;
 mod installations;
 mod intents;

@@ -177,6 +177,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] also when a long read keeps it from being emptied; to be repeated.
     pub async fn empty_data_log(&self) -> Result<(), StoreError> {
+        let _nobody_else = self.folder().hold().await;
         self.writer().empty_log().await
     }
 }

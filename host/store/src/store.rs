@@ -1,6 +1,7 @@
 //! Opening and closing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
@@ -9,6 +10,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::data_dir::{DATA, DataDir, KEYS};
+use crate::folding::{Folder, Folding, Sizes};
 use crate::tx::{WriteTx, Writer};
 use crate::{Blobs, StoreError};
 
@@ -23,9 +25,10 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Page cache of a connection: a negative number is KiB (<https://sqlite.org/pragma.html#pragma_cache_size>).
 const PAGE_CACHE: &str = "-16384";
-/// Pages in the write-ahead log before they are folded into the database. Pages at the end of a log are written
-/// again with every commit, so the longer it is, the fewer are folded twice.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Pages in the write-ahead log of the keys before a commit folds them into their database.
+const CHECKPOINT_PAGES: &str = "1000";
+/// No commit folds the log of the data: see [`Folder`].
+const NO_CHECKPOINT: &str = "0";
 /// Bytes of a page of a new database of data. An audit entry takes about 1,400, of which 4 KiB hold two and 8 KiB five,
 /// and each page written costs two calls of the kernel.
 const DATA_PAGE: u32 = 8 << 10;
@@ -36,7 +39,9 @@ const STATEMENTS: usize = 200;
 pub struct Store {
     read: SqlitePool,
     keys: SqlitePool,
-    writer: Writer,
+    writer: Arc<Writer>,
+    folder: Arc<Folder>,
+    folding: Folding,
     blobs: Blobs,
     data_dir: DataDir,
 }
@@ -65,7 +70,7 @@ impl Store {
     }
 
     async fn with(data_dir: DataDir) -> Result<Self, StoreError> {
-        let data = options(&data_dir.path_of(DATA)).page_size(DATA_PAGE);
+        let data = options(&data_dir.path_of(DATA)).page_size(DATA_PAGE).pragma("wal_autocheckpoint", NO_CHECKPOINT);
         let keys = options(&data_dir.path_of(KEYS));
         migrate(DATA, &data, &DATA_MIGRATIONS).await?;
         migrate(KEYS, &keys, &KEY_MIGRATIONS).await?;
@@ -83,7 +88,9 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(keys);
-        Ok(Self { read, keys, writer: Writer::new(data), blobs: data_dir.blobs()?, data_dir })
+        let (writer, folder) = (Arc::new(Writer::new(data.clone())), Arc::new(Folder::new(data, Sizes::default())));
+        let folding = Folding::start(folder.clone(), writer.clone());
+        Ok(Self { read, keys, writer, folder, folding, blobs: data_dir.blobs()?, data_dir })
     }
 
     /// Begins a write transaction, waiting for the one in progress to end.
@@ -114,8 +121,9 @@ impl Store {
 
     /// Ends all connections, rolling back what was not committed, and folds the write-ahead logs into the databases.
     /// Dropping the store without it loses nothing that was committed.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
         self.read.close().await;
+        self.folder.close(&mut self.folding).await;
         // The last one out folds the log, which those that only read cannot.
         self.writer.close().await;
         self.keys.close().await;
@@ -129,6 +137,16 @@ impl Store {
     /// The one writer.
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Who folds the log of the data.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    #[cfg(test)]
+    pub(crate) fn folding(&mut self) -> &mut Folding {
+        &mut self.folding
     }
 
     /// Where wrapped keys are.

@@ -8,7 +8,7 @@
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::StoreError;
 use crate::error::Trouble;
@@ -21,6 +21,8 @@ const TRANSACTION: &str = "transaction";
 pub(crate) struct Writer {
     options: SqliteConnectOptions,
     slot: Mutex<Slot>,
+    /// Told of every commit.
+    wrote: Notify,
 }
 
 struct Slot {
@@ -32,7 +34,7 @@ struct Slot {
 impl Writer {
     /// A writer that connects at the first transaction.
     pub(crate) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, slot: Mutex::new(Slot { connection: None, open: false }) }
+        Self { options, slot: Mutex::new(Slot { connection: None, open: false }), wrote: Notify::new() }
     }
 
     pub(crate) async fn begin(&self) -> Result<WriteTx<'_>, StoreError> {
@@ -41,7 +43,17 @@ impl Writer {
         if slot.connection.is_none() {
             slot.connection = Some(self.connect().await.map_err(|error| StoreError::of("database", &error))?);
         }
-        Ok(WriteTx { slot, troubled: false, unset: 0, written: false })
+        Ok(WriteTx { slot, wrote: &self.wrote, troubled: false, unset: 0, written: false })
+    }
+
+    /// Waits until something was committed since the last time.
+    pub(crate) async fn wrote(&self) {
+        self.wrote.notified().await;
+    }
+
+    /// Keeps transactions from beginning, once the one in progress has ended, until it is dropped.
+    pub(crate) async fn hold(&self) -> impl Sized + '_ {
+        self.slot.lock().await
     }
 
     /// A connection that notices which guarded rows it changes.
@@ -92,6 +104,7 @@ impl Slot {
 /// and back, so one that also begins and commits costs a third.
 pub struct WriteTx<'s> {
     slot: MutexGuard<'s, Slot>,
+    wrote: &'s Notify,
     troubled: bool,
     /// Points asked for since the last write. They cost nothing until there is something to go back from: many changes
     /// turn out to write nothing.
@@ -166,7 +179,9 @@ impl WriteTx<'_> {
 
     /// It was committed.
     pub(crate) fn ended(&mut self) {
-        self.slot.open = false;
+        if std::mem::take(&mut self.slot.open) {
+            self.wrote.notify_one();
+        }
     }
 
     fn untroubled(&mut self) -> Result<&mut SqliteConnection, StoreError> {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -36,6 +37,33 @@ async fn many_callers_are_recorded_once_each_without_gaps() {
         assert_eq!(details, expected);
         assert_eq!(verified(&journal, log).await, 200);
     }
+}
+
+/// One log on one disk: who floods it waits behind their own flood, and who brings one entry is in the next commit.
+#[tokio::test]
+async fn a_flood_of_one_tenant_leaves_the_other_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let (_store, journal) = host.open(dir.path()).await;
+    let (loud, calm) = (acme(), Log::Tenant("other".parse().unwrap()));
+    let (done, filler) = (AtomicUsize::new(0), "x".repeat(64 << 10));
+    let flood = join_all((0..100).map(|number| {
+        let (journal, loud, done, filler) = (&journal, &loud, &done, &filler);
+        async move {
+            journal.record(loud, vec![admin(number).field(field::PARAMS, filler)]).await.unwrap();
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    let after = async {
+        journal.record(&calm, vec![admin("calm")]).await.unwrap();
+        done.load(Ordering::Relaxed)
+    };
+    // The runtime has one thread, so all have asked before the committer runs, and the flood came first.
+    let (_, before) = tokio::join!(flood, after);
+    assert!(before < 30, "{before} entries of the flood were written before");
+    let details: Vec<String> = entries(&journal, &loud).await.iter().map(|entry| text(entry, field::DETAIL)).collect();
+    assert_eq!(details, (0..100).map(|number| number.to_string()).collect::<Vec<_>>(), "in the order they came");
+    assert_eq!((verified(&journal, &loud).await, verified(&journal, &calm).await), (100, 1));
 }
 
 #[tokio::test]
