@@ -31,6 +31,7 @@ use crate::op;
 use crate::outside::CheckpointFile;
 use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
 use crate::request::{Done, Part, Request};
+use crate::rider::Rider;
 use crate::stage::Stage;
 
 /// Most requests of one transaction.
@@ -50,6 +51,8 @@ pub(crate) struct Committer {
     pub(crate) key: CheckpointKey,
     /// Marks rows.
     pub(crate) host: TenantVault,
+    /// Writes along with every commit.
+    pub(crate) rider: Arc<dyn Rider>,
     /// Where checkpoints are kept outside the database.
     pub(crate) outside: Option<CheckpointFile>,
     pub(crate) requests: Receiver<Request>,
@@ -262,7 +265,12 @@ impl Committer {
             return Err(AuditError::unavailable("the disk answered too late"));
         }
         *committing = true;
-        tx.commit_with(&mut stage.rows).await.map_err(AuditError::unavailable)
+        let done = match self.rider.write(&mut tx).await {
+            Ok(()) => tx.commit_with(&mut stage.rows).await,
+            Err(error) => Err(error),
+        };
+        self.rider.ended(done.is_ok());
+        done.map_err(AuditError::unavailable)
     }
 
     /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.
