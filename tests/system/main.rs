@@ -30,6 +30,7 @@ mod rollback;
 mod rooms;
 mod rotation;
 mod s3;
+mod signing;
 mod slack;
 mod smith;
 mod sql;

@@ -1,6 +1,6 @@
-//! Refusals for want of room, on record without filling the disk: whoever floods the host is refused thousands of times a
-//! second. Of one limit and one installation, the first refusal is an entry before it is answered; those of the minute
-//! after it are counted, and are one entry at its end.
+//! Refusals for want of room, and of whoever is nobody, on record without filling the disk: whoever floods the host is
+//! refused thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is
+//! answered; those of the minute after it are counted, and are one entry at its end.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use crate::refusal::{Refusal, Stage};
 /// How long refusals are counted before they are an entry.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// What is counted together: the log, the limit, and what was called.
-type Of = (Log, String, String);
+/// What is counted together: the log, the stage, the limit, and what was called.
+type Of = (Log, Stage, String, String);
 
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
 /// minute have limits.
@@ -63,7 +63,18 @@ impl Core {
         if refusal.stage != Stage::Admission {
             return self.record_refusal(log, draft, refusal).await;
         }
-        let of = (log.clone(), refusal.code.to_string(), called.to_owned());
+        self.record_counted(log, draft, refusal, called).await
+    }
+
+    /// Puts the first such refusal on record, and counts those that follow it.
+    pub(crate) async fn record_counted(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        called: &str,
+    ) -> Result<(), Refusal> {
+        let of = (log.clone(), refusal.stage, refusal.code.to_string(), called.to_owned());
         if !self.floods.count(&of) {
             return Ok(());
         }
@@ -91,13 +102,14 @@ impl Core {
 
     async fn record_count(&self, of: &Of) {
         let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
-        let (log, code, called) = of;
+        let (log, stage, code, called) = of;
+        let named = if *stage == Stage::Admission { field::INSTALLATION } else { field::ACTION };
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
-            .field(field::INSTALLATION, called.as_str())
+            .field(named, called.as_str())
             .field(field::OUTCOME, "refused")
             .field(field::RULE, code.as_str())
-            .field(field::STAGE, Stage::Admission.as_str())
+            .field(field::STAGE, stage.as_str())
             .field(field::DETAIL, format!("{more} more calls were refused from {since:.0} to {:.0}", Timestamp::now()));
         if let Err(error) = self.record(log.clone(), vec![draft]).await {
             tracing::error!(%log, code, more, why = %error.message, "refusals could not be put on record");
@@ -112,8 +124,8 @@ mod tests {
     #[test]
     fn the_first_is_an_entry_and_the_others_are_counted() {
         let floods = Floods::default();
-        let of = (Log::Host, "limit.tenant.queue".to_owned(), "shop".to_owned());
-        let other = (Log::Host, "limit.tenant.queue".to_owned(), "till".to_owned());
+        let of = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "shop".to_owned());
+        let other = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "till".to_owned());
         assert!(floods.count(&of) && floods.count(&other));
         for _ in 0..1_000 {
             assert!(!floods.count(&of));

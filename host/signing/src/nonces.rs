@@ -45,6 +45,8 @@ const SLACK_MS: i64 = 10_000;
 const MOST: usize = 4_000_000;
 /// Most of one tenant, so that none uses up the others' share.
 const TENANT_MOST: usize = 1_000_000;
+/// Most that wait to be written: more only gather while nothing can be.
+const WAITING_MOST: usize = 65_536;
 /// Rows that one commit removes at most, so that it delays nobody.
 const DROP_ROWS: u32 = 2_048;
 
@@ -155,7 +157,7 @@ impl Nonces {
         if kept.of_tenant.get(&key_id.tenant).is_some_and(|spans| spans.values().sum::<usize>() >= TENANT_MOST) {
             return Err(NotTaken::Full { tenant: true });
         }
-        if kept.total >= MOST {
+        if kept.total >= MOST || kept.waiting.len() + kept.writing.len() >= WAITING_MOST {
             return Err(NotTaken::Full { tenant: false });
         }
         kept.add(span, hash, key_id.tenant.clone());

@@ -144,9 +144,30 @@ fn a_tenant_has_its_share() {
     let nonces = Nonces::load(0, Vec::new());
     for at in 0..TENANT_MOST {
         assert!(nonces.take(&till(), &at.to_string(), NOW_S, NOW).is_ok());
+        if at % 10_000 == 0 {
+            nonces.begin();
+            nonces.end(Some(0));
+        }
     }
     assert_eq!(take(&nonces, "one more"), Err(NotTaken::Full { tenant: true }));
     assert!(nonces.take(&key_id("beta/till/1"), "n", NOW_S, NOW).is_ok());
     // Its own replays are told as such all the same.
     assert_eq!(take(&nonces, "0"), Err(NotTaken::Replayed));
+}
+
+/// While nothing can be written, what waits does not grow for ever.
+#[test]
+fn no_more_are_taken_than_can_wait() {
+    let nonces = Nonces::load(0, Vec::new());
+    for at in 0..WAITING_MOST {
+        assert!(nonces.take(&till(), &at.to_string(), NOW_S, NOW).is_ok());
+        if at == WAITING_MOST / 2 {
+            nonces.begin();
+            nonces.end(None);
+        }
+    }
+    assert_eq!(take(&nonces, "one more"), Err(NotTaken::Full { tenant: false }));
+    nonces.begin();
+    nonces.end(Some(0));
+    assert!(take(&nonces, "one more").is_ok());
 }

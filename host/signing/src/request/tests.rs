@@ -266,7 +266,6 @@ fn parameters_are_known_and_once() {
         format!("{whole};tag=\"x\""),
         format!("{whole};created=1700000000"),
         format!("{whole};keyid=\"acme/till/1\""),
-        format!("{whole} "),
         format!("{whole}, opsiq={ALL}"),
         format!(";created=1700000000;keyid=\"acme/till/1\";nonce=\"{}\"", "n".repeat(15)),
         format!(";created=1700000000;keyid=\"acme/till/1\";nonce=\"{}\"", "n".repeat(129)),
