@@ -201,12 +201,18 @@ fn signatures_are_made_and_verified_offline() {
     let out = command.output().unwrap();
     let printed = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success(), "{printed}{}", String::from_utf8_lossy(&out.stderr));
-    for field in ["content-digest: sha-256=:", "signature-input: opsiq=(\"@method\"", "signature: opsiq=:", "idempotency-key: \"k\""] {
+    for field in [
+        "content-digest: sha-256=:",
+        "signature-input: opsiq=(\"@method\"",
+        "signature: opsiq=:",
+        "idempotency-key: \"k\"",
+    ] {
         assert!(printed.lines().any(|line| line.starts_with(field)), "{field} in {printed}");
     }
     let headers = file("headers", &printed);
     let verify = |url: &str, body: &str, secret: &str| {
-        let args = ["signature", "verify", "--headers", &headers, "--url", url, "--body", body, "--secret-file", secret];
+        let args =
+            ["signature", "verify", "--headers", &headers, "--url", url, "--body", body, "--secret-file", secret];
         world.run(&args)
     };
     assert_eq!(verify(url, body, secret).ok()["key_id"], "acme/till/1");
@@ -238,7 +244,7 @@ fn a_request_is_taken_once_across_restarts() {
     // The address that is signed must not change with the port of the next server.
     let url = "http://host.example/v1/actions/hello/hello";
     let sent = headers(url);
-    let send = |served: &Served| {
+    let curl = |served: &Served| {
         let port = served.upstream.port;
         let out = Command::new("curl")
             .args(["--silent", "--request", "POST", "--connect-to", &format!("host.example:80:127.0.0.1:{port}")])
@@ -248,12 +254,12 @@ fn a_request_is_taken_once_across_restarts() {
             .unwrap();
         String::from_utf8(out.stdout).unwrap()
     };
-    let first = send(&served);
+    let first = curl(&served);
     assert!(first.ends_with("\n200") && first.contains("Grüße"), "{first}");
-    assert!(send(&served).ends_with("\n401"));
+    assert!(curl(&served).ends_with("\n401"));
     served.close();
     let served = Served::start(&world);
-    let again = send(&served);
+    let again = curl(&served);
     assert!(again.ends_with("\n401") && again.contains("signature.replayed"), "{again}");
     served.close();
 }

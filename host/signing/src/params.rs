@@ -60,9 +60,8 @@ impl Signed {
             (None, None) => return Err(Refused::Missing),
             _ => return Err(Refused::Form("signature-input and signature come together")),
         };
-        let (label, list) = match only_member(input) {
-            Some((label, ListEntry::InnerList(list))) => (label, list),
-            _ => return Err(Refused::Form("signature-input must be one label with its covered components, canonical")),
+        let Some((label, ListEntry::InnerList(list))) = only_member(input) else {
+            return Err(Refused::Form("signature-input must be one label with its covered components, canonical"));
         };
         let mac = match only_member(field) {
             Some((same, ListEntry::Item(Item { bare_item: BareItem::ByteSequence(mac), params })))
@@ -99,7 +98,7 @@ impl Signed {
     }
 
     fn take(&mut self, name: &str, value: &BareItem) -> Result<(), Refused> {
-        let text = || value.as_string().map(|text| text.as_str());
+        let text = || value.as_string().map(sfv::StringRef::as_str);
         match name {
             "created" => self.created = seconds(value)?,
             "expires" => self.expires = Some(seconds(value)?),
@@ -107,7 +106,7 @@ impl Signed {
                 let nonce = text().filter(|nonce| NONCE.contains(&nonce.len()));
                 self.nonce = Some(nonce.ok_or(Refused::Form("nonce is a string of 16 to 128 characters"))?.to_owned());
             }
-            "keyid" => self.keyid = text().ok_or(Refused::Form("keyid is a string"))?.to_owned(),
+            "keyid" => text().ok_or(Refused::Form("keyid is a string"))?.clone_into(&mut self.keyid),
             "alg" if text() == Some(ALGORITHM) => {}
             "alg" => return Err(Refused::Form("alg must be hmac-sha256, or left out")),
             _ => return Err(Refused::Form("a parameter other than created, expires, nonce, keyid and alg")),

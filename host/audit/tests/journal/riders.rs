@@ -22,12 +22,14 @@ impl Rider for Rides {
     fn write<'t>(&'t self, tx: &'t mut WriteTx<'_>) -> BoxFuture<'t, Result<(), StoreError>> {
         async move {
             let at = self.writing.fetch_add(1, Ordering::Relaxed);
-            tx.checkpoint_put(&CheckpointRow { log: format!("ride-{at}"), size: 1, created_ms: 0, note: String::new() })
-                .await?;
-            match self.refuses.load(Ordering::Relaxed) {
-                true => Err(StoreError::NotFound { what: "ride" }),
-                false => Ok(()),
-            }
+            tx.checkpoint_put(&CheckpointRow {
+                log: format!("ride-{at}"),
+                size: 1,
+                created_ms: 0,
+                note: String::new(),
+            })
+            .await?;
+            if self.refuses.load(Ordering::Relaxed) { Err(StoreError::NotFound { what: "ride" }) } else { Ok(()) }
         }
         .boxed()
     }
@@ -49,8 +51,7 @@ async fn a_rider_is_durable_with_the_commit_it_rides_along_with_and_only_then() 
     let store = Arc::new(reopen(dir.path()).await);
     let rides = Arc::new(Rides::default());
     let (keys, key) = (host.keys.clone(), host.key.clone());
-    let journal =
-        Journal::start_with(Arc::clone(&store), keys, key, Arc::new(()), rides.clone(), None).await.unwrap();
+    let journal = Journal::start_with(Arc::clone(&store), keys, key, Arc::new(()), rides.clone(), None).await.unwrap();
     let counts = || (rides.durable.load(Ordering::Relaxed), rides.undone.load(Ordering::Relaxed));
     let nothing = || Op::new(|_| std::future::ready(Ok(())).boxed());
     // With an entry, and with a commit of nothing else. A checkpoint may be a commit in between.

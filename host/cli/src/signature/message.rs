@@ -45,10 +45,11 @@ impl RequestArgs {
 
     /// `@target-uri`: normal in its scheme and host, and otherwise as given.
     pub(super) fn target_uri(&self) -> Result<String, Failure> {
-        let wrong = |_| Failure::usage("--url must be a whole address: https://HOST/PATH");
-        let uri = Uri::from_str(&self.url).map_err(|_| wrong(()))?;
-        let origin = Origin::of(&uri).map_err(|_| wrong(()))?;
-        origin.target_uri(&uri).map_err(|_| wrong(()))
+        let target = || {
+            let uri = Uri::from_str(&self.url).ok()?;
+            Origin::of(&uri).ok()?.target_uri(&uri).ok()
+        };
+        target().ok_or_else(|| Failure::usage("--url must be a whole address: https://HOST/PATH"))
     }
 
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {

@@ -48,7 +48,7 @@ impl Sign {
         let secret = self.request.secret()?;
         let mut nonce = [0; NONCE];
         opsiq_vault::fresh(&mut nonce);
-        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = hex::encode(nonce);
         let request = Request { method: &method, target_uri: &target_uri, headers: &headers, body: &body };
         let signed = sign_request(&request, &self.key_id, &secret, Reading::now().wall_ms / 1000, &nonce);
         let signed = signed.map_err(|error| {
@@ -60,7 +60,10 @@ impl Sign {
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let data = json!({ "headers": fields, "url": target_uri, "method": method.as_str() });
-        out.data(&data, |_| fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect())?;
+        out.data(&data, |_| {
+            let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            lines.join("\n")
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -40,21 +40,18 @@ impl Verify {
         let request = Request { method: &method, target_uri: &target_uri, headers: &headers, body: &body };
         let presented = Presented::read(&request).map_err(|error| refused("the request", error))?;
         presented.is_made_with(&secret).map_err(|error| refused("the request", error))?;
-        let (what, created) = match (&self.reply, &self.reply_body) {
-            (Some(reply), Some(reply_body)) => {
-                let (status, headers) = read_headers(reply)?;
-                let status: StatusCode = status.ok_or_else(|| {
-                    Failure::new(Exit::Invalid, "signature.headers", "the reply has no status line")
-                        .fix("write it with curl -D FILE")
-                })?;
-                let (key_id, bound, body) = (&presented.key_id, presented.bound(), read_body(reply_body)?);
-                let created = verify_reply(&secret, key_id, bound, status, &headers, &body);
-                ("reply", created.map_err(|error| refused("the reply", error))?)
-            }
-            _ => {
-                presented.is_timely(Reading::now().wall_ms).map_err(|error| refused("the request", error))?;
-                ("request", presented.created)
-            }
+        let (what, created) = if let (Some(reply), Some(reply_body)) = (&self.reply, &self.reply_body) {
+            let (status, headers) = read_headers(reply)?;
+            let status: StatusCode = status.ok_or_else(|| {
+                Failure::new(Exit::Invalid, "signature.headers", "the reply has no status line")
+                    .fix("write it with curl -D FILE")
+            })?;
+            let (key_id, bound, body) = (&presented.key_id, presented.bound(), read_body(reply_body)?);
+            let created = verify_reply(&secret, key_id, bound, status, &headers, &body);
+            ("reply", created.map_err(|error| refused("the reply", error))?)
+        } else {
+            presented.is_timely(Reading::now().wall_ms).map_err(|error| refused("the request", error))?;
+            ("request", presented.created)
         };
         let key_id = presented.key_id.to_string();
         let data = json!({ "valid": true, "message": what, "key_id": key_id, "created_ms": created * 1000 });

@@ -182,6 +182,6 @@ async fn a_secret_is_told_once_and_stands_nowhere() {
     let again = host.clients().list(&acme("olga")).await.unwrap();
     assert_eq!(again[0].keys[0].fingerprint, new.client.keys[0].fingerprint);
     // A rotation of the tenant's key moves the secret with everything else.
-    host.master_keys().rotate_tenant(&Actor::operator(), &tenant("acme"), |_| ()).await.unwrap();
+    host.master_keys().rotate_tenant(&Actor::operator(), &tenant("acme"), &|_| ()).await.unwrap();
     assert_eq!(host.clients().list(&acme("olga")).await.unwrap().len(), 1);
 }
