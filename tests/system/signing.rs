@@ -182,6 +182,17 @@ fn the_example_in_javascript() {
     });
 }
 
+#[test]
+fn the_example_in_rust() {
+    let example = built().parent().unwrap().join("signing-example/release/opsiq-signing-example");
+    if !example.exists() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have {}: run make guests", example.display());
+        eprintln!("NOT RUN: {} is missing; `make guests` builds it", example.display());
+        return;
+    }
+    with_served(|till, _| till.example("rust", || Command::new(&example)));
+}
+
 /// What `opsiq signature` prints can be sent by anybody once, and verified by whoever has the secret.
 #[test]
 fn signatures_are_made_and_verified_offline() {
