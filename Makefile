@@ -49,6 +49,7 @@ build:
 guests: build
 	@mkdir -p $(OPSIQ_GUESTS)
 	cargo build --release --locked --manifest-path tests/smith/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/smith
+	cargo build --release --locked --manifest-path examples/signing/rust/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/signing-example
 	$(OPSIQ) plugin build examples/hello --locked --out $(OPSIQ_GUESTS)/hello.wasm
 	$(OPSIQ) plugin build plugins/orders --locked --out $(OPSIQ_GUESTS)/orders.wasm
 	$(OPSIQ) plugin build plugins/github --locked --out $(OPSIQ_GUESTS)/github.wasm

@@ -43,6 +43,7 @@ mod rooms;
 mod rotation;
 mod s3;
 mod scanning;
+mod signing;
 mod slack;
 mod smith;
 mod sql;

@@ -32,6 +32,7 @@ use crate::log::Log;
 use crate::op;
 use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
 use crate::request::{Done, Part, Request};
+use crate::rider::Rider;
 use crate::stage::Stage;
 use crate::turns::Turns;
 
@@ -56,6 +57,8 @@ pub(crate) struct Committer {
     pub(crate) key: CheckpointKey,
     /// Marks rows.
     pub(crate) host: TenantVault,
+    /// Writes along with every commit.
+    pub(crate) rider: Arc<dyn Rider>,
     /// Where checkpoints are kept outside the database.
     pub(crate) outside: Keeper,
     pub(crate) requests: Receiver<Request>,
@@ -268,7 +271,12 @@ impl Committer {
             return Err(AuditError::unavailable("the disk answered too late"));
         }
         *committing = true;
-        tx.commit_with(&mut stage.rows).await.map_err(AuditError::unavailable)
+        let done = match self.rider.write(&mut tx).await {
+            Ok(()) => tx.commit_with(&mut stage.rows).await,
+            Err(error) => Err(error),
+        };
+        self.rider.ended(done.is_ok());
+        done.map_err(AuditError::unavailable)
     }
 
     /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.

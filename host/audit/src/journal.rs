@@ -21,6 +21,7 @@ use crate::op::{Change, Op};
 use crate::outside::CheckpointFile;
 use crate::permit::{Abandonments, Call, Open, Permit};
 use crate::request::{ANSWER_WITHIN, Done, Part, Request};
+use crate::rider::Rider;
 
 /// Requests that may wait for the committer; more wait at the door.
 pub(crate) const QUEUE: usize = 4096;
@@ -89,10 +90,11 @@ impl Journal {
     /// # Errors
     /// [`AuditError::Store`] when the open intents cannot be read.
     pub async fn start(store: Arc<Store>, vaults: Arc<dyn Vaults>, key: CheckpointKey) -> Result<Self, AuditError> {
-        Self::start_with(store, vaults, key, Arc::new(()), None).await
+        Self::start_with(store, vaults, key, Arc::new(()), Arc::new(()), None).await
     }
 
-    /// Starts the committer, with somebody to tell of interruptions, and a file to keep checkpoints in.
+    /// Starts the committer, with somebody to tell of interruptions, something that writes along, and a file to keep
+    /// checkpoints in.
     ///
     /// # Errors
     /// [`AuditError::Store`] when the open intents cannot be read; as [`Vaults::vault`] when the host has no vault.
@@ -101,6 +103,7 @@ impl Journal {
         vaults: Arc<dyn Vaults>,
         key: CheckpointKey,
         interruptions: Arc<dyn Interruptions>,
+        rider: Arc<dyn Rider>,
         outside: Option<CheckpointFile>,
     ) -> Result<Self, AuditError> {
         let host = vaults.vault(&Log::Host).await?;
@@ -114,7 +117,12 @@ impl Journal {
             interruptions,
             key: key.clone(),
             host,
+<<<<<<< HEAD
             outside: Keeper::new(outside),
+=======
+            rider,
+            outside,
+>>>>>>> signing
             requests: receiver,
             abandoned,
             abandonments: abandonments.clone(),

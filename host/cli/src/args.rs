@@ -8,6 +8,7 @@ use crate::acting::Acting;
 use crate::action::ActionCommand;
 use crate::audit::AuditCommand;
 use crate::ceiling::CeilingCommand;
+use crate::client::ClientCommand;
 use crate::confirm::ConfirmCommand;
 use crate::connector::ConnectorCommand;
 use crate::key::KeyCommand;
@@ -16,6 +17,7 @@ use crate::output::Format;
 use crate::plugin::PluginCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
+use crate::signature::SignatureCommand;
 use crate::subject::SubjectCommand;
 use crate::tenant::TenantCommand;
 use crate::user::UserCommand;
@@ -57,6 +59,14 @@ pub(crate) enum Command {
     /// Add, list and disable the users of a tenant.
     #[command(subcommand)]
     User(UserCommand),
+
+    /// Make, rotate and revoke the programs of a tenant, which sign what they ask for.
+    #[command(subcommand)]
+    Client(ClientCommand),
+
+    /// Sign a request as such a program, and verify requests and replies.
+    #[command(subcommand)]
+    Signature(SignatureCommand),
 
     /// Build and inspect plugins, and keep the catalogue.
     #[command(subcommand)]

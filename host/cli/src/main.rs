@@ -12,6 +12,7 @@ mod action;
 mod args;
 mod audit;
 mod ceiling;
+mod client;
 mod confirm;
 mod connector;
 mod control;
@@ -31,6 +32,7 @@ mod sandbox;
 mod secret;
 mod session;
 mod shell;
+mod signature;
 mod subject;
 mod table;
 mod tenant;
@@ -94,6 +96,8 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Init => init::run(session).await,
         Command::Tenant(command) => tenant::run(command, session).await,
         Command::User(command) => user::run(command, session).await,
+        Command::Client(command) => client::run(command, session).await,
+        Command::Signature(command) => signature::run(command, session.out),
         Command::Plugin(command) => plugin::run(command, session).await,
         Command::Connector(command) => connector::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

@@ -2,7 +2,7 @@
 //! on the machine could read.
 
 use std::io::{self, IsTerminal as _, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use opsiq_vault::Secret;
@@ -52,6 +52,19 @@ impl SecretSource {
             Failure::new(Exit::Invalid, "key.value", "this value cannot be a key").detail(error.to_string())
         })
     }
+}
+
+/// A secret whose text is the key, from a file.
+pub(crate) fn file_verbatim(path: &Path) -> Result<Secret, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    verbatim(&bounded(file)?)
+}
+
+/// A secret whose text is the key.
+pub(crate) fn verbatim(text: &str) -> Result<Secret, Failure> {
+    Secret::verbatim(text).map_err(|error| {
+        Failure::new(Exit::Invalid, "key.value", "this value cannot be a key").detail(error.to_string())
+    })
 }
 
 fn bounded(source: impl Read) -> Result<Zeroizing<String>, Failure> {

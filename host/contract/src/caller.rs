@@ -65,13 +65,19 @@ pub enum Role {
 
 words!(Role, "a role", "owner, admin or support", Owner = "owner", Admin = "admin", Support = "support");
 
-/// Who calls. Shown as `user:alice` or `operator`.
+/// Who calls. Shown as `user:alice`, `client:till` or `operator`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Principal {
     /// A person of the tenant.
     User {
         /// The name the tenant knows them by.
+        name: String,
+    },
+    /// A program of the tenant, which signs what it asks for. It has a role as a ceiling and scopes that it holds, never
+    /// does what is for a person, and never confirms.
+    Client {
+        /// The name the tenant gave it.
         name: String,
     },
     /// Whoever runs the host.
@@ -82,6 +88,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User { name } => write!(f, "user:{name}"),
+            Self::Client { name } => write!(f, "client:{name}"),
             Self::Operator => f.write_str("operator"),
         }
     }
@@ -118,5 +125,15 @@ mod tests {
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
         }
         assert!("Owner".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn a_client_and_a_user_of_one_name_are_two() {
+        let (user, client) = (Principal::User { name: "till".into() }, Principal::Client { name: "till".into() });
+        assert_eq!((user.to_string(), client.to_string()), ("user:till".to_owned(), "client:till".to_owned()));
+        for principal in [user, client, Principal::Operator] {
+            let text = serde_json::to_string(&principal).unwrap();
+            assert_eq!(serde_json::from_str::<Principal>(&text).unwrap(), principal);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How anybody does anything: who it is, as it stands now; whether the role allows it; the change and its audit entry in
 //! one commit; and a refusal that is itself on record. If the record cannot be written, the answer is `unavailable`.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::rolled_back;
 use crate::state::{TenantState, User};
 
-/// A user of a tenant, as they stand at this act.
+/// A user or an API client of a tenant, as they stand at this act.
 pub(crate) struct Person {
     pub(crate) tenant: Arc<TenantState>,
     pub(crate) user: Arc<User>,
@@ -34,6 +35,11 @@ impl Person {
         Log::Tenant(self.tenant.id.clone())
     }
 
+    /// Whether it is a program that signs, not a person.
+    pub(crate) fn is_client(&self) -> bool {
+        matches!(self.actor.principal, Principal::Client { .. })
+    }
+
     /// An entry about what they do.
     pub(crate) fn draft(&self, kind: Kind, action: &str) -> Draft {
         with_address(&self.actor, Draft::new(kind))
@@ -44,7 +50,7 @@ impl Person {
 
     /// Refuses unless the role is one of `roles` and this is a person, not a program limited to scopes.
     pub(crate) fn must_be(&self, roles: &[Role], act: &str) -> Result<(), Refusal> {
-        if self.actor.scopes.is_some() {
+        if self.actor.scopes.is_some() || self.is_client() {
             return Err(Refusal::new(
                 Class::Denied,
                 Stage::Admin,
@@ -67,6 +73,14 @@ impl Person {
     }
 }
 
+/// What both allow, where `None` limits nothing.
+pub(crate) fn narrower(a: Option<&BTreeSet<String>>, b: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a & b),
+        (one, other) => one.or(other).cloned(),
+    }
+}
+
 /// Adds the peer's address, when there is one.
 pub(crate) fn with_address(actor: &Actor, draft: Draft) -> Draft {
     match actor.address {
@@ -83,7 +97,7 @@ pub(crate) fn operator_draft(actor: &Actor, kind: Kind, action: &str) -> Draft {
 impl Core {
     /// Who acts, as they stand now. An unknown tenant and an unknown user are one answer; both go to the host log.
     pub(crate) async fn person(&self, actor: &Actor) -> Result<Person, Refusal> {
-        let (Some(tenant), Principal::User { name }) = (&actor.tenant, &actor.principal) else {
+        let Some(tenant) = actor.tenant.as_ref().filter(|_| actor.principal != Principal::Operator) else {
             return Err(Refusal::new(
                 Class::Denied,
                 Stage::Authenticate,
@@ -93,10 +107,10 @@ impl Core {
             ));
         };
         let found = match self.tenants.get(tenant) {
-            Some(state) => self.user(&state, name).await?.map(|user| (state, user)),
+            Some(state) => self.standing(&state, &actor.principal).await?.map(|standing| (state, standing)),
             None => None,
         };
-        let Some((state, user)) = found else {
+        let Some((state, (user, scopes))) = found else {
             let refusal = self.unknown_caller(tenant);
             let draft = with_address(actor, Draft::new(Kind::Refused))
                 .field(field::ACTOR, actor.principal.to_string())
@@ -104,19 +118,35 @@ impl Core {
             self.record_refusal(Log::Host, draft, &refusal).await?;
             return Err(refusal);
         };
-        let person = Person { tenant: state, user, actor: actor.clone() };
+        let mut actor = actor.clone();
+        actor.scopes = narrower(actor.scopes.as_ref(), scopes.as_ref());
+        let person = Person { tenant: state, user, actor };
         if !person.user.enabled {
-            let refusal = Refusal::new(
-                Class::Denied,
-                Stage::Authenticate,
-                "caller.disabled",
-                "this user is disabled",
-                "an owner of the tenant may enable them: opsiq user enable",
-            );
+            let (message, fix) = if person.is_client() {
+                ("this client is revoked", "an owner of the tenant makes a new one: opsiq client create")
+            } else {
+                ("this user is disabled", "an owner of the tenant may enable them: opsiq user enable")
+            };
+            let refusal = Refusal::new(Class::Denied, Stage::Authenticate, "caller.disabled", message, fix);
             self.record_refusal(person.log(), person.draft(Kind::Refused, "authenticate"), &refusal).await?;
             return Err(refusal);
         }
         Ok(person)
+    }
+
+    /// A user or an API client as they stand now, and the scopes that limit it; `None` for a person, whom none do.
+    pub(crate) async fn standing(
+        &self,
+        tenant: &TenantState,
+        principal: &Principal,
+    ) -> Result<Option<(Arc<User>, Option<BTreeSet<String>>)>, Refusal> {
+        Ok(match principal {
+            Principal::User { name } => self.user(tenant, name).await?.map(|user| (user, None)),
+            Principal::Client { name } => {
+                self.client(tenant, name).await?.map(|client| (client.user.clone(), Some(client.scopes.clone())))
+            }
+            Principal::Operator => None,
+        })
     }
 
     /// Why nobody of `tenant` is found: its rows, log or keys were changed outside the host, or there is no such user.

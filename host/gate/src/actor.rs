@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use opsiq_contract::{Principal, TenantId};
 
-/// An authenticated principal: the operator, or one user of one tenant.
+/// An authenticated principal: the operator, or one user or API client of one tenant.
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub(crate) tenant: Option<TenantId>,
@@ -24,6 +24,12 @@ impl Actor {
     /// A person of `tenant`. Whether the user exists, is enabled, and in which role is asked at each act.
     pub fn user(tenant: TenantId, name: impl Into<String>) -> Self {
         Self { tenant: Some(tenant), principal: Principal::User { name: name.into() }, scopes: None, address: None }
+    }
+
+    /// A program of `tenant` that signed what it asks for. Whether the client exists, is enabled, in which role and with which
+    /// scopes is asked at each act. It never does what is for a person, and never approves a confirmation.
+    pub fn client(tenant: TenantId, name: impl Into<String>) -> Self {
+        Self { tenant: Some(tenant), principal: Principal::Client { name: name.into() }, scopes: None, address: None }
     }
 
     /// The same principal through a program that holds only `scopes`. Such a caller never approves a confirmation.

@@ -11,7 +11,7 @@ use opsiq_audit::{AuditError, Draft, Kind, Log, Op, OpError, field};
 use opsiq_contract::{Caller, Principal, Role, confirmation_hash, visible};
 use opsiq_vault::KeyId;
 
-use crate::act::{Person, with_address};
+use crate::act::{Person, narrower, with_address};
 use crate::actor::Actor;
 use crate::confirmations::{ConfirmationState, ConfirmationView, Decided, Waiting};
 use crate::core::{Core, now_ms};
@@ -173,10 +173,8 @@ impl Confirmations {
     /// Stages 3 to 5 once more for the requester, as everything stands now, and the hash over all of it.
     async fn again(&self, tenant: &Arc<TenantState>, waiting: &Waiting) -> Result<Admitted, Refusal> {
         let (request, told) = (waiting.request(), waiting.told()?);
-        let Principal::User { name } = &request.requester else {
-            return Err(errors::internal(Stage::Confirmation, "the requester is no user"));
-        };
-        let user = self.core.user(tenant, name).await?.filter(|user| user.enabled).ok_or_else(|| {
+        let standing = self.core.standing(tenant, &request.requester).await?;
+        let standing = standing.filter(|(user, _)| user.enabled).ok_or_else(|| {
             Refusal::new(
                 Class::Denied,
                 Stage::Confirmation,
@@ -185,7 +183,10 @@ impl Confirmations {
                 "someone who may calls the action again",
             )
         })?;
-        let caller = Caller { principal: request.requester.clone(), role: user.role, scopes: request.scopes.clone() };
+        // Scopes taken from a client since it asked count as well.
+        let (user, held) = standing;
+        let scopes = narrower(request.scopes.as_ref(), held.as_ref());
+        let caller = Caller { principal: request.requester.clone(), role: user.role, scopes };
         let asked = Asked {
             caller: &Arc::new(caller),
             installation: waiting.installation().as_str(),
@@ -304,9 +305,10 @@ impl Confirmations {
     }
 }
 
-/// Owners and admins see all confirmations of their tenant, others their own.
+/// Owners and admins see all confirmations of their tenant, others their own, as a program does whatever its role.
 fn may_see(person: &Person, waiting: &Waiting) -> bool {
-    matches!(person.user.role, Role::Owner | Role::Admin) || *waiting.requester() == person.actor.principal
+    let decides = matches!(person.user.role, Role::Owner | Role::Admin) && !person.is_client();
+    decides || *waiting.requester() == person.actor.principal
 }
 
 fn is_pending(waiting: &Waiting) -> Result<(), Refusal> {

@@ -62,7 +62,7 @@ impl AuditLog {
     pub async fn public_key(&self, actor: &Actor) -> Result<PublicKey, Refusal> {
         let log = match actor.principal {
             Principal::Operator => Log::Host,
-            Principal::User { .. } => self.core.person(actor).await?.log(),
+            Principal::User { .. } | Principal::Client { .. } => self.core.person(actor).await?.log(),
         };
         Ok(self.core.journal.public_key(&log))
     }

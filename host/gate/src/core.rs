@@ -13,12 +13,14 @@ use opsiq_contract::{
 };
 use opsiq_egress::Egress;
 use opsiq_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
+use opsiq_signing::{Reading, Watch};
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Settings;
 use crate::control::{LiveCalls, Meters, Quarantines};
+use crate::door::Window;
 use crate::drain::Running;
 use crate::ending::Erased;
 use crate::errors;
@@ -145,6 +147,12 @@ pub(crate) struct Core {
     pub(crate) running: Running,
     /// Refusals for want of room that are not yet on record.
     pub(crate) floods: Floods,
+    /// Signed requests that were taken.
+    pub(crate) window: Arc<Window>,
+    /// What signatures' times are held against.
+    pub(crate) clock: Watch,
+    /// Stands in for the secret of a client that is not there.
+    pub(crate) nobodys: Secret,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -172,6 +180,8 @@ pub(crate) struct Parts {
     pub(crate) locked_out: Vec<(TenantId, String)>,
     /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
     pub(crate) rolled_back: Faults,
+    /// Signed requests that were taken.
+    pub(crate) window: Arc<Window>,
 }
 
 impl Core {
@@ -192,7 +202,9 @@ impl Core {
             recovered,
             locked_out,
             rolled_back,
+            window,
         } = parts;
+        let nobodys = vault.derive("nobody's secret");
         let replay = vault.derive("upstream idempotency keys");
         Self {
             data,
@@ -217,6 +229,9 @@ impl Core {
             rolled_back,
             running: Running::default(),
             floods: Floods::default(),
+            window,
+            clock: Watch::new(Reading::now()),
+            nobodys,
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }

@@ -65,6 +65,42 @@ impl UserDoc {
     }
 }
 
+/// Of an API client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ClientDoc {
+    pub(crate) name: String,
+    /// What it may do at most.
+    pub(crate) role: Role,
+    pub(crate) scopes: BTreeSet<String>,
+    /// One that is revoked stays so.
+    pub(crate) enabled: bool,
+    /// Versions of its secret that are accepted, oldest first. A row of a secret that is not here is of no use.
+    pub(crate) keys: Vec<ClientKeyDoc>,
+    /// The newest version there ever was.
+    pub(crate) newest: u64,
+}
+
+/// Of one version of a client's secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ClientKeyDoc {
+    pub(crate) version: u64,
+    pub(crate) fingerprint: String,
+    pub(crate) created_ms: i64,
+    /// Until when it is accepted beside a newer one; `None` for the newest.
+    pub(crate) until_ms: Option<i64>,
+}
+
+impl ClientDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "api_client", row, column: "doc", version }
+    }
+}
+
+/// The place of a version of a client's secret. `row` is the client's id.
+pub(crate) fn client_key_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+    Place { table: "api_client_key", row, column: "secret", version }
+}
+
 /// Of an installation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InstallationDoc {

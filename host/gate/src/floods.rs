@@ -1,9 +1,15 @@
+<<<<<<< HEAD
 //! Refusals for want of room, on record without filling the disk: whoever floods the host is refused thousands of times a
 //! second. Of one limit and one installation, the first refusal is an entry before it is answered; those that follow are
 //! counted, and each second's are one entry at its end. A second without any ends the flood.
 //!
 //! A host that is killed loses the count of that one second at most, never the first of a flood: that refusals were many
 //! is on record, and how many but for the last second. Nothing that was refused had begun.
+=======
+//! Refusals for want of room, and of whoever is nobody, on record without filling the disk: whoever floods the host is
+//! refused thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is
+//! answered; those of the minute after it are counted, and are one entry at its end.
+>>>>>>> signing
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +24,8 @@ use crate::refusal::{Refusal, Stage};
 /// How long refusals are counted before they are an entry.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What is counted together: the log, the limit, and what was called.
-type Of = (Log, String, String);
+/// What is counted together: the log, the stage, the limit, and what was called.
+type Of = (Log, Stage, String, String);
 
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
 /// second have limits.
@@ -78,7 +84,18 @@ impl Core {
         if refusal.stage != Stage::Admission {
             return self.record_refusal(log, draft, refusal).await;
         }
-        let of = (log.clone(), refusal.code.to_string(), called.to_owned());
+        self.record_counted(log, draft, refusal, called).await
+    }
+
+    /// Puts the first such refusal on record, and counts those that follow it.
+    pub(crate) async fn record_counted(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        called: &str,
+    ) -> Result<(), Refusal> {
+        let of = (log.clone(), refusal.stage, refusal.code.to_string(), called.to_owned());
         if !self.floods.count(&of) {
             return Ok(());
         }
@@ -108,14 +125,21 @@ impl Core {
         }
     }
 
+<<<<<<< HEAD
     async fn record_count(&self, of: &Of, Count { since, more }: Count) {
         let (log, code, called) = of;
+=======
+    async fn record_count(&self, of: &Of) {
+        let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
+        let (log, stage, code, called) = of;
+        let named = if *stage == Stage::Admission { field::INSTALLATION } else { field::ACTION };
+>>>>>>> signing
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
-            .field(field::INSTALLATION, called.as_str())
+            .field(named, called.as_str())
             .field(field::OUTCOME, "refused")
             .field(field::RULE, code.as_str())
-            .field(field::STAGE, Stage::Admission.as_str())
+            .field(field::STAGE, stage.as_str())
             .field(field::DETAIL, format!("{more} more calls were refused from {since:.0} to {:.0}", Timestamp::now()));
         if let Err(error) = self.record(log.clone(), vec![draft]).await {
             tracing::error!(%log, code, more, why = %error.message, "refusals could not be put on record");
@@ -130,8 +154,8 @@ mod tests {
     #[test]
     fn the_first_is_an_entry_and_the_others_are_counted() {
         let floods = Floods::default();
-        let of = (Log::Host, "limit.tenant.queue".to_owned(), "shop".to_owned());
-        let other = (Log::Host, "limit.tenant.queue".to_owned(), "till".to_owned());
+        let of = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "shop".to_owned());
+        let other = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "till".to_owned());
         assert!(floods.count(&of) && floods.count(&other));
         for _ in 0..1_000 {
             assert!(!floods.count(&of));

@@ -15,10 +15,12 @@ use crate::actor::Actor;
 use crate::approve::Confirmations;
 use crate::audit_log::AuditLog;
 use crate::catalogue::Catalogue;
+use crate::clients::ApiClients;
 use crate::config::{self, Settings};
 use crate::control::{Control, Quarantines};
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
+use crate::door::{Door, Window};
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
@@ -206,7 +208,8 @@ impl Host {
             }
         }
         let closing = Arc::new(recovery::Closing);
-        let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing, outside).await;
+        let window = Arc::new(Window::load(&store).await.map_err(failed)?);
+        let journal = Journal::start_with(store.clone(), tenants.clone(), key, closing, window.clone(), outside).await;
         let journal = journal.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let recovered = recovery::recover(&journal).await?;
         ending::finish(&journal, &vault, &tenants).await;
@@ -229,6 +232,7 @@ impl Host {
             recovered,
             locked_out,
             rolled_back,
+            window,
         };
         let core = Arc::new(Core::new(parts));
         if let Rollback::Accept { reason, .. } = &options.rollback {
@@ -267,6 +271,11 @@ impl Host {
             egress.close();
         }
         self.core.record_counts().await;
+        if self.core.window.nonces().is_waiting()
+            && let Err(refusal) = self.core.write_nonces().await
+        {
+            tracing::warn!(why = %refusal.message, "what nobody was answered yet may be asked again");
+        }
         let closed = self.core.journal.close().await.map_err(|error| errors::audit(Stage::Admin, &error));
         let mut store = self.core.store.clone();
         drop(self);
@@ -299,6 +308,16 @@ impl Host {
     /// The people of the acting user's tenant.
     pub fn users(&self) -> Users {
         Users { core: self.core.clone() }
+    }
+
+    /// The programs of the acting user's tenant, which sign what they ask for.
+    pub fn clients(&self) -> ApiClients {
+        ApiClients { core: self.core.clone() }
+    }
+
+    /// The front door for those programs.
+    pub fn door(&self) -> Door {
+        Door { core: self.core.clone() }
     }
 
     /// The installations of the acting user's tenant.

@@ -17,6 +17,7 @@ mod actor;
 mod approve;
 mod audit_log;
 mod catalogue;
+mod clients;
 mod config;
 mod confirmations;
 mod control;
@@ -24,6 +25,7 @@ mod core;
 mod difference;
 mod docs;
 mod doctor;
+mod door;
 mod drain;
 mod ending;
 mod errors;
@@ -62,6 +64,7 @@ pub use actor::Actor;
 pub use approve::Confirmations;
 pub use audit_log::AuditLog;
 pub use catalogue::{Catalogue, CatalogueEntry, Registered, Registering};
+pub use clients::{ApiClients, ClientKeyState, ClientKeyView, ClientView, NewClientKey, OVERLAP};
 pub use config::{OperatorConfig, read_config};
 pub use confirmations::{ConfirmationState, ConfirmationView};
 pub use control::{
@@ -69,6 +72,7 @@ pub use control::{
 };
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
+pub use door::{Door, KeyRule, ReplySigner, idempotency_key, status_of};
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
 pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
@@ -81,6 +85,7 @@ pub use master_keys::{
     TenantRotated, Walked, Watch,
 };
 pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, open_page_map};
+pub use opsiq_signing::{Origin, SignedFields};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rehearse::{Part, Played, Props, Rig, stand_in};

@@ -2,6 +2,9 @@
 
 use crate::refusal::{Class, Refusal, Stage};
 
+/// Most scopes of one API client.
+const SCOPES_MOST: usize = 100;
+
 /// Checks a user's name: `[a-z0-9][a-z0-9._@+-]{0,63}`, so a mail address fits and no two look alike.
 pub(crate) fn user(name: &str) -> Result<(), Refusal> {
     let bytes = name.as_bytes();
@@ -34,6 +37,43 @@ pub(crate) fn installation(name: &str) -> Result<(), Refusal> {
     ))
 }
 
+/// Checks an API client's name: a slug, since it is part of a key's id.
+pub(crate) fn client(name: &str) -> Result<(), Refusal> {
+    if opsiq_contract::is_slug(name) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "name.invalid",
+        "a client's name is 1 to 63 of a-z, 0-9 and -, not beginning with -",
+        "choose such a name",
+    ))
+}
+
+/// Checks scopes: each is `resource:action`, both slugs.
+pub(crate) fn scopes<'a>(scopes: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {
+    let fits = |scope: &String| {
+        let parts = scope.split_once(':');
+        parts.is_some_and(|(resource, action)| opsiq_contract::is_slug(resource) && opsiq_contract::is_slug(action))
+    };
+    let (mut count, mut fit) = (0, true);
+    for scope in scopes {
+        count += 1;
+        fit &= fits(scope);
+    }
+    if fit && count <= SCOPES_MOST {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "scope.invalid",
+        format!("scopes are at most {SCOPES_MOST} of resource:action, such as refunds:create"),
+        "name scopes as the contracts of the installed plugins do: opsiq action list",
+    ))
+}
+
 /// Checks a title: 1 to 120 characters that show as they are, so that a title cannot disguise itself in a review.
 pub(crate) fn title(text: &str) -> Result<(), Refusal> {
     let shown = opsiq_contract::visible(text, 120);
@@ -61,6 +101,16 @@ mod tests {
         for bad in ["", "Alice", ".a", "a b", "a/b", "\u{430}lice", &"a".repeat(65)] {
             assert!(user(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn scopes_are_resource_and_action() {
+        let all = |scopes: &[&str]| super::scopes(&scopes.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+        assert!(all(&["orders:read", "refunds:create"]).is_ok() && all(&[]).is_ok());
+        for bad in ["orders", "orders:", ":read", "Orders:read", "a:b:c", "*:*", "orders:*", ""] {
+            assert!(all(&[bad]).is_err(), "{bad}");
+        }
+        assert!(all(&vec!["a:b"; SCOPES_MOST + 1]).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use opsiq_sandbox::{FaultCode, Full, Meter, NoPlace};
 use serde::{Deserialize, Serialize};
 
 /// Where in an invocation (DESIGN §6) something was refused. Administrative acts refuse at [`Stage::Admin`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Stage {

@@ -14,6 +14,7 @@ use opsiq_sandbox::Plugin;
 use opsiq_vault::{LeakGuard, TenantVault};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::clients::Clients;
 use crate::control::Totals;
 use crate::docs::{Held, InstallationDoc, TenantDoc};
 use crate::ending::day;
@@ -90,6 +91,8 @@ struct Known {
     record: Option<Arc<TenantRecord>>,
     secrets: Option<Arc<TenantSecrets>>,
     users: HashMap<String, Arc<User>>,
+    /// All at once, so that whether there is one of a name takes the same time to tell.
+    clients: Option<Arc<Clients>>,
     /// By name and by id.
     installations: HashMap<String, Arc<Installed>>,
 }
@@ -178,6 +181,14 @@ impl TenantState {
 
     pub(crate) fn user(&self, name: &str) -> Option<Arc<User>> {
         self.read().users.get(name).cloned()
+    }
+
+    pub(crate) fn clients(&self) -> Option<Arc<Clients>> {
+        self.read().clients.clone()
+    }
+
+    pub(crate) fn keep_clients(&self, mark: Mark, clients: &Arc<Clients>) {
+        self.keep(mark, |known| known.clients = Some(clients.clone()));
     }
 
     pub(crate) fn installed(&self, name_or_id: &str) -> Option<Arc<Installed>> {

@@ -16,6 +16,7 @@
 //! read is refused, and a plugin file that is not what its digest says is not returned.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api_clients;
 mod audit;
 mod blobs;
 mod column;
@@ -31,6 +32,7 @@ mod intents;
 mod keys;
 mod kv;
 mod many;
+mod nonces;
 mod plugins;
 mod quarantines;
 mod root_rotation;
@@ -43,6 +45,7 @@ mod tenants;
 mod tx;
 mod users;
 
+pub use api_clients::{ApiClientKeyRow, ApiClientRow};
 pub use audit::{AuditRow, CheckpointRow};
 pub use blobs::Blobs;
 pub use confirmations::{ConfirmationRow, ConfirmationState};
@@ -52,6 +55,7 @@ pub use installations::InstallationRow;
 pub use intents::OpenIntentRow;
 pub use keys::{KeyState, KeyVersionRow};
 pub use kv::{KvEntryRow, KvKeyRow};
+pub use nonces::NonceRow;
 pub use plugins::PluginRow;
 pub use quarantines::QuarantineRow;
 pub use root_rotation::{RootRewrapped, TenantKeyRow};

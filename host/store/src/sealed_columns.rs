@@ -99,6 +99,15 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
         key: KEY_OF_KEY,
         bound: PLACE_OF_KEY,
     },
+    documents("api_client", &[Key::Text("id")], "version"),
+    SealedColumn {
+        table: "api_client_key",
+        column: "secret",
+        form: Form::Secret,
+        in_key_store: false,
+        key: &[Key::Text("client"), Key::Number("version")],
+        bound: Bound::Row(&[Key::Text("client")], Some("version")),
+    },
     documents("confirmation", &[Key::Text("id")], "version"),
     documents("quarantine", &[Key::Text("kind"), Key::Text("value")], "created_ms"),
     SealedColumn {

@@ -159,9 +159,16 @@ async fn what_waits_for_an_interrupted_call_is_told_in_the_same_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
     let store = Arc::new(reopen(dir.path()).await);
-    let journal = Journal::start_with(Arc::clone(&store), host.keys.clone(), host.key.clone(), Arc::new(Marks), None)
-        .await
-        .unwrap();
+    let journal = Journal::start_with(
+        Arc::clone(&store),
+        host.keys.clone(),
+        host.key.clone(),
+        Arc::new(Marks),
+        Arc::new(()),
+        None,
+    )
+    .await
+    .unwrap();
     let (dropped, ended) = (write(), write());
     let (_permit, open, ()) = journal.intent(&dropped, Draft::new(Kind::Intent), Op::none()).await.unwrap();
     drop(open);

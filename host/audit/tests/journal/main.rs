@@ -8,5 +8,6 @@ mod fault;
 mod host;
 mod list;
 mod recover;
+mod riders;
 mod subjects;
 mod tamper;

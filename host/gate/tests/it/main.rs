@@ -3,8 +3,10 @@
 
 mod admin;
 mod calls;
+mod clients;
 mod confirmations;
 mod crash;
+mod door;
 mod ending;
 mod rotation;
 mod upgrades;

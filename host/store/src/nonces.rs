@@ -1,0 +1,129 @@
+//! Signed requests that were taken, so that no node and no later process takes them again.
+
+use opsiq_contract::TenantId;
+use sqlx::{query_as, query_scalar};
+
+use crate::column::id;
+use crate::many::{LazyMany, Many};
+use crate::{Store, StoreError, WriteTx};
+
+const WHAT: &str = "request nonce";
+const FLOOR: &str = "request floor";
+
+/// A request that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NonceRow {
+    /// Whose client.
+    pub tenant: TenantId,
+    /// The client's name.
+    pub client: String,
+    /// The first half of the SHA-256 of the nonce.
+    pub nonce: [u8; 16],
+    /// When the request cannot be accepted any more, in milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+impl Store {
+    /// The moment up to which requests are forgotten, and all rows of later ones.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nonces(&self) -> Result<(i64, Vec<NonceRow>), StoreError> {
+        let floor: Option<i64> = query_scalar("SELECT floor_ms FROM request_floor WHERE tenant = ''")
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|error| StoreError::of(FLOOR, &error))?;
+        let floor = floor.unwrap_or(0);
+        let rows: Vec<(String, String, Vec<u8>, i64)> =
+            query_as("SELECT tenant, client, nonce, expires_ms FROM request_nonce WHERE expires_ms > $1")
+                .bind(floor)
+                .fetch_all(self.reader())
+                .await
+                .map_err(|error| StoreError::of(WHAT, &error))?;
+        let row = |(tenant, client, nonce, expires_ms): (String, String, Vec<u8>, i64)| {
+            let nonce = nonce.try_into().map_err(|_| StoreError::damaged(WHAT))?;
+            Ok(NonceRow { tenant: id(WHAT, &tenant)?, client, nonce, expires_ms })
+        };
+        Ok((floor, rows.into_iter().map(row).collect::<Result<_, StoreError>>()?))
+    }
+}
+
+impl WriteTx<'_> {
+    /// Adds rows, where they are not there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nonces_insert(&mut self, rows: &[NonceRow]) -> Result<(), StoreError> {
+        static INSERT: LazyMany = LazyMany::new(|| {
+            let insert = "INSERT INTO request_nonce (tenant, client, nonce, expires_ms) SELECT * FROM (VALUES ";
+            Many::new(insert, 4, ") AS taken WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING")
+        });
+        self.run_many(WHAT, &INSERT, rows.iter(), |row, values| {
+            use sqlx::Arguments as _;
+            values.add(row.tenant.to_string())?;
+            values.add(row.client.clone())?;
+            values.add(row.nonce.to_vec())?;
+            values.add(row.expires_ms)
+        })
+        .await
+    }
+
+    /// Writes the moment up to which requests are forgotten, which only grows, and drops at most `most` of their rows;
+    /// answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nonces_drop(&mut self, floor_ms: i64, most: u32) -> Result<u64, StoreError> {
+        let floor = sqlx::query(
+            "INSERT INTO request_floor (tenant, floor_ms) VALUES ('', $1) \
+             ON CONFLICT (tenant) DO UPDATE SET floor_ms = excluded.floor_ms \
+             WHERE request_floor.floor_ms < excluded.floor_ms",
+        );
+        self.run(FLOOR, floor.bind(floor_ms)).await?;
+        let drop = sqlx::query(
+            "DELETE FROM request_nonce WHERE (tenant, client, nonce) IN \
+             (SELECT tenant, client, nonce FROM request_nonce WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2)",
+        );
+        self.run(WHAT, drop.bind(floor_ms).bind(i64::from(most))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn row(nonce: u8, expires_ms: i64) -> NonceRow {
+        NonceRow { tenant: fixture::id("acme"), client: "till".to_owned(), nonce: [nonce; 16], expires_ms }
+    }
+
+    #[tokio::test]
+    async fn rows_stay_until_the_floor_passes_them() {
+        let (_dir, store) = fixture::store().await;
+        assert_eq!(store.nonces().await.unwrap(), (0, Vec::new()));
+        let rows: Vec<_> = (0..100).map(|at| row(at, i64::from(at))).collect();
+        let mut tx = store.begin().await.unwrap();
+        tx.nonces_insert(&rows).await.unwrap();
+        // Written again after a commit whose end was not known.
+        tx.nonces_insert(&rows[..3]).await.unwrap();
+        tx.commit().await.unwrap();
+        let (floor, found) = store.nonces().await.unwrap();
+        assert_eq!((floor, found.len()), (0, 99));
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.nonces_drop(49, 20).await.unwrap(), 20);
+        assert_eq!(tx.nonces_drop(40, 1000).await.unwrap(), 21);
+        tx.commit().await.unwrap();
+        let (floor, found) = store.nonces().await.unwrap();
+        assert_eq!((floor, found.len()), (49, 50), "the floor does not go back, and what is below it is not told");
+        assert!(found.iter().all(|row| row.expires_ms >= 50));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_does_not_commit_leaves_none() {
+        let (_dir, store) = fixture::store().await;
+        let mut tx = store.begin().await.unwrap();
+        tx.nonces_insert(&[row(1, 5)]).await.unwrap();
+        tx.rollback().await;
+        assert!(store.nonces().await.unwrap().1.is_empty());
+    }
+}
