@@ -42,9 +42,10 @@ struct Shape {
     sealed: &'static [&'static str],
 }
 
-/// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it.
+/// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it;
+/// and when a session was last used, which its expiry bounds.
 /// New ones come last: a head holds a sum for each in this order.
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 15] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -107,6 +108,41 @@ const SHAPES: [Shape; 10] = [
         tenants: true,
         keys: &[Key::Text("kind"), Key::Text("value")],
         plain: &["created_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "credential",
+        tenants: true,
+        keys: &[Key::Text("user_id")],
+        plain: &["totp_step", "created_ms", "version"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "invitation",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms", "expires_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "user_session",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms", "expires_ms", "stepped_up_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "known_device",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "custom_role",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["name_index", "created_ms", "version"],
         sealed: &["doc"],
     },
 ];
@@ -311,7 +347,8 @@ mod tests {
                 .await
                 .unwrap();
             let Some(shape) = SHAPES.iter().find(|shape| shape.name == table) else {
-                let known = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
+                let known =
+                    ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head", "session_seen"];
                 assert!(known.contains(&table.as_str()), "{table} is neither guarded nor the log's");
                 continue;
             };
