@@ -14,6 +14,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::role::RoleCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
 use crate::subject::SubjectCommand;
@@ -54,9 +55,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Tenant(TenantCommand),
 
-    /// Add, list and disable the users of a tenant.
+    /// Add, invite, list and disable the users of a tenant.
     #[command(subcommand)]
     User(UserCommand),
+
+    /// Make, list and remove custom roles of a tenant.
+    #[command(subcommand)]
+    Role(RoleCommand),
 
     /// Build and inspect plugins, and keep the catalogue.
     #[command(subcommand)]

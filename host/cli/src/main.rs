@@ -27,6 +27,7 @@ mod output;
 mod params;
 mod plugin;
 mod refusal;
+mod role;
 mod sandbox;
 mod secret;
 mod session;
@@ -94,6 +95,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Init => init::run(session).await,
         Command::Tenant(command) => tenant::run(command, session).await,
         Command::User(command) => user::run(command, session).await,
+        Command::Role(command) => role::run(command, session).await,
         Command::Plugin(command) => plugin::run(command, session).await,
         Command::Connector(command) => connector::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

@@ -1,5 +1,5 @@
-//! Refusals for want of room, on record without filling the disk: whoever floods the host is refused thousands of times a
-//! second. Of one limit and one installation, the first refusal is an entry before it is answered; those of the minute
+//! Refusals for want of room, or at the door, on record without filling the disk: whoever floods the host is refused
+//! thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is answered; those of the minute
 //! after it are counted, and are one entry at its end.
 
 use std::collections::HashMap;
@@ -15,11 +15,14 @@ use crate::refusal::{Refusal, Stage};
 /// How long refusals are counted before they are an entry.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// What is counted together: the log, the limit, and what was called.
-type Of = (Log, String, String);
+/// What is counted together: the log, the stage and rule that refused, and what was called, or from where.
+type Of = (Log, Stage, String, String);
+
+/// Networks whose refusals at the door are counted apart; those of any more are counted together.
+const NETWORKS: usize = 1024;
 
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
-/// minute have limits.
+/// minute have limits, and than networks that are told apart at the door.
 #[derive(Debug, Default)]
 pub(crate) struct Floods(Mutex<HashMap<Of, Count>>);
 
@@ -45,6 +48,10 @@ impl Floods {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(of)
     }
 
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn open(&self) -> Vec<Of> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -63,7 +70,29 @@ impl Core {
         if refusal.stage != Stage::Admission {
             return self.record_refusal(log, draft, refusal).await;
         }
-        let of = (log.clone(), refusal.code.to_string(), called.to_owned());
+        self.record_counted(log, draft, refusal, called).await
+    }
+
+    /// Puts the refusal of whoever knocks from this network on record, and counts those that follow.
+    pub(crate) async fn record_refused_knock(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        network: &str,
+    ) -> Result<(), Refusal> {
+        let network = if self.floods.len() < NETWORKS { network } else { "others" };
+        self.record_counted(log, draft, refusal, network).await
+    }
+
+    async fn record_counted(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        called: &str,
+    ) -> Result<(), Refusal> {
+        let of = (log.clone(), refusal.stage, refusal.code.to_string(), called.to_owned());
         if !self.floods.count(&of) {
             return Ok(());
         }
@@ -91,14 +120,19 @@ impl Core {
 
     async fn record_count(&self, of: &Of) {
         let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
-        let (log, code, called) = of;
+        let (log, stage, code, called) = of;
+        let (from, what) =
+            if *stage == Stage::Admission { (field::INSTALLATION, "calls") } else { (field::IP, "attempts") };
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
-            .field(field::INSTALLATION, called.as_str())
+            .field(from, called.as_str())
             .field(field::OUTCOME, "refused")
             .field(field::RULE, code.as_str())
-            .field(field::STAGE, Stage::Admission.as_str())
-            .field(field::DETAIL, format!("{more} more calls were refused from {since:.0} to {:.0}", Timestamp::now()));
+            .field(field::STAGE, stage.as_str())
+            .field(
+                field::DETAIL,
+                format!("{more} more {what} were refused from {since:.0} to {:.0}", Timestamp::now()),
+            );
         if let Err(error) = self.record(log.clone(), vec![draft]).await {
             tracing::error!(%log, code, more, why = %error.message, "refusals could not be put on record");
         }
@@ -112,8 +146,8 @@ mod tests {
     #[test]
     fn the_first_is_an_entry_and_the_others_are_counted() {
         let floods = Floods::default();
-        let of = (Log::Host, "limit.tenant.queue".to_owned(), "shop".to_owned());
-        let other = (Log::Host, "limit.tenant.queue".to_owned(), "till".to_owned());
+        let of = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "shop".to_owned());
+        let other = (Log::Host, Stage::Admission, "limit.tenant.queue".to_owned(), "till".to_owned());
         assert!(floods.count(&of) && floods.count(&other));
         for _ in 0..1_000 {
             assert!(!floods.count(&of));

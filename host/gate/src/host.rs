@@ -19,11 +19,13 @@ use crate::config::{self, Settings};
 use crate::control::{Control, Quarantines};
 use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::docs::TenantDoc;
+use crate::door::Door;
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
 use crate::master_keys::MasterKeys;
 use crate::refusal::{Refusal, Stage};
+use crate::roles::Roles;
 use crate::rollback::{self, Examined, Rollback};
 use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
@@ -296,6 +298,16 @@ impl Host {
     /// The people of the acting user's tenant.
     pub fn users(&self) -> Users {
         Users { core: self.core.clone() }
+    }
+
+    /// The custom roles of the acting user's tenant.
+    pub fn roles(&self) -> Roles {
+        Roles { core: self.core.clone() }
+    }
+
+    /// The front door: who knocks becomes an [`Actor`], or is refused.
+    pub fn door(&self) -> Door {
+        Door { core: self.core.clone() }
     }
 
     /// The installations of the acting user's tenant.

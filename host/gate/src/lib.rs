@@ -24,14 +24,17 @@ mod core;
 mod difference;
 mod docs;
 mod doctor;
+mod door;
 mod drain;
 mod ending;
 mod errors;
 mod explain;
 mod floods;
 mod host;
+mod identity;
 mod installations;
 mod installed;
+mod invitations;
 mod invoke;
 mod keys;
 mod kv;
@@ -44,6 +47,7 @@ mod recovery;
 mod refusal;
 mod rehearse;
 mod replay;
+mod roles;
 mod rollback;
 mod root;
 mod run;
@@ -67,10 +71,14 @@ pub use control::{
 };
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
+pub use door::{
+    DeviceView, Door, Enrolled, Enrolment, Invited, Knock, Login, Pending, SessionView, ShownOnce, SignedIn,
+};
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
 pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
 pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
+pub use invitations::Invitation;
 pub use invoke::{Answer, Call, Done};
 pub use keys::{Declared, KeyState, KeyVersionView, KeyView, Keys};
 pub use master_keys::{
@@ -81,6 +89,7 @@ pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, op
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rehearse::{Part, Played, Props, Rig, stand_in};
+pub use roles::Roles;
 pub use rollback::Rollback;
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};

@@ -1,0 +1,63 @@
+//! The front door's part of the gate: who knocks becomes an [`Actor`](crate::Actor), or is refused.
+//!
+//! A person takes up an account with an invitation, a password and an authenticator ([`Door::accept`], [`Door::enrol`]),
+//! signs in with both ([`Door::login`], [`Door::code`]), and is then whoever their session's token stands for
+//! ([`Door::session`]), looked up anew at every request. Between two steps nothing is stored: what the first found out is
+//! sealed and handed to whoever knocks, so any node takes the second. There is no session without a second factor.
+//!
+//! Fails closed, and tells little: a tenant, a user or a password that is wrong is one answer after the same work and, to
+//! 50 ms, the same time. Whoever guesses waits.
+
+mod enrol;
+mod factor;
+mod login;
+mod pending;
+mod refused;
+mod session;
+pub(crate) mod sessions;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::core::Core;
+
+pub use enrol::{Enrolled, Enrolment, Invited};
+pub use login::{Login, Pending, SignedIn};
+pub use pending::ShownOnce;
+pub(crate) use pending::index;
+pub use session::SessionView;
+pub use sessions::DeviceView;
+
+/// Lets people in. See [`Host::door`](crate::Host::door).
+#[derive(Clone)]
+pub struct Door {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Door {
+    /// The work done on passwords so far, in KiB times passes: for a metric, and for whoever asks whether an account that
+    /// is not there costs less.
+    pub fn password_work(&self) -> u64 {
+        self.core.identity.work()
+    }
+}
+
+/// Who knocks, as the front door sees them.
+#[derive(Clone, Default)]
+pub struct Knock {
+    /// The peer's address.
+    pub address: Option<IpAddr>,
+    /// What the device says it is, such as a browser's name; shown in lists, and believed in nothing.
+    pub device: String,
+    /// The token of a device from which somebody signed in before, as [`SignedIn::device`] gave it.
+    pub known: Option<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Knock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Knock").field("address", &self.address).field("device", &self.device).finish_non_exhaustive()
+    }
+}
