@@ -152,7 +152,7 @@ mod tests {
     fn what_is_scanned_says_whose_it_is() {
         let uri = rfc().uri("OpsIQ", "acme/olga@example.com");
         assert!(
-            uri.starts_with("otpauth://totp/OpsIQ:acme%2Folga%40example%2Ecom?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+            uri.starts_with("otpauth://totp/OpsIQ:acme%2Folga%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
             "{}",
             uri.as_str()
         );
