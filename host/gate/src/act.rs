@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Caller, Principal, Role, TenantId};
-use opsiq_identity::SessionTimes;
+use opsiq_identity::{Lifetime, SessionTimes};
 
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
@@ -88,18 +88,22 @@ impl Person {
 
     /// Refuses what asks for a second factor shown lately, when the last one in this session was long ago.
     pub(crate) fn fresh(&self, act: &str, times: &SessionTimes) -> Result<(), Refusal> {
-        let old = |session: &&Arc<Session>| !session.lifetime().is_fresh(now_ms(), times);
-        if !FRESH.contains(&act) || self.session.as_ref().filter(old).is_none() {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            Class::Denied,
-            Stage::Authenticate,
-            "session.step-up-needed",
-            format!("`{act}` asks for a code of the second factor, shown within the last minutes"),
-            "show a new code, then do it again",
-        ))
+        shown_lately(act, self.session.as_ref().map(|session| session.lifetime()), now_ms(), times)
     }
+}
+
+/// Outside a session nobody is asked: whoever may open the data directory shows more than a code.
+fn shown_lately(act: &str, session: Option<Lifetime>, now_ms: i64, times: &SessionTimes) -> Result<(), Refusal> {
+    if !FRESH.contains(&act) || session.is_none_or(|session| session.is_fresh(now_ms, times)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Class::Denied,
+        Stage::Authenticate,
+        "session.step-up-needed",
+        format!("`{act}` asks for a code of the second factor, shown within the last minutes"),
+        "show a new code, then do it again",
+    ))
 }
 
 /// What is asked for a fresh second factor, when it is done in a session.
@@ -163,7 +167,15 @@ impl Core {
             return Err(refusal);
         };
         let session = match &actor.session {
-            Some(index) => Some(self.live_session(&state, &user, index).await?),
+            Some(index) => match self.live_session(&state, &user, index).await {
+                Ok(session) => Some(session),
+                Err(refusal) => {
+                    let person = Person { tenant: state, user, actor: actor.clone(), session: None };
+                    let draft = person.draft(Kind::Refused, "authenticate");
+                    self.record_refusal(person.log(), draft, &refusal).await?;
+                    return Err(refusal);
+                }
+            },
             None => None,
         };
         let person = Person { tenant: state, user, actor: actor.clone(), session };
@@ -327,5 +339,27 @@ impl Core {
             Ok(done) => done.map_err(|error| errors::audit(Stage::Admin, &error)),
             Err(_) => Err(errors::internal(Stage::Admin, "the change ended abnormally")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_grave_asks_for_a_code_shown_lately() {
+        let times = SessionTimes::USUAL;
+        let shown = |stepped_up_ms| Some(Lifetime { expires_ms: i64::MAX, seen_ms: 0, stepped_up_ms });
+        let late = times.step_up_ms;
+        for act in FRESH {
+            assert_eq!(
+                &*shown_lately(act, shown(0), late, &times).unwrap_err().code,
+                "session.step-up-needed",
+                "{act}"
+            );
+            assert!(shown_lately(act, shown(0), late - 1, &times).is_ok(), "{act}");
+            assert!(shown_lately(act, None, late, &times).is_ok(), "{act}");
+        }
+        assert!(shown_lately("user list", shown(0), late, &times).is_ok());
     }
 }

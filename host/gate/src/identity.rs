@@ -1,10 +1,10 @@
 //! What the gate keeps in memory to tell who somebody is: the bounded place where passwords are hashed, and who failed how
 //! often. Each node has its own; a restart forgets failures, and a code stays used, since that is stored.
 
+use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 
 use opsiq_identity::{Cost, Crowded, Passwords, SessionTimes, Throttle};
-use std::num::NonZeroU32;
 use tokio::sync::OnceCell;
 
 use crate::refusal::{Class, Refusal, Stage};

@@ -2,6 +2,7 @@
 
 /// The three times of a session, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "the unit is part of each name")]
 pub struct SessionTimes {
     /// Without a request.
     pub idle_ms: i64,
@@ -18,6 +19,7 @@ impl SessionTimes {
 
 /// When a session did what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "the unit is part of each name")]
 pub struct Lifetime {
     /// When it ends at the latest.
     pub expires_ms: i64,

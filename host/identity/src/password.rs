@@ -155,19 +155,17 @@ impl Passwords {
         let (cost, known) = (self.cost, stored.is_some());
         let against = stored.unwrap_or(&self.decoy).clone();
         let renew = !against.costs(cost);
-        let found = self
-            .turn(
-                move || {
-                    let same = verify(&against, password.0.as_bytes());
-                    if !(same && known) {
-                        return Ok(Checked::Wrong);
-                    }
-                    if renew { hash(cost, password.0.as_bytes()).map(Checked::Renewed) } else { Ok(Checked::Right) }
-                },
-                work_of(cost),
-            )
-            .await?;
-        found
+        self.turn(
+            move || {
+                let same = verify(&against, password.0.as_bytes());
+                if !(same && known) {
+                    return Ok(Checked::Wrong);
+                }
+                if renew { hash(cost, password.0.as_bytes()).map(Checked::Renewed) } else { Ok(Checked::Right) }
+            },
+            work_of(cost),
+        )
+        .await?
     }
 
     /// The work done so far, in KiB times passes: what a test compares of an account that is there and one that is not.

@@ -36,9 +36,10 @@ async fn an_account_is_taken_up_once_and_then_opens_with_both_factors() {
     let wrong = door.enrol(&knock(), mine.pending.expose(), &code(mine.seed.expose(), 4)).await.unwrap_err();
     assert_eq!(&*wrong.code, "code.wrong");
     assert!(!users.list(&acme("olga")).await.unwrap().iter().any(|user| user.enrolled), "nothing is stored before");
+    let (at, codes) = (knock(), [code(mine.seed.expose(), 0), code(other.seed.expose(), 0)]);
     let (a, b) = tokio::join!(
-        door.enrol(&knock(), mine.pending.expose(), &code(mine.seed.expose(), 0)),
-        door.enrol(&knock(), other.pending.expose(), &code(other.seed.expose(), 0)),
+        door.enrol(&at, mine.pending.expose(), &codes[0]),
+        door.enrol(&at, other.pending.expose(), &codes[1]),
     );
     assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
     assert_eq!(a.as_ref().or(b.as_ref()).unwrap().recovery_codes.len(), 10);
@@ -157,11 +158,17 @@ async fn a_code_two_steps_away_is_none_and_ten_thousand_guesses_are_five() {
     let slow = refused.iter().find(|refusal| refusal.code == "login.slow-down").unwrap();
     assert!(slow.class == Class::Limited && slow.retry_after.is_some());
     // Not even the right one is heard from there; from where its owner signed in before it is.
+    waits(async || door.code(&knock, stranger.pending.expose(), "12345").await.unwrap_err()).await;
     let right = nora.spare();
     assert_eq!(&*door.code(&knock, stranger.pending.expose(), &right).await.unwrap_err().code, "login.slow-down");
     assert!(door.code(&from(&device), pending.pending.expose(), &right).await.is_ok());
     let recorded = world.fields(Kind::Refused).await;
     assert!(recorded.len() < 20, "{} entries of ten thousand refusals", recorded.len());
+}
+
+/// Guesses until whoever guesses has to wait for more than a moment.
+async fn waits(mut guess: impl AsyncFnMut() -> Refusal) {
+    while guess().await.retry_after.is_none_or(|seconds| seconds.get() < 2) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +181,9 @@ async fn whoever_guesses_passwords_does_not_lock_out_who_has_one() {
     let (knock, wrong) = (knock(), nora.login("eight badgers"));
     let refused = join_all((0..200).map(|_| door.login(&knock, &wrong))).await;
     let refused: Vec<_> = refused.into_iter().map(Result::unwrap_err).collect();
-    assert_eq!(refused.iter().filter(|refusal| refusal.code == "login.failed").count(), 5);
+    let heard = refused.iter().filter(|refusal| refusal.code == "login.failed").count();
+    assert!(heard <= 10, "{heard} passwords were compared");
+    waits(async || door.login(&knock, &wrong).await.unwrap_err()).await;
     assert!(door.login(&knock, &nora.login(PASSWORD)).await.is_err(), "a stranger waits");
     assert!(door.login(&from(&device), &nora.login(PASSWORD)).await.is_ok(), "a known device does not");
     // A device of somebody else, or one that was forgotten, is none.
@@ -185,6 +194,7 @@ async fn whoever_guesses_passwords_does_not_lock_out_who_has_one() {
     }
     assert_eq!(&*door.login(&from(&device), &theirs).await.unwrap_err().code, "login.slow-down");
     door.forget_devices(&acme("nora"), None).await.unwrap();
+    waits(async || door.login(&knock, &wrong).await.unwrap_err()).await;
     assert!(door.login(&from(&device), &nora.login(PASSWORD)).await.is_err());
 }
 
@@ -260,7 +270,6 @@ async fn who_is_there_is_not_told_by_time() {
         }
     }
     let t = welch(&times[0], &times[1]);
-    println!("t = {t:.2} over {} logins of each kind", times[0].len());
     assert!(t.abs() < 4.5, "{t}");
     // The measure can tell: a millisecond more would be seen.
     let slower: Vec<f64> = times[1].iter().map(|time| time + 0.02).collect();
@@ -348,13 +357,14 @@ async fn what_is_grave_asks_for_a_code_shown_lately_and_one_code_is_one_answer()
     assert_eq!(&*refusal.code, "tenant.has-owner");
     let (one, two) = (world.sign_in(&mut olga).await, world.sign_in(&mut olga).await);
     let actor = world.acting(&one).await.unwrap();
-    assert!(world.host.users().add(&actor, "new", opsiq_contract::Role::Support).await.is_ok(), "it was shown just now");
+    assert!(
+        world.host.users().add(&actor, "new", opsiq_contract::Role::Support).await.is_ok(),
+        "it was shown just now"
+    );
     // Both show the same code at once.
     let right = code(&olga.seed, 1);
-    let (a, b) = tokio::join!(
-        door.step_up(one.token.expose(), None, &right),
-        door.step_up(two.token.expose(), None, &right),
-    );
+    let (a, b) =
+        tokio::join!(door.step_up(one.token.expose(), None, &right), door.step_up(two.token.expose(), None, &right),);
     assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
     let stepped = a.or(b).unwrap();
     assert!(stepped.stepped_up_ms >= one.session.stepped_up_ms);
@@ -399,7 +409,8 @@ async fn nothing_that_opens_an_account_lies_anywhere() {
         }
     }
     // The random part alone, too.
-    let parts: Vec<String> = shown.iter().filter_map(|text| text.rsplit_once('.').map(|(_, part)| part.to_owned())).collect();
+    let parts: Vec<String> =
+        shown.iter().filter_map(|text| text.rsplit_once('.').map(|(_, part)| part.to_owned())).collect();
     shown.extend(parts);
     let finds = |bytes: &[u8], form: &str| bytes.windows(form.len()).any(|window| window == form.as_bytes());
     assert!(finds(b"..seven otters..", "seven otters"), "the search finds");

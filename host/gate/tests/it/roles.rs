@@ -40,7 +40,10 @@ async fn a_custom_role_is_its_base_and_less() {
     assert!(refusal.fix.contains("opsiq/echo/refund"), "{}", refusal.fix);
     let told = world.host.explain(&nora, &refund).await.unwrap();
     let step = told.steps.iter().find(|step| step.rule == "role.narrowed").unwrap();
-    assert_eq!((told.verdict, step.verdict, step.stage.as_str()), (StepVerdict::Refuse, StepVerdict::Refuse, "authority"));
+    assert_eq!(
+        (told.verdict, step.verdict, step.stage.as_str()),
+        (StepVerdict::Refuse, StepVerdict::Refuse, "authority")
+    );
     let told = world.host.explain(&nora, &call("look", r#"{"id":"7"}"#)).await.unwrap();
     assert!(told.steps.iter().any(|step| step.rule == "role.custom"), "{told:?}");
     // What it does not name of administration is not the base's either.
@@ -177,7 +180,8 @@ async fn every_role_at_every_action_of_every_tenant_is_as_the_judge_says() {
     actions.push("no-such".to_owned());
     let (mut allowed, mut refused) = (0, 0);
     for (name, base, custom) in &people {
-        for scopes in [None, Some(set(&["things:read"])), Some(set(&["things:refund", "things:spin"])), Some(set(&[]))] {
+        for scopes in [None, Some(set(&["things:read"])), Some(set(&["things:refund", "things:spin"])), Some(set(&[]))]
+        {
             for action in &actions {
                 let params = if ["spin", "break-contract", "fail"].contains(&action.as_str()) {
                     "{}"
@@ -197,7 +201,11 @@ async fn every_role_at_every_action_of_every_tenant_is_as_the_judge_says() {
                 *if verdict { &mut allowed } else { &mut refused } += 1;
                 // The same decision, when it is acted on; a few, since what is allowed runs.
                 if !verdict || (action == "look" && scopes.is_none()) {
-                    assert_eq!(world.host.invoke(&actor, call(action, params)).await.is_ok(), judged, "{name} {action}");
+                    assert_eq!(
+                        world.host.invoke(&actor, call(action, params)).await.is_ok(),
+                        judged,
+                        "{name} {action}"
+                    );
                 }
             }
         }
