@@ -13,7 +13,7 @@ fn world() -> World {
 const ADA: [&str; 2] = ["--as", "acme/ada"];
 
 fn ada<'a>(words: &[&'a str]) -> Vec<&'a str> {
-    [&ADA, words].concat()
+    [&ADA[..], words].concat()
 }
 
 #[test]
@@ -55,7 +55,10 @@ fn custom_roles_are_made_given_and_removed() {
     assert_eq!(world.run(&ada(&words)).refused(3)["code"], "role.exists");
     let wider = [&words[..], &["--replace", "--action", "opsiq/orders/*", "--confirm-writes"]].concat();
     assert_eq!(world.run(&ada(&wider)).ok()["confirm_writes"], true);
-    assert_eq!(world.run(&ada(&["role", "create", "owner", "--base", "admin", "--scope", "a:b"])).refused(6)["code"], "role.invalid");
+    assert_eq!(
+        world.run(&ada(&["role", "create", "owner", "--base", "admin", "--scope", "a:b"])).refused(6)["code"],
+        "role.invalid"
+    );
     world.run(&ada(&["user", "add", "eve", "--role", "support"])).ok();
     let eve = world.run(&ada(&["user", "role", "eve", "clerk"])).ok();
     assert_eq!((&eve["role"], &eve["custom"]), (&"admin".into(), &"clerk".into()));
