@@ -34,6 +34,7 @@ mod opsiq;
 mod orders;
 mod packets;
 mod panics;
+mod people;
 mod plain;
 mod rebinding;
 mod redact;

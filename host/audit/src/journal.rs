@@ -117,12 +117,8 @@ impl Journal {
             interruptions,
             key: key.clone(),
             host,
-<<<<<<< HEAD
-            outside: Keeper::new(outside),
-=======
             rider,
-            outside,
->>>>>>> signing
+            outside: Keeper::new(outside),
             requests: receiver,
             abandoned,
             abandonments: abandonments.clone(),

@@ -1,15 +1,9 @@
-<<<<<<< HEAD
-//! Refusals for want of room, on record without filling the disk: whoever floods the host is refused thousands of times a
-//! second. Of one limit and one installation, the first refusal is an entry before it is answered; those that follow are
+//! Refusals for want of room, and of whoever is nobody, on record without filling the disk: whoever floods the host is
+//! refused thousands of times a second. Of one limit and one installation, or one network at the door, the first refusal is an entry before it is answered; those that follow are
 //! counted, and each second's are one entry at its end. A second without any ends the flood.
 //!
 //! A host that is killed loses the count of that one second at most, never the first of a flood: that refusals were many
 //! is on record, and how many but for the last second. Nothing that was refused had begun.
-=======
-//! Refusals for want of room, and of whoever is nobody, on record without filling the disk: whoever floods the host is
-//! refused thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is
-//! answered; those of the minute after it are counted, and are one entry at its end.
->>>>>>> signing
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,11 +18,14 @@ use crate::refusal::{Refusal, Stage};
 /// How long refusals are counted before they are an entry.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What is counted together: the log, the stage, the limit, and what was called.
+/// What is counted together: the log, the stage and rule that refused, and what was called, or from where.
 type Of = (Log, Stage, String, String);
 
+/// Networks whose refusals at the door are counted apart; those of any more are counted together.
+const NETWORKS: usize = 1024;
+
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
-/// second have limits.
+/// second have limits, and than networks that are told apart at the door.
 #[derive(Debug, Default)]
 pub(crate) struct Floods(Mutex<HashMap<Of, Count>>);
 
@@ -66,6 +63,10 @@ impl Floods {
         Some(std::mem::replace(count, Count { since: Timestamp::now(), more: 0 }))
     }
 
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn open(&self) -> Vec<Of> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -87,8 +88,19 @@ impl Core {
         self.record_counted(log, draft, refusal, called).await
     }
 
-    /// Puts the first such refusal on record, and counts those that follow it.
-    pub(crate) async fn record_counted(
+    /// Puts the refusal of whoever knocks from this network on record, and counts those that follow.
+    pub(crate) async fn record_refused_knock(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        network: &str,
+    ) -> Result<(), Refusal> {
+        let network = if self.floods.len() < NETWORKS { network } else { "others" };
+        self.record_counted(log, draft, refusal, network).await
+    }
+
+    async fn record_counted(
         self: &Arc<Self>,
         log: Log,
         draft: Draft,
@@ -125,22 +137,20 @@ impl Core {
         }
     }
 
-<<<<<<< HEAD
     async fn record_count(&self, of: &Of, Count { since, more }: Count) {
-        let (log, code, called) = of;
-=======
-    async fn record_count(&self, of: &Of) {
-        let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
         let (log, stage, code, called) = of;
-        let named = if *stage == Stage::Admission { field::INSTALLATION } else { field::ACTION };
->>>>>>> signing
+        let (from, what) =
+            if *stage == Stage::Admission { (field::INSTALLATION, "calls") } else { (field::IP, "attempts") };
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
-            .field(named, called.as_str())
+            .field(from, called.as_str())
             .field(field::OUTCOME, "refused")
             .field(field::RULE, code.as_str())
             .field(field::STAGE, stage.as_str())
-            .field(field::DETAIL, format!("{more} more calls were refused from {since:.0} to {:.0}", Timestamp::now()));
+            .field(
+                field::DETAIL,
+                format!("{more} more {what} were refused from {since:.0} to {:.0}", Timestamp::now()),
+            );
         if let Err(error) = self.record(log.clone(), vec![draft]).await {
             tracing::error!(%log, code, more, why = %error.message, "refusals could not be put on record");
         }

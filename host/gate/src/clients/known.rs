@@ -115,6 +115,7 @@ fn opened(
         id: row.id.clone(),
         name: doc.name.clone(),
         role: doc.role,
+        custom: None,
         enabled: doc.enabled,
         created_ms: row.created_ms,
         version: row.version,

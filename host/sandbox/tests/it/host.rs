@@ -141,8 +141,12 @@ impl Installed {
             grant: Grant::all(&self.contract, digest, &config).unwrap(),
             config,
         };
-        let caller =
-            Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Owner, scopes: None };
+        let caller = Caller {
+            principal: Principal::User { name: "alice".to_owned() },
+            role: Role::Owner,
+            scopes: None,
+            custom: None,
+        };
         let standing =
             Standing::new(Arc::new(installation), Arc::new(self.contract.clone()), Arc::new(self.ceiling.clone()));
         let request = AuthorityRequest {
