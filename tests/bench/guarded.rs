@@ -103,7 +103,7 @@ impl Alone {
         let journal = Journal::start(store, Arc::new(OneVault(vault.host())), key).await.expect("a log");
         let action = contract.action(guest.action).expect("an action of the contract");
         let params = action.params.check(guest.params.as_bytes(), 64).expect("parameters of the contract");
-        let caller = Caller { principal: Principal::User { name: "ada".into() }, role: Role::Owner, scopes: None };
+        let caller = Caller { principal: Principal::User { name: "ada".into() }, role: Role::Owner, scopes: None, custom: None };
         let standing = Standing::new(Arc::new(installation), contract.clone(), Arc::new(Ceiling::default()));
         Self {
             params,

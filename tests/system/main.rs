@@ -24,6 +24,7 @@ mod leaks;
 mod limits;
 mod opsiq;
 mod orders;
+mod people;
 mod plain;
 mod redact;
 mod rollback;

@@ -15,6 +15,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::role::RoleCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
 use crate::signature::SignatureCommand;
@@ -56,7 +57,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Tenant(TenantCommand),
 
-    /// Add, list and disable the users of a tenant.
+    /// Add, invite, list and disable the users of a tenant.
     #[command(subcommand)]
     User(UserCommand),
 
@@ -67,6 +68,10 @@ pub(crate) enum Command {
     /// Sign a request as such a program, and verify requests and replies.
     #[command(subcommand)]
     Signature(SignatureCommand),
+
+    /// Make, list and remove custom roles of a tenant.
+    #[command(subcommand)]
+    Role(RoleCommand),
 
     /// Build and inspect plugins, and keep the catalogue.
     #[command(subcommand)]

@@ -28,6 +28,7 @@ mod output;
 mod params;
 mod plugin;
 mod refusal;
+mod role;
 mod sandbox;
 mod secret;
 mod session;
@@ -98,6 +99,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::User(command) => user::run(command, session).await,
         Command::Client(command) => client::run(command, session).await,
         Command::Signature(command) => signature::run(command, session.out),
+        Command::Role(command) => role::run(command, session).await,
         Command::Plugin(command) => plugin::run(command, session).await,
         Command::Connector(command) => connector::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

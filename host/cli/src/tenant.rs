@@ -2,11 +2,13 @@
 
 use clap::{Subcommand, ValueEnum};
 use opsiq_contract::TenantId;
-use opsiq_gate::{EraseTenant, NewTenant, Standing, TenantView};
+use opsiq_gate::{EraseTenant, Invitation, NewTenant, Standing, TenantView};
+use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::table::{Card, Table, time};
+use crate::user;
 
 /// What can be done with tenants.
 #[derive(Debug, Subcommand)]
@@ -21,6 +23,11 @@ pub(crate) enum TenantCommand {
         /// What people call it; by default its name.
         #[arg(long)]
         title: Option<String>,
+    },
+    /// Invite a tenant's first owner anew: prints a token, once. Later owners are invited by an owner.
+    Invite {
+        /// The tenant's name.
+        id: TenantId,
     },
     /// List the tenants.
     List,
@@ -53,6 +60,14 @@ pub(crate) enum TenantCommand {
     },
 }
 
+/// A new tenant, and the invitation of its first owner.
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    tenant: TenantView,
+    invitation: Invitation,
+}
+
 /// Whether something is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -69,14 +84,24 @@ pub(crate) async fn run(command: TenantCommand, session: &Session<'_>) -> Result
         TenantCommand::Create { id, owner, title } => {
             let title = title.unwrap_or_else(|| id.to_string());
             let tenant = host.tenants().create(&actor, NewTenant { id, title, owner: owner.clone() }).await?;
-            session.out.data(&tenant, |tenant| {
+            let invitation = host.tenants().invite_owner(&actor, &tenant.id).await?;
+            let created = Created { tenant, invitation };
+            session.out.data(&created, |created| {
                 let mut card = Card::new();
-                card.line("tenant", tenant.id.to_string());
-                card.line("title", &tenant.title);
+                card.line("tenant", created.tenant.id.to_string());
+                card.line("title", &created.tenant.title);
                 card.line("owner", &owner);
+                card.line("invitation", created.invitation.token.expose());
+                card.line("good until", time(created.invitation.expires_ms));
                 card.shown()
             })?;
-            session.out.note(&format!("Next: act as its owner with --as {}/{owner}", tenant.id));
+            session.out.note(&format!(
+                "Next: act as its owner with --as {}/{owner}; to sign in over the network, the owner takes up the account with the invitation, which is not shown again.",
+                created.tenant.id
+            ));
+        }
+        TenantCommand::Invite { id } => {
+            return user::invited(&host.tenants().invite_owner(&actor, &id).await?, session);
         }
         TenantCommand::List => {
             let tenants = host.tenants().list(&actor).await?;

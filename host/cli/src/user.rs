@@ -2,11 +2,12 @@
 
 use clap::Subcommand;
 use opsiq_contract::Role;
-use opsiq_gate::UserView;
+use opsiq_gate::{Invitation, SessionView, UserView};
+use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
-use crate::table::{Table, time};
+use crate::table::{Card, Table, time};
 
 /// What can be done with users.
 #[derive(Debug, Subcommand)]
@@ -19,14 +20,41 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         role: Role,
     },
+    /// Invite a user to take up their account: prints a token, once. With --role, adds the user first.
+    Invite {
+        /// Whom.
+        name: String,
+        /// The role of a user to be added: owner, admin, support or a custom one.
+        #[arg(long)]
+        role: Option<String>,
+    },
+    /// Take away what a user signs in with, end their sessions and invite them to set it anew: prints a token, once.
+    #[command(name = "reset-2fa")]
+    Reset2fa {
+        /// Whose.
+        name: String,
+    },
+    /// List a user's sessions.
+    Sessions {
+        /// Whose.
+        name: String,
+    },
+    /// End one session of a user, or all of them.
+    Revoke {
+        /// Whose.
+        name: String,
+        /// Which, as `user sessions` lists them; without it, all.
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+    },
     /// List the users.
     List,
     /// Give a user another role.
     Role {
         /// Whose.
         name: String,
-        /// owner, admin or support.
-        role: Role,
+        /// owner, admin, support or a custom one.
+        role: String,
     },
     /// Let nothing more be done in a user's name, from the next act on.
     Disable {
@@ -45,7 +73,21 @@ pub(crate) async fn run(command: UserCommand, session: &Session<'_>) -> Result<E
     let (host, actor) = session.as_user().await?;
     let user = match command {
         UserCommand::Add { name, role } => host.users().add(&actor, &name, role).await?,
-        UserCommand::Role { name, role } => host.users().set_role(&actor, &name, role).await?,
+        UserCommand::Role { name, role } => host.users().assign(&actor, &name, &role).await?,
+        UserCommand::Invite { name, role } => {
+            return invited(&host.users().invite(&actor, &name, role.as_deref()).await?, session);
+        }
+        UserCommand::Reset2fa { name } => return invited(&host.users().reset_2fa(&actor, &name).await?, session),
+        UserCommand::Sessions { name } => {
+            let sessions = host.users().sessions(&actor, &name).await?;
+            session.out.data(&sessions, |sessions| sessions_shown(sessions))?;
+            return Ok(Exit::Done);
+        }
+        UserCommand::Revoke { name, session: which } => {
+            let ended = host.users().revoke(&actor, &name, which.as_deref()).await?;
+            session.out.data(&json!({ "user": name, "ended": ended }), |_| format!("{ended} sessions ended."))?;
+            return Ok(Exit::Done);
+        }
         UserCommand::Disable { name } => host.users().disable(&actor, &name).await?,
         UserCommand::Enable { name } => host.users().enable(&actor, &name).await?,
         UserCommand::List => {
@@ -58,11 +100,45 @@ pub(crate) async fn run(command: UserCommand, session: &Session<'_>) -> Result<E
     Ok(Exit::Done)
 }
 
+/// Shows an invitation, the one time its token is seen.
+pub(crate) fn invited(invitation: &Invitation, session: &Session<'_>) -> Result<Exit, Failure> {
+    session.out.data(invitation, invitation_shown)?;
+    session.out.note("Hand the token to them and nobody else; it is not shown again.");
+    Ok(Exit::Done)
+}
+
+/// The lines of an invitation.
+pub(crate) fn invitation_shown(invitation: &Invitation) -> String {
+    let mut card = Card::new();
+    card.line("tenant", invitation.tenant.to_string());
+    card.line("user", &invitation.user);
+    card.line("invitation", invitation.token.expose());
+    card.line("good until", time(invitation.expires_ms));
+    card.shown()
+}
+
+fn sessions_shown(sessions: &[SessionView]) -> String {
+    let mut table = Table::new(["session", "device", "address", "begun", "last used", "ends"]);
+    for session in sessions {
+        table.row([
+            session.id.clone(),
+            session.device.clone(),
+            session.address.map(|address| address.to_string()).unwrap_or_default(),
+            time(session.created_ms),
+            time(session.seen_ms),
+            time(session.expires_ms),
+        ]);
+    }
+    table.or("No sessions.")
+}
+
 fn shown(users: &[UserView]) -> String {
-    let mut table = Table::new(["user", "role", "state", "added"]);
+    let mut table = Table::new(["user", "role", "state", "signs in", "added"]);
     for user in users {
         let state = if user.enabled { "enabled" } else { "disabled" };
-        table.row([user.name.clone(), user.role.to_string(), state.to_owned(), time(user.created_ms)]);
+        let role = user.custom.clone().unwrap_or_else(|| user.role.to_string());
+        let signs_in = if user.enrolled { "with a second factor" } else { "not yet" };
+        table.row([user.name.clone(), role, state.to_owned(), signs_in.to_owned(), time(user.created_ms)]);
     }
     table.or("No users yet.")
 }

@@ -98,7 +98,9 @@ fn hear(request: &AuthorityRequest<'_>, explain: bool) -> Decision {
     if court.refusal.is_some() {
         return court.refused();
     }
+    let raised = court.raised(&reach);
     let facts = Facts {
+        raised,
         standing: Arc::clone(standing),
         reach,
         caller: Arc::clone(request.caller),
@@ -269,6 +271,24 @@ impl<'a> Court<'a> {
         });
         self.ask(AUTHORITY, "role.allowed", || format!("{} is {}", caller.principal, caller.role), refusal);
 
+        if let Some(custom) = &caller.custom {
+            let family = &self.standing().family;
+            let refusal = (!custom.covers(family, action)).then(|| {
+                Denial::new(
+                    "role.narrowed",
+                    format!(
+                        "the role `{}` is {} without `{}` of {family}; {} has it",
+                        custom.name, custom.base, action.name, caller.principal
+                    ),
+                    format!(
+                        "an owner of the tenant makes a role with {family}/{} or the scope {}: opsiq role create",
+                        action.name, action.scope
+                    ),
+                )
+            });
+            self.ask(AUTHORITY, "role.custom", || format!("`{}` covers it", custom.name), refusal);
+        }
+
         let Some(scopes) = &caller.scopes else {
             return self
                 .say(AUTHORITY, "scope.held", Verdict::Allowed, || "a person is not limited by scopes".to_owned());
@@ -286,6 +306,16 @@ impl<'a> Court<'a> {
             )
         });
         self.ask(AUTHORITY, "scope.held", || action.scope.clone(), refusal);
+    }
+
+    /// Whether the caller's custom role makes this write wait for a person.
+    fn raised(&mut self, reach: &Reach) -> bool {
+        let custom = self.request.caller.custom.as_ref().filter(|custom| custom.confirm_writes);
+        let Some(custom) = custom.filter(|_| reach.effect == Effect::Write) else { return false };
+        self.say(AUTHORITY, "role.confirm", Verdict::Raised, || {
+            format!("write, raised by the role `{}` to risky-write", custom.name)
+        });
+        true
     }
 
     fn effect(&mut self, action: &Action) -> Effect {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::sample::{ask, installed, person, shop, shop_config, standing};
-use crate::{Caller, Ceiling, Denial, Digest, Effect, InstallState, Permission, Principal, Role, Verdict};
+use crate::{Caller, Ceiling, CustomRole, Denial, Digest, Effect, InstallState, Permission, Principal, Role, Verdict};
 
 fn ceiling(text: &str) -> Ceiling {
     Ceiling::parse_toml(text, &[]).unwrap_or_else(|errors| panic!("{errors}"))
@@ -28,6 +28,56 @@ fn everything_granted_is_everything_asked_and_no_more() {
     assert_eq!(authorized.audit_events(), &["order.noted".to_owned()].into());
     assert!(authorized.needs_intent());
     assert!(decision.steps.iter().all(|step| step.verdict == Verdict::Allowed), "{:#?}", decision.steps);
+}
+
+fn custom(base: Role, actions: &[&str], scopes: &[&str], confirm_writes: bool) -> Caller {
+    let set = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
+    let (actions, scopes, acts) = (set(actions), set(scopes), set(&["connector list"]));
+    let role = CustomRole { name: "clerk".to_owned(), base, actions, scopes, acts, confirm_writes };
+    assert_eq!(role.fault(), None);
+    Caller { custom: Some(std::sync::Arc::new(role)), ..person(base) }
+}
+
+#[test]
+fn a_custom_role_takes_away_and_never_gives() {
+    let contract = shop();
+    let installation = installed(&contract, shop_config());
+    let asked = |caller: &Caller, action| ask(&contract, &installation, &Ceiling::default(), caller, action);
+    let scope = contract.action("get-order").unwrap().scope.clone();
+    for (caller, allowed) in [
+        (custom(Role::Owner, &["acme/shop/get-order"], &[], false), true),
+        (custom(Role::Owner, &["acme/shop/*"], &[], false), true),
+        (custom(Role::Owner, &[], &[&scope], false), true),
+        (custom(Role::Owner, &["acme/shop/note-order"], &[], false), false),
+        (custom(Role::Owner, &["acme/other/*", "acme/other/get-order"], &["get:order"], false), false),
+        (custom(Role::Owner, &[], &[], false), false),
+    ] {
+        let decision = asked(&caller, "get-order");
+        assert_eq!(decision.outcome.is_ok(), allowed, "{caller:?}");
+        let rule = if allowed { "role.custom" } else { "role.narrowed" };
+        assert!(decision.steps.iter().any(|step| step.rule == rule), "{:#?}", decision.steps);
+    }
+    let denial = refusal(asked(&custom(Role::Owner, &[], &[], false), "get-order"));
+    assert_eq!(denial.code, "role.narrowed");
+    assert!(denial.fix.contains("acme/shop/get-order") && denial.message.contains("`clerk` is owner without"));
+    // What the base may not, it may not.
+    let denial = refusal(asked(&custom(Role::Support, &["acme/shop/*"], &[], false), "note-order"));
+    assert_eq!(denial.code, "role.not-allowed");
+}
+
+#[test]
+fn a_custom_role_may_raise_writes_and_nothing_else() {
+    let contract = shop();
+    let installation = installed(&contract, shop_config());
+    let effect = |caller: &Caller, action| {
+        let decision = ask(&contract, &installation, &Ceiling::default(), caller, action);
+        let raised = decision.steps.iter().any(|step| step.rule == "role.confirm");
+        (decision.outcome.unwrap().effect(), raised)
+    };
+    let careful = custom(Role::Owner, &["acme/shop/*"], &[], true);
+    assert_eq!(effect(&careful, "note-order"), (Effect::RiskyWrite, true));
+    assert_eq!(effect(&careful, "get-order"), (Effect::Read, false));
+    assert_eq!(effect(&custom(Role::Owner, &["acme/shop/*"], &[], false), "note-order"), (Effect::Write, false));
 }
 
 #[test]

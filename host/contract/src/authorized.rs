@@ -110,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) reach: Arc<Reach>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) invocation: InvocationId,
+    /// Whether the caller's custom role makes every write wait for a person.
+    pub(crate) raised: bool,
 }
 
 impl Authorized {
@@ -153,9 +155,12 @@ impl Authorized {
         &self.facts.standing.contract.actions[self.facts.reach.action]
     }
 
-    /// The effect after the tenant's raise; never less than the contract says.
+    /// The effect after the raises by the tenant and by the caller's custom role; never less than the contract says.
     pub fn effect(&self) -> Effect {
-        self.facts.reach.effect
+        match self.facts.reach.effect {
+            Effect::Write if self.facts.raised => Effect::RiskyWrite,
+            effect => effect,
+        }
     }
 
     /// The HTTP rules it may use, in the order of the contract.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::custom_role::CustomRole;
 
 macro_rules! words {
     ($type:ident, $what:literal, $must:literal, $($variant:ident = $word:literal),+) => {
@@ -103,6 +106,8 @@ pub struct Caller {
     pub role: Role,
     /// Limited to these scopes; `None` for a person, whom the role alone limits.
     pub scopes: Option<BTreeSet<String>>,
+    /// The custom role that narrows the built-in one, if they have one.
+    pub custom: Option<Arc<CustomRole>>,
 }
 
 #[cfg(test)]

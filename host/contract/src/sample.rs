@@ -245,7 +245,7 @@ pub(crate) fn shop_config() -> Value {
 }
 
 pub(crate) fn person(role: Role) -> Caller {
-    Caller { principal: Principal::User { name: "alice".to_owned() }, role, scopes: None }
+    Caller { principal: Principal::User { name: "alice".to_owned() }, role, scopes: None, custom: None }
 }
 
 /// A full installation of `contract`.

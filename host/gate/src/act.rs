@@ -8,26 +8,30 @@ use std::time::Duration;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Caller, Principal, Role, TenantId};
+use opsiq_identity::SessionTimes;
 
 use crate::actor::Actor;
-use crate::core::Core;
+use crate::core::{Core, now_ms};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::rolled_back;
-use crate::state::{TenantState, User};
+use crate::state::{Session, TenantState, User};
 
 /// A user or an API client of a tenant, as they stand at this act.
 pub(crate) struct Person {
     pub(crate) tenant: Arc<TenantState>,
     pub(crate) user: Arc<User>,
     pub(crate) actor: Actor,
+    /// The session they act in.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Person {
     /// The caller that authority asks about.
     pub(crate) fn caller(&self) -> Arc<Caller> {
         let Actor { principal, scopes, .. } = &self.actor;
-        Arc::new(Caller { principal: principal.clone(), role: self.user.role, scopes: scopes.clone() })
+        let custom = self.user.custom.as_ref().map(|(_, custom)| custom.clone());
+        Arc::new(Caller { principal: principal.clone(), role: self.user.role, scopes: scopes.clone(), custom })
     }
 
     /// Their tenant's log.
@@ -44,7 +48,7 @@ impl Person {
     pub(crate) fn draft(&self, kind: Kind, action: &str) -> Draft {
         with_address(&self.actor, Draft::new(kind))
             .field(field::ACTOR, self.actor.principal.to_string())
-            .field(field::ROLE, self.user.role.to_string())
+            .field(field::ROLE, self.user.role_shown())
             .field(field::ACTION, action)
     }
 
@@ -60,7 +64,7 @@ impl Person {
             ));
         }
         if roles.contains(&self.user.role) {
-            return Ok(());
+            return self.within(act);
         }
         let needed = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
         Err(Refusal::new(
@@ -80,6 +84,60 @@ pub(crate) fn narrower(a: Option<&BTreeSet<String>>, b: Option<&BTreeSet<String>
         (one, other) => one.or(other).cloned(),
     }
 }
+
+impl Person {
+    /// Refuses what is outside the custom role, if they have one.
+    fn within(&self, act: &str) -> Result<(), Refusal> {
+        let Some((_, custom)) = self.user.custom.as_ref().filter(|(_, custom)| !custom.acts.contains(act)) else {
+            return Ok(());
+        };
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Admin,
+            "role.narrowed",
+            format!("the role `{}` is {} without `{act}`", custom.name, custom.base),
+            "ask an owner of the tenant to do it",
+        ))
+    }
+
+    /// Refuses what asks for a second factor shown lately, when the last one in this session was long ago.
+    pub(crate) fn fresh(&self, act: &str, times: &SessionTimes) -> Result<(), Refusal> {
+        let old = |session: &&Arc<Session>| !session.lifetime().is_fresh(now_ms(), times);
+        if !FRESH.contains(&act) || self.session.as_ref().filter(old).is_none() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Authenticate,
+            "session.step-up-needed",
+            format!("`{act}` asks for a code of the second factor, shown within the last minutes"),
+            "show a new code, then do it again",
+        ))
+    }
+}
+
+/// What is asked for a fresh second factor, when it is done in a session.
+const FRESH: &[&str] = &[
+    "audit export",
+    "confirm approve",
+    "connector grant",
+    "connector install",
+    "connector upgrade accept",
+    "key retire",
+    "key rotate",
+    "key set",
+    "role create",
+    "role remove",
+    "subject erase",
+    "tenant second-person",
+    "user add",
+    "user disable",
+    "user enable",
+    "user invite",
+    "user reset-2fa",
+    "user revoke",
+    "user role",
+];
 
 /// Adds the peer's address, when there is one.
 pub(crate) fn with_address(actor: &Actor, draft: Draft) -> Draft {
@@ -118,9 +176,13 @@ impl Core {
             self.record_refusal(Log::Host, draft, &refusal).await?;
             return Err(refusal);
         };
+        let session = match &actor.session {
+            Some(index) => Some(self.live_session(&state, &user, index).await?),
+            None => None,
+        };
         let mut actor = actor.clone();
         actor.scopes = narrower(actor.scopes.as_ref(), scopes.as_ref());
-        let person = Person { tenant: state, user, actor };
+        let person = Person { tenant: state, user, actor, session };
         if !person.user.enabled {
             let (message, fix) = if person.is_client() {
                 ("this client is revoked", "an owner of the tenant makes a new one: opsiq client create")
@@ -186,11 +248,15 @@ impl Core {
         about: &str,
         body: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
-        let done = match person.must_be(roles, act) {
+        let may = |person: &Person| {
+            person.must_be(roles, act)?;
+            person.fresh(act, &self.identity.times)
+        };
+        let done = match may(person) {
             Ok(()) => {
                 let _turn = person.tenant.acts.lock().await;
                 // The act before may have taken the role away.
-                match self.person(&person.actor).await.and_then(|now| now.must_be(roles, act)) {
+                match self.person(&person.actor).await.and_then(|now| may(&now)) {
                     Ok(()) => body.await,
                     Err(refusal) => Err(refusal),
                 }
@@ -261,6 +327,16 @@ impl Core {
         op: Op<T>,
     ) -> Result<T, Refusal> {
         tenant.lives()?;
+        self.change_anyway(tenant, drafts, op).await
+    }
+
+    /// The same also for a tenant that is cancelled, whose owners still sign in and out.
+    pub(crate) async fn change_anyway<T: Send + 'static>(
+        &self,
+        tenant: &Arc<TenantState>,
+        drafts: Vec<Draft>,
+        op: Op<T>,
+    ) -> Result<T, Refusal> {
         let (journal, tenant) = (self.journal.clone(), tenant.clone());
         let log = Log::Tenant(tenant.id.clone());
         let task = tokio::spawn(async move {

@@ -13,17 +13,20 @@ pub struct Actor {
     pub(crate) principal: Principal,
     pub(crate) scopes: Option<BTreeSet<String>>,
     pub(crate) address: Option<IpAddr>,
+    /// The session they act in, by the blind index of its token; it is looked up anew on every act.
+    pub(crate) session: Option<[u8; 32]>,
 }
 
 impl Actor {
     /// Whoever holds the data directory and its root key.
     pub fn operator() -> Self {
-        Self { tenant: None, principal: Principal::Operator, scopes: None, address: None }
+        Self { tenant: None, principal: Principal::Operator, scopes: None, address: None, session: None }
     }
 
     /// A person of `tenant`. Whether the user exists, is enabled, and in which role is asked at each act.
     pub fn user(tenant: TenantId, name: impl Into<String>) -> Self {
-        Self { tenant: Some(tenant), principal: Principal::User { name: name.into() }, scopes: None, address: None }
+        let principal = Principal::User { name: name.into() };
+        Self { tenant: Some(tenant), principal, scopes: None, address: None, session: None }
     }
 
     /// A program of `tenant` that signed what it asks for. Whether the client exists, is enabled, in which role and with which
@@ -43,6 +46,12 @@ impl Actor {
     #[must_use]
     pub fn from_address(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
+        self
+    }
+
+    /// The same principal within a session of theirs.
+    pub(crate) fn in_session(mut self, index: [u8; 32]) -> Self {
+        self.session = Some(index);
         self
     }
 

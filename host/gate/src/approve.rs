@@ -5,6 +5,7 @@
 //! Who may approve: an owner or admin whose role the action itself allows. The requester may, as a person, unless the
 //! tenant asks for a second one. A program never may, whatever its scopes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use opsiq_audit::{AuditError, Draft, Kind, Log, Op, OpError, field};
@@ -21,7 +22,7 @@ use crate::invoke::{Answer, abnormal};
 use crate::refusal::{Class, Refusal, Stage};
 use crate::replay::seal_end;
 use crate::stages::{Admitted, Asked};
-use crate::state::TenantState;
+use crate::state::{TenantState, User};
 
 /// Most confirmations of one list.
 const LIST_MOST: u32 = 500;
@@ -103,6 +104,28 @@ impl Confirmations {
         }
     }
 
+    /// Ends what this user asked for and nobody decided: they have to prove anew who they are, or may not act any more.
+    pub(crate) async fn void_of(&self, person: &Person, user: &User) -> Result<(), Refusal> {
+        let requester = Principal::User { name: user.name.clone() };
+        let cause = Refusal::new(
+            Class::Denied,
+            Stage::Confirmation,
+            "confirmation.requester-gone",
+            "whoever asked for it may not act any more",
+            "",
+        );
+        for waiting in self.core.pending(&person.tenant).await? {
+            if *waiting.requester() == requester {
+                match self.void(person, waiting, &cause).await {
+                    // Somebody decided it meanwhile.
+                    Err(refusal) if refusal.class == Class::Conflict => {}
+                    done => drop(done?),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ends what waits about the subject of this key, which is destroyed.
     pub(crate) async fn void_about(&self, tenant: &Arc<TenantState>, key: KeyId) -> Result<(), Refusal> {
         for waiting in self.core.pending(tenant).await? {
@@ -150,6 +173,8 @@ impl Confirmations {
             let message = format!("approving needs the role owner or admin; {} has {role}", person.actor.principal);
             return Err(not_approver(&message, "ask an owner or admin of the tenant to approve it"));
         }
+        decides(person, &[Role::Owner, Role::Admin], "confirm approve")?;
+        person.fresh("confirm approve", &self.core.identity.times)?;
         let record = self.core.record_of(&person.tenant).await?;
         if record.doc.second_person && *waiting.requester() == person.actor.principal {
             let message = "this tenant asks for a second person: whoever asked cannot approve";
@@ -166,6 +191,12 @@ impl Confirmations {
         if !action.roles.contains(&role) {
             let message = format!("`{}` is not for the role {role}, so neither is approving it", action.name);
             return Err(not_approver(&message, "ask someone of a role that the action allows"));
+        }
+        if let Some((_, custom)) = &person.user.custom
+            && !custom.covers(admitted.authorized.family(), action)
+        {
+            let message = format!("`{}` is outside the role `{}`, so approving it is too", action.name, custom.name);
+            return Err(not_approver(&message, "ask someone whose role covers the action"));
         }
         self.run(person, waiting, admitted).await
     }
@@ -186,7 +217,8 @@ impl Confirmations {
         // Scopes taken from a client since it asked count as well.
         let (user, held) = standing;
         let scopes = narrower(request.scopes.as_ref(), held.as_ref());
-        let caller = Caller { principal: request.requester.clone(), role: user.role, scopes };
+        let custom = user.custom.as_ref().map(|(_, custom)| custom.clone());
+        let caller = Caller { principal: request.requester.clone(), role: user.role, scopes, custom };
         let asked = Asked {
             caller: &Arc::new(caller),
             installation: waiting.installation().as_str(),
@@ -237,7 +269,9 @@ impl Confirmations {
     async fn deny_now(&self, person: &Person, id: &str) -> Result<ConfirmationView, Refusal> {
         let mut waiting = self.find(person, id).await?;
         is_pending(&waiting)?;
-        person.must_be(&[Role::Owner, Role::Admin, Role::Support], "confirm deny")?;
+        if person.user.custom.is_none() || *waiting.requester() != person.actor.principal {
+            decides(person, &[Role::Owner, Role::Admin, Role::Support], "confirm deny")?;
+        }
         waiting.decide(person.actor.principal.to_string());
         let refusal = Refusal::new(
             Class::Denied,
@@ -307,8 +341,14 @@ impl Confirmations {
 
 /// Owners and admins see all confirmations of their tenant, others their own, as a program does whatever its role.
 fn may_see(person: &Person, waiting: &Waiting) -> bool {
-    let decides = matches!(person.user.role, Role::Owner | Role::Admin) && !person.is_client();
-    decides || *waiting.requester() == person.actor.principal
+    let decides = |acts: &BTreeSet<String>| ["confirm approve", "confirm deny"].iter().any(|act| acts.contains(*act));
+    let all = !person.is_client() && person.user.custom.as_ref().is_none_or(|(_, custom)| decides(&custom.acts));
+    (all && matches!(person.user.role, Role::Owner | Role::Admin)) || *waiting.requester() == person.actor.principal
+}
+
+/// Refuses who may not decide, at this stage.
+fn decides(person: &Person, roles: &[Role], act: &str) -> Result<(), Refusal> {
+    person.must_be(roles, act).map_err(|refusal| Refusal { stage: Stage::Confirmation, ..refusal })
 }
 
 fn is_pending(waiting: &Waiting) -> Result<(), Refusal> {

@@ -26,6 +26,7 @@ use crate::ending::Erased;
 use crate::errors;
 use crate::floods::Floods;
 use crate::host::Interrupted;
+use crate::identity::Identity;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
 use crate::root::NextRoot;
@@ -142,7 +143,7 @@ pub(crate) struct Core {
     /// Logs whose owner's rows, or which themselves, are not what was last signed. Tenants among them are not served.
     pub(crate) rolled_back: Faults,
     pub(crate) running: Running,
-    /// Refusals for want of room that are not yet on record.
+    /// Refusals that are counted and not yet on record.
     pub(crate) floods: Floods,
     /// Signed requests that were taken.
     pub(crate) window: Arc<Window>,
@@ -150,6 +151,8 @@ pub(crate) struct Core {
     pub(crate) clock: Watch,
     /// Stands in for the secret of a client that is not there.
     pub(crate) nobodys: Secret,
+    /// How people prove who they are.
+    pub(crate) identity: Identity,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -229,6 +232,7 @@ impl Core {
             window,
             clock: Watch::new(Reading::now()),
             nobodys,
+            identity: Identity::default(),
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }

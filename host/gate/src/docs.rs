@@ -2,8 +2,10 @@
 //! every process: a field added here needs a default.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use opsiq_contract::{Digest, Grant, InstallState, PluginRef, Principal, Rendered, Role};
+use opsiq_identity::{PasswordHash, Seed};
 use opsiq_vault::{Apart, KeyId, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,6 +59,9 @@ pub(crate) struct UserDoc {
     pub(crate) role: Role,
     /// Repeats the column, so that a disabled user cannot be enabled by editing the database.
     pub(crate) enabled: bool,
+    /// The id of the custom role that narrows their role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) custom: Option<String>,
 }
 
 impl UserDoc {
@@ -99,6 +104,78 @@ impl ClientDoc {
 /// The place of a version of a client's secret. `row` is the client's id.
 pub(crate) fn client_key_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
     Place { table: "api_client_key", row, column: "secret", version }
+}
+
+/// What a user signs in with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CredentialDoc {
+    pub(crate) password: PasswordHash,
+    pub(crate) seed: Seed,
+    /// Keyed hashes, in hex, of the recovery codes that are left.
+    pub(crate) recovery: Vec<String>,
+}
+
+impl CredentialDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "credential", row, column: "doc", version }
+    }
+}
+
+/// Of an invitation. `created_ms` is the version of its place, as of the two below.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InvitationDoc {
+    /// Whom it invites, by name.
+    pub(crate) name: String,
+    /// The principal that invited.
+    pub(crate) by: String,
+}
+
+impl InvitationDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
+        Place { table: "invitation", row, column: "doc", version: unsigned(created_ms) }
+    }
+}
+
+/// Of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SessionDoc {
+    /// Whose, by name.
+    pub(crate) name: String,
+    /// What the device says it is.
+    pub(crate) device: String,
+    /// From where it was begun.
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl SessionDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
+        Place { table: "user_session", row, column: "doc", version: unsigned(created_ms) }
+    }
+}
+
+/// Of a known device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeviceDoc {
+    /// What it says it is.
+    pub(crate) device: String,
+    /// From where it was first signed in.
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl DeviceDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
+        Place { table: "known_device", row, column: "doc", version: unsigned(created_ms) }
+    }
+}
+
+/// The place of a custom role.
+pub(crate) fn role_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+    Place { table: "custom_role", row, column: "doc", version }
+}
+
+/// A time as a version: none here is before 1970.
+fn unsigned(time_ms: i64) -> u64 {
+    u64::try_from(time_ms).unwrap_or(0)
 }
 
 /// Of an installation.

@@ -1,6 +1,6 @@
-//! Refusals for want of room, and of whoever is nobody, on record without filling the disk: whoever floods the host is
-//! refused thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is
-//! answered; those of the minute after it are counted, and are one entry at its end.
+//! Refusals for want of room, or at the door, on record without filling the disk: whoever floods the host is refused
+//! thousands of times a second. Of one limit and one installation, the first refusal is an entry before it is answered; those of the minute
+//! after it are counted, and are one entry at its end.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,14 @@ use crate::refusal::{Refusal, Stage};
 /// How long refusals are counted before they are an entry.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// What is counted together: the log, the stage, the limit, and what was called.
+/// What is counted together: the log, the stage and rule that refused, and what was called, or from where.
 type Of = (Log, Stage, String, String);
 
+/// Networks whose refusals at the door are counted apart; those of any more are counted together.
+const NETWORKS: usize = 1024;
+
 /// Refusals that are counted and not yet on record. There are no more of them than installations called in the last
-/// minute have limits.
+/// minute have limits, and than networks that are told apart at the door.
 #[derive(Debug, Default)]
 pub(crate) struct Floods(Mutex<HashMap<Of, Count>>);
 
@@ -45,6 +48,10 @@ impl Floods {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(of)
     }
 
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn open(&self) -> Vec<Of> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -64,6 +71,18 @@ impl Core {
             return self.record_refusal(log, draft, refusal).await;
         }
         self.record_counted(log, draft, refusal, called).await
+    }
+
+    /// Puts the refusal of whoever knocks from this network on record, and counts those that follow.
+    pub(crate) async fn record_refused_knock(
+        self: &Arc<Self>,
+        log: Log,
+        draft: Draft,
+        refusal: &Refusal,
+        network: &str,
+    ) -> Result<(), Refusal> {
+        let network = if self.floods.len() < NETWORKS { network } else { "others" };
+        self.record_counted(log, draft, refusal, network).await
     }
 
     /// Puts the first such refusal on record, and counts those that follow it.
@@ -103,14 +122,22 @@ impl Core {
     async fn record_count(&self, of: &Of) {
         let Some(Count { since, more }) = self.floods.close(of).filter(|count| count.more > 0) else { return };
         let (log, stage, code, called) = of;
-        let named = if *stage == Stage::Admission { field::INSTALLATION } else { field::ACTION };
+        let (from, what) = match *stage {
+            Stage::Admission => (field::INSTALLATION, "calls"),
+            // What counts all of them together is no address.
+            _ if called == crate::door::SIGNED => (field::ACTION, "calls"),
+            _ => (field::IP, "attempts"),
+        };
         let draft = Draft::new(Kind::Refused)
             .field(field::ACTOR, "host")
-            .field(named, called.as_str())
+            .field(from, called.as_str())
             .field(field::OUTCOME, "refused")
             .field(field::RULE, code.as_str())
             .field(field::STAGE, stage.as_str())
-            .field(field::DETAIL, format!("{more} more calls were refused from {since:.0} to {:.0}", Timestamp::now()));
+            .field(
+                field::DETAIL,
+                format!("{more} more {what} were refused from {since:.0} to {:.0}", Timestamp::now()),
+            );
         if let Err(error) = self.record(log.clone(), vec![draft]).await {
             tracing::error!(%log, code, more, why = %error.message, "refusals could not be put on record");
         }

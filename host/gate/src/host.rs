@@ -26,6 +26,7 @@ use crate::installations::Installations;
 use crate::keys::Keys;
 use crate::master_keys::MasterKeys;
 use crate::refusal::{Refusal, Stage};
+use crate::roles::Roles;
 use crate::rollback::{self, Examined, Rollback};
 use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
@@ -312,7 +313,12 @@ impl Host {
         ApiClients { core: self.core.clone() }
     }
 
-    /// The front door for those programs.
+    /// The custom roles of the acting user's tenant.
+    pub fn roles(&self) -> Roles {
+        Roles { core: self.core.clone() }
+    }
+
+    /// The front door: who knocks becomes an [`Actor`], or is refused.
     pub fn door(&self) -> Door {
         Door { core: self.core.clone() }
     }

@@ -32,8 +32,10 @@ mod errors;
 mod explain;
 mod floods;
 mod host;
+mod identity;
 mod installations;
 mod installed;
+mod invitations;
 mod invoke;
 mod keys;
 mod kv;
@@ -46,6 +48,7 @@ mod recovery;
 mod refusal;
 mod rehearse;
 mod replay;
+mod roles;
 mod rollback;
 mod root;
 mod run;
@@ -70,11 +73,15 @@ pub use control::{
 };
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
-pub use door::{Door, KeyRule, ReplySigner, idempotency_key, status_of};
+pub use door::{
+    DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView, ShownOnce,
+    SignedIn, idempotency_key, status_of,
+};
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
 pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
 pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
+pub use invitations::Invitation;
 pub use invoke::{Answer, Call, Done};
 pub use keys::{Declared, KeyState, KeyVersionView, KeyView, Keys};
 pub use master_keys::{
@@ -86,6 +93,7 @@ pub use opsiq_signing::{Origin, SignedFields};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rehearse::{Part, Played, Props, Rig, stand_in};
+pub use roles::Roles;
 pub use rollback::Rollback;
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};

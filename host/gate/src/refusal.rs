@@ -73,6 +73,8 @@ impl fmt::Display for Stage {
 pub enum Class {
     /// A defect or an I/O failure of the host.
     Internal,
+    /// Who calls is not known: no session, or one that ended; a wrong password or code; HTTP 401.
+    Unauthenticated,
     /// Not allowed: role, grant, ceiling, confirmation, second person.
     Denied,
     /// No such thing, or not yours, which is the same answer.
@@ -98,7 +100,7 @@ impl Class {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
-            Self::Denied | Self::Conflict | Self::Limited => 3,
+            Self::Unauthenticated | Self::Denied | Self::Conflict | Self::Limited => 3,
             Self::NotFound => 5,
             Self::Invalid => 6,
             Self::Plugin => 7,
@@ -111,6 +113,7 @@ impl Class {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Internal => "The host failed",
+            Self::Unauthenticated => "Not signed in",
             Self::Denied => "Not allowed",
             Self::NotFound => "Not found",
             Self::Invalid => "Not valid",

@@ -212,6 +212,7 @@ impl Rig {
             principal: Principal::User { name: "author".to_owned() },
             role: part.role.or(may).unwrap_or(Role::Owner),
             scopes: None,
+            custom: None,
         };
         let asked = AuthorityRequest {
             standing: &standing,

@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opsiq_contract::{Contract, Installation, Role, Standing, TenantId};
+use opsiq_contract::{Contract, CustomRole, Installation, Role, Standing, TenantId};
+use opsiq_identity::Lifetime;
 use opsiq_sandbox::Plugin;
 use opsiq_vault::{LeakGuard, TenantVault};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::clients::Clients;
 use crate::control::Totals;
-use crate::docs::{Held, InstallationDoc, TenantDoc};
+use crate::docs::{Held, InstallationDoc, SessionDoc, TenantDoc};
 use crate::ending::day;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::secrets::{InstallationKeys, TenantSecrets};
@@ -27,9 +28,49 @@ pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// What narrows the role, and the id it is stored under.
+    pub(crate) custom: Option<(String, Arc<CustomRole>)>,
     pub(crate) enabled: bool,
     pub(crate) created_ms: i64,
     pub(crate) version: u64,
+}
+
+impl User {
+    /// The role as it is shown: `refunds (admin)` for a custom one.
+    pub(crate) fn role_shown(&self) -> String {
+        match &self.custom {
+            Some((_, custom)) => format!("{} ({})", custom.name, self.role),
+            None => self.role.to_string(),
+        }
+    }
+
+    /// Whether they are an owner in full, who may act.
+    pub(crate) fn owns(&self) -> bool {
+        self.role == Role::Owner && self.custom.is_none() && self.enabled
+    }
+}
+
+/// A session as last read.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    /// The id of whose it is.
+    pub(crate) user: String,
+    pub(crate) doc: SessionDoc,
+    pub(crate) created_ms: i64,
+    pub(crate) expires_ms: i64,
+    pub(crate) stepped_up_ms: i64,
+    /// When it was last used.
+    pub(crate) seen_ms: AtomicI64,
+    /// As far as that is written.
+    pub(crate) written_ms: AtomicI64,
+}
+
+impl Session {
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        let seen_ms = self.seen_ms.load(Ordering::Relaxed);
+        Lifetime { expires_ms: self.expires_ms, seen_ms, stepped_up_ms: self.stepped_up_ms }
+    }
 }
 
 /// The tenant's own row as last read.
@@ -90,6 +131,8 @@ struct Known {
     users: HashMap<String, Arc<User>>,
     /// All at once, so that whether there is one of a name takes the same time to tell.
     clients: Option<Arc<Clients>>,
+    /// By the blind index of the token.
+    sessions: HashMap<[u8; 32], Arc<Session>>,
     /// By name and by id.
     installations: HashMap<String, Arc<Installed>>,
 }
@@ -175,6 +218,10 @@ impl TenantState {
         self.keep(mark, |known| known.clients = Some(clients.clone()));
     }
 
+    pub(crate) fn session(&self, index: &[u8; 32]) -> Option<Arc<Session>> {
+        self.read().sessions.get(index).cloned()
+    }
+
     pub(crate) fn installed(&self, name_or_id: &str) -> Option<Arc<Installed>> {
         self.read().installations.get(name_or_id).cloned()
     }
@@ -190,6 +237,12 @@ impl TenantState {
     pub(crate) fn keep_user(&self, mark: Mark, user: &Arc<User>) {
         self.keep(mark, |known| {
             known.users.insert(user.name.clone(), user.clone());
+        });
+    }
+
+    pub(crate) fn keep_session(&self, mark: Mark, index: [u8; 32], session: &Arc<Session>) {
+        self.keep(mark, |known| {
+            known.sessions.insert(index, session.clone());
         });
     }
 
@@ -230,7 +283,7 @@ mod tests {
 
     fn user() -> Arc<User> {
         let (id, name) = ("1".to_owned(), "alice".to_owned());
-        Arc::new(User { id, name, role: Role::Owner, enabled: true, created_ms: 0, version: 1 })
+        Arc::new(User { id, name, role: Role::Owner, custom: None, enabled: true, created_ms: 0, version: 1 })
     }
 
     #[test]

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::act::Person;
 use crate::actor::Actor;
+use crate::approve::Confirmations;
 use crate::core::{Core, now_ms};
-use crate::docs::UserDoc;
+use crate::docs::{CredentialDoc, UserDoc};
 use crate::refusal::{Class, Refusal, Stage};
+use crate::roles::{self, StoredRole};
 use crate::state::{TenantState, User};
 use crate::{errors, names};
 
@@ -23,8 +25,12 @@ pub struct UserView {
     pub name: String,
     /// The role, which a contract's `roles` and the gate's own acts ask for.
     pub role: Role,
+    /// The custom role that narrows it.
+    pub custom: Option<String>,
     /// A disabled user can do nothing, from the next act on.
     pub enabled: bool,
+    /// Whether they took up their account: a password and a second factor are set.
+    pub enrolled: bool,
     /// When added, in milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -69,7 +75,23 @@ impl Users {
     /// # Errors
     /// Not an owner; no such user; the last enabled owner.
     pub async fn set_role(&self, actor: &Actor, name: &str, role: Role) -> Result<UserView, Refusal> {
-        self.alter(actor, "user role", name, move |doc| doc.role = role).await
+        let built_in = move |doc: &mut UserDoc| (doc.role, doc.custom) = (role, None);
+        self.alter(actor, "user role", name, built_in).await
+    }
+
+    /// Gives a user another role by its name: a built-in one, or a custom one of the tenant. As [`Users::set_role`].
+    ///
+    /// # Errors
+    /// As [`Users::set_role`]; no such role.
+    pub async fn assign(&self, actor: &Actor, name: &str, role: &str) -> Result<UserView, Refusal> {
+        if let Ok(role) = role.parse() {
+            return self.set_role(actor, name, role).await;
+        }
+        let person = self.core.person(actor).await?;
+        let found = self.core.roles_of(&person.tenant).await?.into_iter().find(|found| found.role.name == role);
+        let Some(found) = found else { return Err(self.no_such_role(&person, "user role").await?) };
+        let custom = move |doc: &mut UserDoc| (doc.role, doc.custom) = (found.role.base, Some(found.id));
+        self.alter(actor, "user role", name, custom).await
     }
 
     /// Ends what a user may do, from their next act on; what they asked for and is not approved yet never runs. For
@@ -98,7 +120,9 @@ impl Users {
         self.core
             .act(&person, &[Role::Owner, Role::Admin], "user list", "", async {
                 let users = self.core.users_of(&person.tenant).await?;
-                Ok(users.iter().map(view).collect())
+                let enrolled = self.core.store.enrolled(&person.tenant.id).await;
+                let enrolled = enrolled.map_err(|error| errors::store(Stage::Admin, &error))?;
+                Ok(users.iter().map(|user| view(user, enrolled.contains(&user.id))).collect())
             })
             .await
     }
@@ -115,12 +139,12 @@ impl Users {
         self.core
             .act(&person, &[Role::Owner], act, "", async {
                 let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
-                let mut doc = UserDoc { name: user.name.clone(), role: user.role, enabled: user.enabled };
+                let custom = user.custom.as_ref().map(|(id, _)| id.clone());
+                let mut doc = UserDoc { name: user.name.clone(), role: user.role, enabled: user.enabled, custom };
                 alter(&mut doc);
-                let was_owner = user.role == Role::Owner && user.enabled;
-                if was_owner && !(doc.role == Role::Owner && doc.enabled) {
+                if user.owns() && !(doc.role == Role::Owner && doc.custom.is_none() && doc.enabled) {
                     let owners = self.core.users_of(tenant).await?;
-                    if owners.iter().filter(|user| user.role == Role::Owner && user.enabled).count() < 2 {
+                    if owners.iter().filter(|user| user.owns()).count() < 2 {
                         return Err(Refusal::new(
                             Class::Denied,
                             Stage::Admin,
@@ -130,31 +154,62 @@ impl Users {
                         ));
                     }
                 }
-                let draft = done(&person, act, format!("user {name}, role {}, enabled {}", doc.role, doc.enabled));
+                let custom = doc.custom.as_ref().map(|id| format!(", custom role {id}")).unwrap_or_default();
+                let detail = format!("user {name}, role {}{custom}, enabled {}", doc.role, doc.enabled);
+                let draft = done(&person, act, detail);
                 let row = row(&tenant.id, &tenant.vault, user.id.clone(), user.created_ms, user.version + 1, &doc)?;
-                let change =
-                    Op::new(move |tx| Box::pin(async move { Ok(tx.user_update(&row, row.version - 1).await?) }));
+                let (disabled, whose) = (!doc.enabled, tenant.id.clone());
+                let change = Op::new(move |tx| {
+                    Box::pin(async move {
+                        if disabled {
+                            // Enabled again, they sign in again.
+                            tx.sessions_end_of(&whose, &row.id, None).await?;
+                            tx.invitations_remove_of(&whose, &row.id).await?;
+                        }
+                        Ok(tx.user_update(&row, row.version - 1).await?)
+                    })
+                });
                 self.core.change(tenant, vec![draft], change).await?;
+                if disabled {
+                    Confirmations { core: self.core.clone() }.void_of(&person, &user).await?;
+                }
                 self.view(tenant, name).await
             })
             .await
     }
 
+    /// Puts on record that there is no such role; what is answered.
+    pub(crate) async fn no_such_role(&self, person: &Person, act: &str) -> Result<Refusal, Refusal> {
+        let refusal = roles::unknown();
+        self.core.record_refusal(person.log(), person.draft(Kind::Refused, act), &refusal).await?;
+        Ok(refusal)
+    }
+
     async fn view(&self, tenant: &TenantState, name: &str) -> Result<UserView, Refusal> {
-        self.core.user(tenant, name).await?.map(|user| view(&user)).ok_or_else(unknown)
+        let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
+        let credential = self.core.store.credential::<CredentialDoc>(&tenant.id, &user.id).await;
+        let credential = credential.map_err(|error| errors::store(Stage::Admin, &error))?;
+        Ok(view(&user, credential.is_some()))
     }
 }
 
-fn done(person: &Person, act: &str, detail: String) -> Draft {
+pub(crate) fn done(person: &Person, act: &str, detail: String) -> Draft {
     person.draft(Kind::Admin, act).field(field::OUTCOME, "ok").field(field::DETAIL, detail)
 }
 
-fn unknown() -> Refusal {
+pub(crate) fn unknown() -> Refusal {
     Refusal::new(Class::NotFound, Stage::Admin, "user.unknown", "there is no such user", "see opsiq user list")
 }
 
-fn view(user: &User) -> UserView {
-    UserView { name: user.name.clone(), role: user.role, enabled: user.enabled, created_ms: user.created_ms }
+fn view(user: &User, enrolled: bool) -> UserView {
+    UserView {
+        name: user.name.clone(),
+        role: user.role,
+        custom: user.custom.as_ref().map(|(_, custom)| custom.name.clone()),
+        enabled: user.enabled,
+        enrolled,
+        created_ms: user.created_ms,
+    }
 }
 
 /// A new, enabled user's row.
@@ -164,7 +219,7 @@ pub(crate) fn new_row(
     name: &str,
     role: Role,
 ) -> Result<UserRow<UserDoc>, Refusal> {
-    let doc = UserDoc { name: name.to_owned(), role, enabled: true };
+    let doc = UserDoc { name: name.to_owned(), role, enabled: true, custom: None };
     row(tenant, vault, uuid::Uuid::now_v7().to_string(), now_ms(), 1, &doc)
 }
 
@@ -192,18 +247,33 @@ fn index(vault: &TenantVault, name: &str) -> [u8; 32] {
     vault.blind_index("user name", name.as_bytes())
 }
 
-fn opened(tenant: &TenantState, row: &UserRow<UserDoc>) -> Result<User, Refusal> {
+fn opened(tenant: &TenantState, row: &UserRow<UserDoc>, roles: &[StoredRole]) -> Result<User, Refusal> {
     let doc = tenant.vault.open(&UserDoc::place(&[&row.id], row.version), &row.doc);
     let doc = doc.map_err(|error| errors::vault(Stage::Authenticate, &error))?;
+    let custom = match doc.custom {
+        None => None,
+        Some(id) => {
+            // One that is assigned cannot be removed, so it went outside the host.
+            let found = roles.iter().find(|role| role.id == id && role.role.base == doc.role);
+            let found = found.ok_or_else(|| tampered("a user has a custom role that is not there"))?;
+            Some((id, found.role.clone()))
+        }
+    };
     Ok(User {
         id: row.id.clone(),
         name: doc.name,
         role: doc.role,
+        custom,
         // Both must say so: the column can be edited, the document cannot.
         enabled: doc.enabled && row.state == UserState::Active,
         created_ms: row.created_ms,
         version: row.version,
     })
+}
+
+fn tampered(message: &str) -> Refusal {
+    let fix = "restore from a backup; see opsiq doctor";
+    Refusal::new(Class::Tampered, Stage::Authenticate, "store.tampered", message, fix)
 }
 
 impl Core {
@@ -215,15 +285,10 @@ impl Core {
         let mark = tenant.mark();
         let found = self.store.user_by_name::<UserDoc>(&tenant.id, &index(&tenant.vault, name)).await;
         let Some(row) = found.map_err(|error| errors::store(Stage::Authenticate, &error))? else { return Ok(None) };
-        let user = opened(tenant, &row)?;
+        let roles = self.roles_of(tenant).await?;
+        let user = opened(tenant, &row, &roles)?;
         if user.name != name {
-            return Err(Refusal::new(
-                Class::Tampered,
-                Stage::Authenticate,
-                "store.tampered",
-                "a user's row stands under another name",
-                "restore from a backup; see opsiq doctor",
-            ));
+            return Err(tampered("a user's row stands under another name"));
         }
         let user = Arc::new(user);
         tenant.keep_user(mark, &user);
@@ -234,6 +299,7 @@ impl Core {
     pub(crate) async fn users_of(&self, tenant: &TenantState) -> Result<Vec<User>, Refusal> {
         let rows = self.store.users::<UserDoc>(&tenant.id).await;
         let rows = rows.map_err(|error| errors::store(Stage::Admin, &error))?;
-        rows.iter().map(|row| opened(tenant, row)).collect()
+        let roles = self.roles_of(tenant).await?;
+        rows.iter().map(|row| opened(tenant, row, &roles)).collect()
     }
 }

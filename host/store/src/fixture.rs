@@ -4,7 +4,7 @@ use opsiq_contract::{Digest, InstallState, InstallationId, InvocationId, PluginR
 use opsiq_vault::Sealed;
 use tempfile::TempDir;
 
-use crate::{InstallationRow, PluginRow, Store, TenantRow, WriteTx};
+use crate::{InstallationRow, PluginRow, Store, TenantRow, UserRow, UserState, WriteTx};
 
 /// Stands for the type of a sealed document.
 #[derive(Debug, Clone)]
@@ -29,6 +29,24 @@ pub(crate) async fn shop() -> (TempDir, Store, InstallationRow<Doc>) {
     tx.installation_insert(&row).await.unwrap();
     tx.commit().await.unwrap();
     (dir, store, row)
+}
+
+/// A store with tenants `acme` and `beta`, and a user of `acme` whose id is `1`.
+pub(crate) async fn with_user() -> (TempDir, Store) {
+    let (dir, store, _) = shop().await;
+    let mut tx = store.begin().await.unwrap();
+    let row = UserRow::<Doc> {
+        tenant: id("acme"),
+        id: "1".to_owned(),
+        name_index: [1; 32],
+        state: UserState::Active,
+        created_ms: 1,
+        version: 1,
+        doc: sealed(b"user"),
+    };
+    tx.user_insert(&row).await.unwrap();
+    tx.commit().await.unwrap();
+    (dir, store)
 }
 
 pub(crate) fn id(name: &str) -> TenantId {

@@ -110,6 +110,11 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     },
     documents("confirmation", &[Key::Text("id")], "version"),
     documents("quarantine", &[Key::Text("kind"), Key::Text("value")], "created_ms"),
+    documents("credential", &[Key::Text("user_id")], "version"),
+    documents("invitation", &[Key::Text("id")], "created_ms"),
+    documents("user_session", &[Key::Text("id")], "created_ms"),
+    documents("known_device", &[Key::Text("id")], "created_ms"),
+    documents("custom_role", &[Key::Text("id")], "version"),
     SealedColumn {
         table: "idempotency",
         column: "answer",

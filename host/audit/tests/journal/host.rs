@@ -149,7 +149,7 @@ pub(crate) fn authorized(action: &str, invocation: InvocationId) -> Authorized {
         grant: Grant::all(&contract, digest, &json!({})).unwrap(),
         config: json!({}),
     };
-    let caller = Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Support, scopes: None };
+    let caller = Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Support, scopes: None, custom: None };
     let standing = Standing::new(Arc::new(installation), Arc::new(contract), Arc::new(Ceiling::default()));
     let request = AuthorityRequest { standing: &Arc::new(standing), caller: &Arc::new(caller), action, invocation };
     authority(&request).outcome.unwrap()

@@ -35,6 +35,7 @@ pub fn status_of(refusal: &Refusal) -> u16 {
     match (refusal.class, refusal.code.as_ref()) {
         (Class::Invalid, "idempotency.other-params") => 422,
         (Class::Invalid, _) => 400,
+        (Class::Unauthenticated, _) => 401,
         (Class::Denied, _) if refusal.stage == Stage::Authenticate => 401,
         (Class::Denied, _) => 403,
         (Class::NotFound, _) => 404,

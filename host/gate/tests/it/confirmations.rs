@@ -103,7 +103,8 @@ async fn what_it_was_bound_to_changed_so_it_is_void() {
 
     let id = asked().await;
     world.host.users().disable(&olga, "adam").await.unwrap();
-    void(id, "confirmation.requester-gone").await;
+    // It is void at once, so that nothing brings it back.
+    void(id, "confirmation.decided").await;
     assert_eq!(&*world.refused("adam", call("look", r#"{"id":"7"}"#)).await.code, "caller.disabled");
     assert_eq!(world.entries(Kind::Intent).await, 0);
 }

@@ -142,7 +142,7 @@ impl Installed {
             config,
         };
         let caller =
-            Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Owner, scopes: None };
+            Caller { principal: Principal::User { name: "alice".to_owned() }, role: Role::Owner, scopes: None, custom: None };
         let standing =
             Standing::new(Arc::new(installation), Arc::new(self.contract.clone()), Arc::new(self.ceiling.clone()));
         let request = AuthorityRequest {

@@ -43,9 +43,10 @@ struct Shape {
 }
 
 /// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it;
-/// and which requests were taken, of which a row that is lost matters for minutes.
+/// which requests were taken, of which a row that is lost matters for minutes, and when a session was last used, which its
+/// expiry bounds.
 /// New ones come last: a head holds a sum for each in this order.
-const SHAPES: [Shape; 12] = [
+const SHAPES: [Shape; 17] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -123,6 +124,41 @@ const SHAPES: [Shape; 12] = [
         keys: &[Key::Text("client"), Key::Number("version")],
         plain: &["created_ms"],
         sealed: &["secret"],
+    },
+    Shape {
+        name: "credential",
+        tenants: true,
+        keys: &[Key::Text("user_id")],
+        plain: &["totp_step", "created_ms", "version"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "invitation",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms", "expires_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "user_session",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms", "expires_ms", "stepped_up_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "known_device",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["token_index", "user_id", "created_ms"],
+        sealed: &["doc"],
+    },
+    Shape {
+        name: "custom_role",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["name_index", "created_ms", "version"],
+        sealed: &["doc"],
     },
 ];
 
@@ -327,8 +363,8 @@ mod tests {
                 .unwrap();
             let Some(shape) = SHAPES.iter().find(|shape| shape.name == table) else {
                 let logs = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
-                // What can only make a request of the last minutes run again.
-                let window = ["request_nonce", "request_floor"];
+                // What can only make a request of the last minutes run again, and when a session was last used.
+                let window = ["request_nonce", "request_floor", "session_seen"];
                 let known = logs.contains(&table.as_str()) || window.contains(&table.as_str());
                 assert!(known, "{table} is neither guarded nor the log's");
                 continue;

@@ -1,0 +1,34 @@
+//! How a person proves who they are: what they know, what they hold, and the tokens that stand for both afterwards.
+//!
+//! Why a room of its own: these rules are the same whatever door is knocked at and whatever store remembers, so they are
+//! here without either. Nothing in here reads a clock of its own, a row or a socket; the gate brings those.
+//!
+//! - [`Passwords`] hashes with argon2id and bounds how much of the machine that may take; an account that is not there
+//!   costs as much as one that is.
+//! - [`Password::choose`] is NIST SP 800-63B: length and a list of what everybody takes, no rules of composition.
+//! - [`Seed`] is RFC 6238 with what every authenticator can do; a step is good once.
+//! - [`RecoveryCode`] stands in for a lost authenticator, each once.
+//! - [`Token`] is 256 random bits that name their tenant; of it only a keyed hash is ever stored.
+//! - [`Throttle`] slows who guesses, and cannot lock out who has a device that is known.
+//!
+//! Fails closed: what does not parse is wrong, an attempt nobody reports the end of counts as failed, and a clock that
+//! goes backward never makes a used code good again.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod lifetime;
+mod password;
+mod qr;
+mod recovery;
+mod rules;
+mod throttle;
+mod token;
+mod totp;
+
+pub use lifetime::{Lifetime, SessionTimes, Standing};
+pub use password::{Checked, Cost, Crowded, Password, PasswordHash, Passwords};
+pub use qr::{QrError, qr_svg, qr_terminal};
+pub use recovery::{RECOVERY_CODES, RecoveryCode};
+pub use rules::{PasswordFault, SHORTEST};
+pub use throttle::{Attempt, Slow, Throttle, Who};
+pub use token::{Token, TokenKind};
+pub use totp::{Code, Seed};
