@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use opsiq_contract::{Principal, TenantId};
 
@@ -13,17 +14,18 @@ pub struct Actor {
     pub(crate) principal: Principal,
     pub(crate) scopes: Option<BTreeSet<String>>,
     pub(crate) address: Option<IpAddr>,
+    pub(crate) request: Option<Arc<str>>,
 }
 
 impl Actor {
     /// Whoever holds the data directory and its root key.
     pub fn operator() -> Self {
-        Self { tenant: None, principal: Principal::Operator, scopes: None, address: None }
+        Self { tenant: None, principal: Principal::Operator, scopes: None, address: None, request: None }
     }
 
     /// A person of `tenant`. Whether the user exists, is enabled, and in which role is asked at each act.
     pub fn user(tenant: TenantId, name: impl Into<String>) -> Self {
-        Self { tenant: Some(tenant), principal: Principal::User { name: name.into() }, scopes: None, address: None }
+        Self { tenant: Some(tenant), principal: Principal::User { name: name.into() }, ..Self::operator() }
     }
 
     /// The same principal through a program that holds only `scopes`. Such a caller never approves a confirmation.
@@ -37,6 +39,13 @@ impl Actor {
     #[must_use]
     pub fn from_address(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
+        self
+    }
+
+    /// The id that the front door gave the request, for the audit log.
+    #[must_use]
+    pub fn in_request(mut self, id: &str) -> Self {
+        self.request = Some(id.into());
         self
     }
 
