@@ -1,9 +1,12 @@
 //! `opsiq dev`: everything there has to be, made where it is missing, and served. For trying out, and it says so.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use opsiq_gate::{Actor, Host, InstallRequest, NewTenant};
+use jiff::Timestamp;
+use opsiq_contract::Role;
+use opsiq_gate::{Actor, Host, InstallRequest, NewClientKey, NewTenant};
 use opsiq_server::OWN_CERTIFICATE;
 use serde_json::json;
 
@@ -42,6 +45,9 @@ pub(crate) async fn run(args: DevArgs, session: &Session<'_>) -> Result<Exit, Fa
     for file in &args.plugin {
         installed.push(install(host, &owner, file).await?);
     }
+    let client = client(host, &owner).await?;
+    let secret = String::from_utf8_lossy(client.secret.expose()).into_owned();
+    let invitation = host.tenants().invite_owner(&Actor::operator(), owner.tenant().ok_or_else(unnamed)?).await;
     server.open(host).map_err(|error| serve::not_started(&error))?;
     let url = format!("https://localhost:{}", server.address().port());
     let certificate = absolute(session.place.data.join(OWN_CERTIFICATE));
@@ -51,17 +57,40 @@ pub(crate) async fn run(args: DevArgs, session: &Session<'_>) -> Result<Exit, Fa
         "tenant": TENANT,
         "owner": OWNER,
         "installed": installed,
+        "key_id": client.key_id,
+        "secret": secret,
+        "invitation": invitation.as_ref().ok().map(|invitation| invitation.token.expose()),
     });
     session.out.note(
         "DEVELOPMENT MODE: a certificate nobody else trusts, and a root key beside its data. Not for anybody's real data.",
     );
     session.out.data(&data, |_| {
+        let taken_up = match &invitation {
+            Ok(invitation) => format!("\nThe owner {OWNER} takes up the account with {}\n", invitation.token.expose()),
+            Err(_) => String::new(),
+        };
         format!(
-            "Serving {url}, documented at {url}/docs\n\nexport OPSIQ_ADDR={url}\nexport OPSIQ_CA={}\n",
-            certificate.display()
+            "Serving {url}, documented at {url}/docs\n\nexport OPSIQ_ADDR={url}\nexport OPSIQ_CA={}\nexport OPSIQ_KEY_ID={}\nexport OPSIQ_CLIENT_SECRET={secret}\n{taken_up}",
+            certificate.display(),
+            client.key_id,
         )
     })?;
     serve::until_told(server, &mut signals, session).await
+}
+
+fn unnamed() -> Failure {
+    Failure::new(Exit::Internal, "host.internal", "the owner belongs to no tenant")
+}
+
+/// A client that may call everything that is installed. Each start makes one of its own, since a secret is told once.
+async fn client(host: &Host, owner: &Actor) -> Result<NewClientKey, Failure> {
+    let installations = host.installations().list(owner).await?;
+    let scopes: BTreeSet<String> =
+        installations.into_iter().flat_map(|one| one.actions).map(|action| action.scope).collect();
+    // A client without scopes could do nothing.
+    let scopes = if scopes.is_empty() { BTreeSet::from(["demo:read".to_owned()]) } else { scopes };
+    let name = format!("dev-{}", Timestamp::now().as_second());
+    Ok(host.clients().create(owner, &name, Role::Owner, &scopes).await?)
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use opsiq_gate::Host;
-use opsiq_server::{Nobody, Server, Settings, StartError};
+use opsiq_server::{HostDoor, Server, Settings, StartError};
 use serde_json::json;
 
 use crate::config;
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
 
 /// Listens, the host not yet open.
 pub(crate) async fn start(session: &Session<'_>, settings: &Settings) -> Result<Server, Failure> {
-    Server::start(settings, &session.place.data, Box::new(Nobody)).await.map_err(|error| not_started(&error))
+    Server::start(settings, &session.place.data, Box::new(HostDoor)).await.map_err(|error| not_started(&error))
 }
 
 /// Serves until a signal comes, and drains.

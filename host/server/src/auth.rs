@@ -58,7 +58,7 @@ pub trait Authenticate: Send + Sync + 'static {
     /// and not only the request.
     ///
     /// # Errors
-    /// Why the request proves nobody; in the class [`Invalid`](opsiq_gate::Class::Invalid) at the stage
+    /// Why the request proves nobody; in the class [`Denied`](opsiq_gate::Class::Denied) at the stage
     /// [`Authenticate`](opsiq_gate::Stage::Authenticate) unless the store is away.
     async fn authenticate(
         &self,
@@ -78,7 +78,7 @@ pub struct Nobody;
 impl Authenticate for Nobody {
     async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: SocketAddr, _: &str) -> Result<Caller, Refusal> {
         Err(Refusal::new(
-            opsiq_gate::Class::Invalid,
+            opsiq_gate::Class::Denied,
             opsiq_gate::Stage::Authenticate,
             "caller.unauthenticated",
             "the request proves nobody",
@@ -110,6 +110,6 @@ fn not_a_user() -> Problem {
 pub(crate) fn name(actor: &Actor) -> Option<&str> {
     match actor.principal() {
         Principal::User { name } => Some(name),
-        Principal::Operator => None,
+        Principal::Client { .. } | Principal::Operator => None,
     }
 }

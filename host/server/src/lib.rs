@@ -17,6 +17,7 @@ mod api;
 mod ask;
 mod auth;
 mod counts;
+mod door;
 mod front;
 mod health;
 mod knock;
@@ -33,6 +34,7 @@ mod tls;
 mod viewer;
 
 pub use auth::{AS, Authenticate, Caller, Nobody, Peer, SignReply};
+pub use door::HostDoor;
 pub use server::{SOCKET, Server, StartError};
 pub use settings::{ENVIRONMENT, Explained, Origin, Settings};
 pub use tls::{Certificates, OWN_CERTIFICATE, TlsError, config as tls_config};

@@ -74,6 +74,28 @@ const PROBLEMS: &[(u16, &str)] = &[
         schema::Placed,
         schema::TotalsView,
         schema::SealView,
+        schema::InvitationView,
+        schema::InvitedView,
+        schema::EnrolmentView,
+        schema::EnrolledView,
+        schema::PendingView,
+        schema::SignedInView,
+        schema::SessionView,
+        schema::EndedView,
+        schema::RoleView,
+        schema::ClientView,
+        schema::ClientKeyView,
+        schema::NewClientView,
+        shapes::AllowClient,
+        shapes::MakeClient,
+        shapes::RotateClient,
+        shapes::PutRole,
+        shapes::AcceptInvitation,
+        shapes::CodeOf,
+        shapes::Invitation,
+        shapes::PendingCode,
+        shapes::SignIn,
+        shapes::Which,
         shapes::MakeTenant,
         shapes::ConfirmErase,
         shapes::SecondPerson,
@@ -116,6 +138,16 @@ pub(crate) fn document(routes: &Routes) -> Value {
         "RoleOf",
         "Select",
         "QuarantineAsk",
+        "AllowClient",
+        "MakeClient",
+        "RotateClient",
+        "PutRole",
+        "AcceptInvitation",
+        "CodeOf",
+        "Invitation",
+        "PendingCode",
+        "SignIn",
+        "Which",
     ] {
         schemas[name]["additionalProperties"] = json!(false);
     }
@@ -126,6 +158,7 @@ pub(crate) fn document(routes: &Routes) -> Value {
         ("ConfirmationPage", "ConfirmationView"),
         ("UserPage", "UserView"),
         ("AuditPage", "AuditEntry"),
+        ("ClientPage", "ClientView"),
     ] {
         schemas[page] = json!({
             "type": "object",
@@ -136,7 +169,13 @@ pub(crate) fn document(routes: &Routes) -> Value {
             },
         });
     }
-    for (list, item) in [("KeyList", "KeyView"), ("ActionList", "Offered"), ("TotalsList", "TotalsView")] {
+    for (list, item) in [
+        ("KeyList", "KeyView"),
+        ("ActionList", "Offered"),
+        ("TotalsList", "TotalsView"),
+        ("SessionList", "SessionView"),
+        ("RoleList", "RoleView"),
+    ] {
         schemas[list] = json!({ "type": "array", "items": reference(item) });
     }
     schemas["Params"] = json!({ "type": "object", "description": "The parameters, as the action's schema says." });

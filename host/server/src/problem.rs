@@ -62,14 +62,16 @@ pub(crate) fn status(refusal: &Refusal) -> StatusCode {
         ("request.changed", ..) => StatusCode::PRECONDITION_FAILED,
         ("plugin.too-large", ..) => StatusCode::PAYLOAD_TOO_LARGE,
         // Who calls is not known, whatever the reason; what would tell them apart stays in the log.
-        ("caller.no-tenant", ..) => StatusCode::FORBIDDEN,
-        (_, Class::NotFound | Class::Invalid | Class::Denied, Stage::Authenticate) => StatusCode::UNAUTHORIZED,
+        ("caller.no-tenant" | "session.step-up-needed", ..) => StatusCode::FORBIDDEN,
+        ("idempotency.missing", ..) => StatusCode::BAD_REQUEST,
+        (_, Class::NotFound | Class::Denied, Stage::Authenticate) => StatusCode::UNAUTHORIZED,
         (_, class, _) => of_class(class),
     }
 }
 
 fn of_class(class: Class) -> StatusCode {
     match class {
+        Class::Unauthenticated => StatusCode::UNAUTHORIZED,
         Class::Denied => StatusCode::FORBIDDEN,
         Class::NotFound => StatusCode::NOT_FOUND,
         Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,

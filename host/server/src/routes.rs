@@ -193,7 +193,6 @@ impl Routes {
     }
 
     /// Adds a route by which somebody becomes somebody.
-    #[allow(dead_code, reason = "until there is a way to sign in")]
     pub(crate) fn knocked<F, Fut>(&mut self, mut spec: Spec, run: F)
     where
         F: Fn(Knocked) -> Fut + Send + Sync + 'static,

@@ -2,8 +2,12 @@
 //! here mirrors them field by field, and the tests compare every answer of the running server with it.
 #![allow(dead_code, reason = "read by the derive that makes schemas of them, and never made")]
 
+mod people;
+
 use serde_json::Value;
 use utoipa::ToSchema;
+
+pub(crate) use self::people::*;
 
 /// Why a request is not answered with what it asked for (RFC 9457).
 #[derive(ToSchema)]
@@ -379,7 +383,11 @@ pub(crate) struct UserView {
     name: String,
     /// `owner`, `admin` or `support`.
     role: String,
+    /// The custom role that narrows it.
+    custom: Option<String>,
     enabled: bool,
+    /// Whether they took up their account.
+    enrolled: bool,
     created_ms: i64,
 }
 

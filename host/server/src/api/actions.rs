@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use opsiq_contract::{Effect, InvocationId};
-use opsiq_gate::{ActionView, Answer, Call, ConfirmationView, Done as Finished, Meter};
+use opsiq_gate::{ActionView, Answer, Call, ConfirmationView, Done as Finished, KeyRule, Meter, idempotency_key};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -52,7 +52,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(
         Spec::post("/v1/installations/{installation}/actions/{action}/call", "actions.call", "Call an action with the parameters in the body. The same Idempotency-Key with the same parameters is the same call: it has one effect and one answer.")
             .body(JSON, "Params", PARAMS)
-            .reads("idempotency-key", "1 to 255 visible ASCII characters, in quotes or not.")
+            .reads("idempotency-key", "1 to 255 visible ASCII characters, in quotes.")
             .param("reveal", BOOLEAN, REVEAL)
             .gives("CallDone", "It ran, and its outcome is on record.")
             .gives_as(202, JSON, "CallPending", "It waits for a person; nothing has run."),
@@ -87,30 +87,8 @@ fn asked(ask: &Ask) -> Result<Call, Problem> {
         installation: ask.path("installation").to_owned(),
         action: ask.path("action").to_owned(),
         params: ask.body.to_vec(),
-        idempotency_key: idempotency_key(ask)?,
+        idempotency_key: idempotency_key(&ask.headers, KeyRule::Optional)?,
     })
-}
-
-/// The caller's idempotency key: a string of RFC 9651 section 3.3.3, as the IETF draft has it, or bare, as most send it.
-fn idempotency_key(ask: &Ask) -> Result<Option<String>, Problem> {
-    let malformed =
-        || Problem::malformed("idempotency.malformed", "an idempotency key is 1 to 255 visible ASCII characters, once");
-    let mut values = ask.headers.get_all("idempotency-key").iter();
-    let (first, second) = (values.next(), values.next());
-    let Some(value) = first else { return Ok(None) };
-    let text = value.to_str().ok().filter(|_| second.is_none()).ok_or_else(malformed)?.trim();
-    let Some(quoted) = text.strip_prefix('"') else { return Ok(Some(text.to_owned())) };
-    let inner = quoted.strip_suffix('"').ok_or_else(malformed)?;
-    let mut key = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => key.push(chars.next().filter(|c| matches!(c, '"' | '\\')).ok_or_else(malformed)?),
-            '"' => return Err(malformed()),
-            c => key.push(c),
-        }
-    }
-    Ok(Some(key))
 }
 
 async fn call(ask: Ask) -> Done {

@@ -3,11 +3,14 @@
 
 mod actions;
 mod audit;
+mod clients;
 mod confirmations;
 mod installations;
 mod keys;
 mod plugins;
+mod roles;
 mod sandbox;
+mod sessions;
 mod subjects;
 mod tenants;
 mod upgrades;
@@ -20,13 +23,16 @@ use crate::routes::Routes;
 
 /// The shapes of bodies and of the answers made here, for the OpenAPI document.
 pub(crate) mod shapes {
+    pub(crate) use super::clients::{AllowClient, MakeClient, RotateClient};
     pub(crate) use super::installations::{ChangeGrant, Install};
     pub(crate) use super::keys::SecretValue;
     pub(crate) use super::plugins::{InspectionView, RegisteredView};
+    pub(crate) use super::roles::PutRole;
     pub(crate) use super::sandbox::{QuarantineAsk, Select};
+    pub(crate) use super::sessions::{AcceptInvitation, CodeOf, Invitation, PendingCode, SignIn};
     pub(crate) use super::tenants::{ConfirmErase, MakeTenant, Me, SecondPerson};
     pub(crate) use super::upgrades::{Accept, UpgradeTo};
-    pub(crate) use super::users::{AddUser, RoleOf};
+    pub(crate) use super::users::{AddUser, RoleOf, Which};
 }
 
 /// All routes.
@@ -41,6 +47,9 @@ pub(crate) fn routes() -> Routes {
     confirmations::add(&mut routes);
     audit::add(&mut routes);
     users::add(&mut routes);
+    roles::add(&mut routes);
+    clients::add(&mut routes);
+    sessions::add(&mut routes);
     subjects::add(&mut routes);
     sandbox::add(&mut routes);
     routes

@@ -113,6 +113,15 @@ pub(super) fn add(routes: &mut Routes) {
         .gives("TenantView", "What is left of it."),
         erase,
     );
+    routes.add(
+        Spec::post(
+            "/v1/tenants/{tenant}/invite",
+            "tenants.invite",
+            "Invite a tenant's first owner. The token is shown once. For the operator.",
+        )
+        .gives("InvitationView", "The invitation."),
+        invite,
+    );
 }
 
 async fn me(ask: Ask) -> Done {
@@ -155,6 +164,10 @@ async fn show(ask: Ask) -> Done {
     }
     let all = ask.host.tenants().list(&ask.actor).await?;
     Reply::json(&all.into_iter().find(|tenant| tenant.id == named).ok_or_else(unknown)?)
+}
+
+async fn invite(ask: Ask) -> Done {
+    Reply::json(&ask.host.tenants().invite_owner(&ask.actor, &named(&ask)?).await?)
 }
 
 async fn second_person(ask: Ask) -> Done {

@@ -2,6 +2,7 @@
 
 use opsiq_contract::Role;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{by_age, not_a};
@@ -18,11 +19,18 @@ pub(crate) struct AddUser {
     role: String,
 }
 
+/// Which session; all of them unless said.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    session: Option<String>,
+}
+
 /// A role.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoleOf {
-    /// `owner`, `admin` or `support`.
+    /// `owner`, `admin`, `support`, or a custom one.
     role: String,
 }
 
@@ -70,6 +78,39 @@ pub(super) fn add(routes: &mut Routes) {
         )),
         enable,
     );
+    routes.add(
+        Spec::post(
+            "/v1/users/{user}/invite",
+            "users.invite",
+            "Invite a user to take up their account. The token is shown once. For owners.",
+        )
+        .gives("InvitationView", "The invitation."),
+        invite,
+    );
+    routes.add(
+        Spec::post(
+            "/v1/users/{user}/reset-second-factor",
+            "users.reset",
+            "Take away what a user signs in with, end their sessions, and invite them anew. For owners.",
+        )
+        .gives("InvitationView", "The invitation."),
+        reset,
+    );
+    routes.add(
+        Spec::get("/v1/users/{user}/sessions", "users.sessions", "List a user's sessions. For owners.")
+            .gives("SessionList", "Sessions."),
+        sessions,
+    );
+    routes.add(
+        Spec::post(
+            "/v1/users/{user}/sessions/end",
+            "users.revoke",
+            "End one session of a user, or all of them. For owners.",
+        )
+        .json("Which")
+        .gives("EndedView", "How many ended."),
+        revoke,
+    );
 }
 
 async fn list(ask: Ask) -> Done {
@@ -86,8 +127,25 @@ async fn add_user(ask: Ask) -> Done {
 
 async fn set_role(ask: Ask) -> Done {
     let RoleOf { role } = ask.json()?;
-    let role: Role = role.parse().map_err(|error| not_a("user.role", &error))?;
-    Reply::json(&ask.host.users().set_role(&ask.actor, ask.path("user"), role).await?)
+    Reply::json(&ask.host.users().assign(&ask.actor, ask.path("user"), &role).await?)
+}
+
+async fn invite(ask: Ask) -> Done {
+    Reply::json(&ask.host.users().invite(&ask.actor, ask.path("user"), None).await?)
+}
+
+async fn reset(ask: Ask) -> Done {
+    Reply::json(&ask.host.users().reset_2fa(&ask.actor, ask.path("user")).await?)
+}
+
+async fn sessions(ask: Ask) -> Done {
+    Reply::json(&ask.host.users().sessions(&ask.actor, ask.path("user")).await?)
+}
+
+async fn revoke(ask: Ask) -> Done {
+    let Which { session } = ask.json()?;
+    let ended = ask.host.users().revoke(&ask.actor, ask.path("user"), session.as_deref()).await?;
+    Reply::json(&json!({ "ended": ended }))
 }
 
 async fn disable(ask: Ask) -> Done {
