@@ -33,7 +33,6 @@ pub(crate) struct Ask {
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
     /// From where; `None` over the operator's socket.
-    #[allow(dead_code, reason = "until sessions are ended from an address")]
     pub(crate) address: Option<IpAddr>,
 }
 

@@ -11,7 +11,6 @@ use crate::ask::read_json;
 use crate::problem::Problem;
 
 /// A request, its caller not known.
-#[allow(dead_code, reason = "until there is a way to sign in")]
 pub(crate) struct Knocked {
     pub(crate) host: Host,
     pub(crate) headers: HeaderMap,
@@ -22,7 +21,6 @@ pub(crate) struct Knocked {
 
 impl Knocked {
     /// The body, read as JSON.
-    #[allow(dead_code, reason = "until there is a way to sign in")]
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         read_json(&self.body)
     }
