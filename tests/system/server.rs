@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::https::{Served, request, terminate};
-use crate::opsiq::{World, guest};
+use crate::opsiq::{World, built, guest};
 use crate::orders;
 
 fn raw(url: &str, served: &Served) -> Request<Full<Bytes>> {
@@ -272,7 +272,7 @@ fn trusting(worlds: &[&World]) -> rustls::RootCertStore {
     roots
 }
 
-/// An outside judge: the command of OpenSSL.
+/// Two outside judges: the command of OpenSSL, and sslyze.
 #[tokio::test]
 async fn nothing_older_than_tls_1_3_is_spoken() {
     let world = World::new();
@@ -289,6 +289,27 @@ async fn nothing_older_than_tls_1_3_is_spoken() {
     for older in ["-tls1_2", "-tls1_1", "-tls1"] {
         assert!(!speaks(older), "{older}");
     }
+    let modules = built().parent().unwrap().join("fixtures/sslyze");
+    if !modules.join("sslyze").is_dir() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have {}: run .ci/fixtures", modules.display());
+        eprintln!("NOT RUN: sslyze is missing; .ci/fixtures fetches it, with pip");
+        return;
+    }
+    let scans = ["--sslv2", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3", "--early_data"];
+    let out = std::process::Command::new("python3")
+        .env("PYTHONPATH", modules)
+        .args(["-m", "sslyze"])
+        .args(scans)
+        .arg(format!("localhost:{}", served.address.port()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said.matches("the server rejected all cipher suites").count(), 5, "all but 1.3: {said}");
+    assert!(said.contains("The server accepted the following 3 cipher suites"), "{said}");
+    assert!(
+        said.split("Early Data:").nth(1).is_some_and(|rest| rest.trim_start().starts_with("Not Supported")),
+        "{said}"
+    );
 }
 
 #[test]
