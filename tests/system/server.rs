@@ -450,10 +450,10 @@ async fn a_tenant_from_its_making_to_its_log() {
     assert_eq!(done.refused(400), "idempotency.malformed");
     let done = served.socket(owner, call(r#"{ "name":"Ada" }"#, Some("\"k1\""))).await.is(200);
     assert!(done["result"]["greeting"].as_str().unwrap().contains("Ada"), "{done}");
-    let replayed = served.socket(owner, call(r#"{"name":"Ada"}"#, Some("k1"))).await.is(200);
+    let replayed = served.socket(owner, call(r#"{"name":"Ada"}"#, Some("\"k1\""))).await.is(200);
     assert_eq!((&replayed["replayed"], &replayed["invocation"]), (&json!(true), &done["invocation"]));
     assert_eq!(
-        served.socket(owner, call(r#"{"name":"Bob"}"#, Some("k1"))).await.refused(422),
+        served.socket(owner, call(r#"{"name":"Bob"}"#, Some("\"k1\""))).await.refused(422),
         "idempotency.other-params"
     );
     assert_eq!(served.socket(owner, call(r#"{"nam":"Bob"}"#, None)).await.refused(422), "params.invalid");
