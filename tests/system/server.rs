@@ -520,7 +520,7 @@ async fn a_risky_write_waits_and_lists_have_pages() {
     assert_eq!((&page["items"][0]["id"], &page["next"]), (&json!(ids[0]), &json!(null)));
     let deny = format!("/v1/confirmations/{}/deny", ids[0]);
     assert_eq!(served.ask(owner, "POST", &deny, None).await.is(200)["state"], "denied");
-    served.ask(owner, "POST", &deny, None).await.refused(403);
+    assert_eq!(served.ask(owner, "POST", &deny, None).await.refused(409), "confirmation.decided");
     // Nobody listens where it goes: it runs, and fails.
     let approve = format!("/v1/confirmations/{}/approve", ids[1]);
     assert_eq!(served.ask(owner, "POST", &approve, None).await.status, 502);

@@ -64,7 +64,7 @@ pub(crate) struct Front {
     body_read: Duration,
     /// What clients call this host: `host`, or `host:port`.
     pub(crate) names: OnceLock<Vec<String>>,
-    /// The OpenAPI document, and the page made of it.
+    /// The `OpenAPI` document, and the page made of it.
     pub(crate) documents: OnceLock<(Bytes, Bytes)>,
 }
 
@@ -305,11 +305,11 @@ impl Front {
             }
             _ => Problem::request(status, "request.path", "there is nothing here", "see /docs"),
         };
-        self.refusal(&problem, &RequestId(id))
+        Self::refusal(&problem, &RequestId(id))
     }
 
     /// A problem as an answer.
-    pub(crate) fn refusal(&self, problem: &Problem, id: &RequestId) -> Response<Body> {
+    pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
         finish(unsigned(problem, &id.0), &id.0)
     }
 }

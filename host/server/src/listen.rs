@@ -80,12 +80,9 @@ pub(crate) async fn tcp(listener: TcpListener, tls: Option<TlsAcceptor>, app: Ap
             biased;
             () = told(&mut ends) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            came = listener.accept() => match came {
-                Ok(came) => came,
-                Err(_) => {
-                    sleep(NO_ROOM).await;
-                    continue;
-                }
+            came = listener.accept() => if let Ok(came) = came { came } else {
+                sleep(NO_ROOM).await;
+                continue;
             },
         };
         let Some(counted) = app.counts.enter(peer.ip()) else {
@@ -120,12 +117,9 @@ pub(crate) async fn unix(listener: UnixListener, app: App, mut ends: watch::Rece
             biased;
             () = told(&mut ends) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            came = listener.accept() => match came {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    sleep(NO_ROOM).await;
-                    continue;
-                }
+            came = listener.accept() => if let Ok((stream, _)) = came { stream } else {
+                sleep(NO_ROOM).await;
+                continue;
             },
         };
         let ours = rustix::process::geteuid().as_raw();
@@ -260,7 +254,7 @@ async fn answer(mut app: App, request: Request<Incoming>, peer: Peer) -> Respons
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     if let Err((id, problem)) = app.front.receive(&mut request) {
-        return app.front.refusal(&problem, &id);
+        return Front::refusal(&problem, &id);
     }
     // A router is always ready.
     match app.router.call(request).await {

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the table of routes and the shapes of what they take and give. What is not in the
+//! The `OpenAPI` 3.1 document, made from the table of routes and the shapes of what they take and give. What is not in the
 //! table is not served, so nothing that is served can be missing here.
 
 use serde_json::{Map, Value, json};

@@ -1,5 +1,5 @@
 //! The table of routes. A route is registered together with what it takes and gives, and from the same entry come the
-//! router, the bounds on its body, the check of what it is sent, its counters, and its place in the OpenAPI document: no
+//! router, the bounds on its body, the check of what it is sent, its counters, and its place in the `OpenAPI` document: no
 //! route can be missing from one of them.
 
 use std::sync::Arc;
@@ -219,13 +219,11 @@ impl Routes {
         let routes: Vec<Arc<Route>> = self.0.into_iter().map(Arc::new).collect();
         let mut paths: Vec<(&'static str, MethodRouter)> = Vec::new();
         for route in &routes {
-            let at = match paths.iter().position(|(path, _)| *path == route.spec.path) {
-                Some(at) => at,
-                None => {
-                    paths.push((route.spec.path, MethodRouter::new()));
-                    paths.len() - 1
-                }
-            };
+            let known = paths.iter().position(|(path, _)| *path == route.spec.path);
+            let at = known.unwrap_or(paths.len());
+            if known.is_none() {
+                paths.push((route.spec.path, MethodRouter::new()));
+            }
             let methods = std::mem::take(&mut paths[at].1);
             let (route, front) = (route.clone(), front.clone());
             let filter = MethodFilter::try_from(route.spec.method.clone()).unwrap_or(MethodFilter::TRACE);
@@ -234,9 +232,9 @@ impl Routes {
                 async move { front.serve(&route, request).await }
             });
         }
-        let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+        let leading = paths.into_iter().fold(Router::new(), |leading, (path, methods)| leading.route(path, methods));
         let (lost, other) = (front.clone(), front.clone());
-        let router = router
+        let leading = leading
             .fallback(move |request: Request| {
                 let front = lost.clone();
                 async move { front.refused(&request, StatusCode::NOT_FOUND) }
@@ -245,6 +243,6 @@ impl Routes {
                 let front = other.clone();
                 async move { front.refused(&request, StatusCode::METHOD_NOT_ALLOWED) }
             });
-        (router, routes)
+        (leading, routes)
     }
 }

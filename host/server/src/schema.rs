@@ -1,4 +1,4 @@
-//! The shapes of answers for the OpenAPI document. The values themselves are the gate's, written as they are; what stands
+//! The shapes of answers for the `OpenAPI` document. The values themselves are the gate's, written as they are; what stands
 //! here mirrors them field by field, and the tests compare every answer of the running server with it.
 #![allow(dead_code, reason = "read by the derive that makes schemas of them, and never made")]
 

@@ -89,26 +89,25 @@ impl Server {
     /// # Errors
     /// An address that is taken; a certificate that cannot be used.
     pub async fn start(settings: &Settings, data: &Path, door: Box<dyn Authenticate>) -> Result<Self, StartError> {
-        let certificates = Arc::new(match &settings.tls_files {
-            Some((chain, key)) => Certificates::from_files(chain, key)?,
-            None => {
-                let dir = Dir::open_ambient_dir(data, cap_std::ambient_authority());
-                let dir = dir.map_err(|source| TlsError::File { path: data.to_owned(), source })?;
-                Certificates::own(&dir, &settings.tls_names)?
-            }
+        let certificates = Arc::new(if let Some((chain, key)) = &settings.tls_files {
+            Certificates::from_files(chain, key)?
+        } else {
+            let dir = Dir::open_ambient_dir(data, cap_std::ambient_authority());
+            let dir = dir.map_err(|source| TlsError::File { path: data.to_owned(), source })?;
+            Certificates::own(&dir, &settings.tls_names)?
         });
         if certificates.ends_soon() {
             tracing::warn!("the certificate ends soon, or has ended");
         }
         let acceptor = TlsAcceptor::from(tls::config(&certificates)?);
         let front = Front::new(settings, door);
-        let mut routes = api::routes();
-        health::add(&mut routes);
-        let document = openapi::document(&routes);
+        let mut table = api::routes();
+        health::add(&mut table);
+        let document = openapi::document(&table);
         let page = viewer::page(&document).into();
         // Nobody set it before.
         let _ = front.documents.set((document.to_string().into(), page));
-        let (router, routes) = routes.router(&front);
+        let (router, known) = table.router(&front);
         let bounds = Bounds::of(settings);
         let counts = Counts::new(settings.connections, settings.connections_per_address);
         let (ends, ended) = watch::channel(false);
@@ -121,7 +120,7 @@ impl Server {
         if let Some(at) = settings.operator_listen {
             let listener = bind(at).await?;
             operator_address = listener.local_addr().ok();
-            let router = operator(&front, counts.clone(), routes);
+            let router = operator(&front, counts.clone(), known);
             let counts = Counts::new(OPERATOR_CONNECTIONS, OPERATOR_CONNECTIONS);
             let app = App { front: front.clone(), router, counts, bounds };
             tasks.push(tokio::spawn(listen::tcp(listener, None, app, ended.clone())));

@@ -27,7 +27,7 @@ const OWN_KEY: &str = "tls-key.pem";
 /// How long one is good for.
 const OWN_DAYS: i64 = 365;
 /// How long before its end a certificate is warned of, and one of the host's own making is made anew.
-const WARN: Duration = Duration::from_secs(14 * 24 * 3600);
+const WARN: Duration = Duration::from_hours(14 * 24);
 /// How often files are looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
 /// Longer files are no certificates.

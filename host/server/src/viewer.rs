@@ -1,4 +1,4 @@
-//! The OpenAPI document as a page: made here, from the same document, without a script, and so under a policy that allows
+//! The `OpenAPI` document as a page: made here, from the same document, without a script, and so under a policy that allows
 //! none.
 
 use std::fmt::Write as _;

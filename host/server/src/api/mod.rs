@@ -21,7 +21,7 @@ use opsiq_gate::{Class, Refusal, Stage};
 use crate::problem::Problem;
 use crate::routes::Routes;
 
-/// The shapes of bodies and of the answers made here, for the OpenAPI document.
+/// The shapes of bodies and of the answers made here, for the `OpenAPI` document.
 pub(crate) mod shapes {
     pub(crate) use super::clients::{AllowClient, MakeClient, RotateClient};
     pub(crate) use super::installations::{ChangeGrant, Install};

@@ -101,13 +101,11 @@ async fn inspect(ask: Ask) -> Done {
         let acceptable = seen.problems.is_empty();
         serde_json::to_value(&seen).map(|inspection| InspectionView { acceptable, plugin, inspection })
     });
-    match seen.await {
-        Ok(Ok(view)) => Reply::json(&view),
-        _ => {
-            let message = "looking at the component ended abnormally";
-            Err(Refusal::new(Class::Internal, Stage::Admin, "internal", message, "report it").into())
-        }
+    if let Ok(Ok(view)) = seen.await {
+        return Reply::json(&view);
     }
+    let message = "looking at the component ended abnormally";
+    Err(Refusal::new(Class::Internal, Stage::Admin, "internal", message, "report it").into())
 }
 
 async fn show(ask: Ask) -> Done {

@@ -80,14 +80,12 @@ async fn upgrade(ask: Ask) -> Done {
 }
 
 async fn held(ask: Ask) -> Done {
-    match ask.host.installations().held_upgrade(&ask.actor, ask.path("installation")).await? {
-        Some(plan) => Reply::json(&plan),
-        None => {
-            let message = "no upgrade is held";
-            let fix = "ask for one: POST /v1/installations/{installation}/upgrade";
-            Err(Refusal::new(Class::NotFound, Stage::Admin, "upgrade.none", message, fix).into())
-        }
+    if let Some(plan) = ask.host.installations().held_upgrade(&ask.actor, ask.path("installation")).await? {
+        return Reply::json(&plan);
     }
+    let message = "no upgrade is held";
+    let fix = "ask for one: POST /v1/installations/{installation}/upgrade";
+    Err(Refusal::new(Class::NotFound, Stage::Admin, "upgrade.none", message, fix).into())
 }
 
 async fn accept(ask: Ask) -> Done {
