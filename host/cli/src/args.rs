@@ -147,10 +147,7 @@ impl Command {
     pub(crate) fn drains(&self) -> bool {
         matches!(
             self,
-            Self::Action(ActionCommand::Stream(_))
-                | Self::Sandbox(SandboxCommand::Top(_))
-                | Self::Serve
-                | Self::Dev(_)
+            Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)) | Self::Serve | Self::Dev(_)
         )
     }
 }

@@ -88,7 +88,7 @@ mod tests {
         let slow = tokio::spawn(async move {
             let mut taken = [0; 64];
             for _ in 0..10 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 theirs.read_exact(&mut taken).await.unwrap();
             }
             theirs
