@@ -23,6 +23,7 @@ mod foreign_keys;
 mod foreign_twin;
 mod fronts;
 mod github;
+mod https;
 mod hygiene;
 mod languages;
 mod leaks;
@@ -30,6 +31,7 @@ mod limits;
 #[path = "../neighbour/mod.rs"]
 #[allow(dead_code, reason = "the bench needs more of it")]
 mod neighbour;
+mod openapi;
 mod opsiq;
 mod orders;
 mod packets;
@@ -44,6 +46,7 @@ mod rooms;
 mod rotation;
 mod s3;
 mod scanning;
+mod server;
 mod signing;
 mod slack;
 mod smith;

@@ -11,7 +11,7 @@ use opsiq_gate::{Actor, Answer, Call, Host};
 use opsiq_vault::Secret;
 use serde_json::{Value, json};
 
-use crate::admission::with_contract;
+use crate::rewritten::with_contract;
 use crate::dns::NameServer;
 use crate::opsiq::{World, guest};
 use crate::orders::SECRET;

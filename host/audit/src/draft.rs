@@ -50,16 +50,20 @@ pub mod field {
     /// In which role.
     pub const APPROVED_AS: &str = "approved_as";
 
+    /// The id of the request, as its answer says it.
+    pub const REQUEST: &str = "request";
+
     /// All of them, in the order of a CSV export's columns.
     pub const COLUMNS: [&str; 12] =
         [ACTOR, ROLE, IP, ACTION, INSTALLATION, PLUGIN, PARAMS, RESPONSE, OUTCOME, RULE, DURATION_MS, DETAIL];
 
     /// What says who did what and how it went, in the host's own words: it stays when the data subject is erased. All
     /// else goes.
-    const STAYS: [&str; 17] = [
+    const STAYS: [&str; 18] = [
         ACTOR,
         ROLE,
         IP,
+        REQUEST,
         ACTION,
         INSTALLATION,
         PLUGIN,

@@ -9,8 +9,10 @@ use crate::action::ActionCommand;
 use crate::audit::AuditCommand;
 use crate::ceiling::CeilingCommand;
 use crate::client::ClientCommand;
+use crate::config::ConfigCommand;
 use crate::confirm::ConfirmCommand;
 use crate::connector::ConnectorCommand;
+use crate::dev::DevArgs;
 use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
@@ -53,6 +55,16 @@ pub(crate) enum Command {
     /// Make a new data directory.
     Init,
 
+    /// Serve the API over HTTPS, for as long as this runs.
+    Serve,
+
+    /// Serve it for trying out: a data directory, a certificate and a tenant of its own, made where they are missing.
+    Dev(DevArgs),
+
+    /// Say which configuration is in force, and why.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+
     /// Make, list, cancel and erase tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -68,6 +80,7 @@ pub(crate) enum Command {
     /// Sign a request as such a program, and verify requests and replies.
     #[command(subcommand)]
     Signature(SignatureCommand),
+
     /// Make, list and remove custom roles of a tenant.
     #[command(subcommand)]
     Role(RoleCommand),
@@ -132,6 +145,9 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it listens for SIGINT and SIGTERM itself, and ends in order.
     pub(crate) fn drains(&self) -> bool {
-        matches!(self, Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)))
+        matches!(
+            self,
+            Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)) | Self::Serve | Self::Dev(_)
+        )
     }
 }

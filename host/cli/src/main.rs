@@ -13,9 +13,11 @@ mod args;
 mod audit;
 mod ceiling;
 mod client;
+mod config;
 mod confirm;
 mod connector;
 mod control;
+mod dev;
 mod doctor;
 mod failure;
 mod hygiene;
@@ -31,6 +33,7 @@ mod refusal;
 mod role;
 mod sandbox;
 mod secret;
+mod serve;
 mod session;
 mod shell;
 mod signature;
@@ -80,7 +83,8 @@ fn main() -> std::process::ExitCode {
 
 /// The command, and then letting go of the data directory, however it ended.
 async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
-    let session = Session::new(cli.place, cli.acting, out);
+    let place = if matches!(cli.command, Command::Dev(_)) { cli.place.for_dev() } else { cli.place };
+    let session = Session::new(place, cli.acting, out);
     let drains = cli.command.drains();
     let work = Box::pin(run(cli.command, &session));
     let ended = if drains { work.await } else { shell::until_interrupted(work).await };
@@ -95,6 +99,9 @@ async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
 async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
     match command {
         Command::Init => init::run(session).await,
+        Command::Serve => serve::run(session).await,
+        Command::Dev(args) => dev::run(args, session).await,
+        Command::Config(command) => config::run(command, session),
         Command::Tenant(command) => tenant::run(command, session).await,
         Command::User(command) => user::run(command, session).await,
         Command::Client(command) => client::run(command, session).await,

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(25);
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Place {
     /// The data directory.
-    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = "opsiq-data")]
+    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = DATA)]
     pub(crate) data: PathBuf,
 
     /// The root key's file, by default `root.key` in the data directory. The environment may hold the key itself instead,
@@ -48,7 +48,20 @@ pub(crate) struct Place {
     wait: u16,
 }
 
+/// The data directory, unless another is named.
+const DATA: &str = "opsiq-data";
+/// The one that `opsiq dev` makes.
+const DEV_DATA: &str = "opsiq-dev";
+
 impl Place {
+    /// The same for trying out: never in the directory that is the default for all else.
+    pub(crate) fn for_dev(mut self) -> Self {
+        if self.data.as_os_str() == DATA {
+            self.data = DEV_DATA.into();
+        }
+        self
+    }
+
     /// How to open it.
     pub(crate) fn options(&self) -> Result<HostOptions, Failure> {
         let mut options = HostOptions::new(&self.data);

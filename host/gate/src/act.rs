@@ -143,10 +143,14 @@ const FRESH: &[&str] = &[
     "user role",
 ];
 
-/// Adds the peer's address, when there is one.
+/// Adds the peer's address and the request's id, when there are any.
 pub(crate) fn with_address(actor: &Actor, draft: Draft) -> Draft {
-    match actor.address {
+    let draft = match actor.address {
         Some(address) => draft.field(field::IP, address.to_string()),
+        None => draft,
+    };
+    match &actor.request {
+        Some(id) => draft.field(field::REQUEST, id.to_string()),
         None => draft,
     }
 }

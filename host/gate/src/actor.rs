@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use opsiq_contract::{Principal, TenantId};
 
@@ -15,25 +16,25 @@ pub struct Actor {
     pub(crate) address: Option<IpAddr>,
     /// The session they act in, by the blind index of its token; it is looked up anew on every act.
     pub(crate) session: Option<[u8; 32]>,
+    pub(crate) request: Option<Arc<str>>,
 }
 
 impl Actor {
     /// Whoever holds the data directory and its root key.
     pub fn operator() -> Self {
-        Self { tenant: None, principal: Principal::Operator, scopes: None, address: None, session: None }
+        let (scopes, address, session, request) = (None, None, None, None);
+        Self { tenant: None, principal: Principal::Operator, scopes, address, session, request }
     }
 
     /// A person of `tenant`. Whether the user exists, is enabled, and in which role is asked at each act.
     pub fn user(tenant: TenantId, name: impl Into<String>) -> Self {
-        let principal = Principal::User { name: name.into() };
-        Self { tenant: Some(tenant), principal, scopes: None, address: None, session: None }
+        Self { tenant: Some(tenant), principal: Principal::User { name: name.into() }, ..Self::operator() }
     }
 
     /// A program of `tenant` that signed what it asks for. Whether the client exists, is enabled, in which role and with which
     /// scopes is asked at each act. It never does what is for a person, and never approves a confirmation.
     pub fn client(tenant: TenantId, name: impl Into<String>) -> Self {
-        let principal = Principal::Client { name: name.into() };
-        Self { tenant: Some(tenant), principal, scopes: None, address: None, session: None }
+        Self { tenant: Some(tenant), principal: Principal::Client { name: name.into() }, ..Self::operator() }
     }
 
     /// The same principal through a program that holds only `scopes`. Such a caller never approves a confirmation.
@@ -53,6 +54,13 @@ impl Actor {
     /// The same principal within a session of theirs.
     pub(crate) fn in_session(mut self, index: [u8; 32]) -> Self {
         self.session = Some(index);
+        self
+    }
+
+    /// The id that the front door gave the request, for the audit log.
+    #[must_use]
+    pub fn in_request(mut self, id: &str) -> Self {
+        self.request = Some(id.into());
         self
     }
 

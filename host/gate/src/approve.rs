@@ -342,7 +342,7 @@ impl Confirmations {
 /// Owners and admins see all confirmations of their tenant, others their own, as a program does whatever its role.
 fn may_see(person: &Person, waiting: &Waiting) -> bool {
     let decides = |acts: &BTreeSet<String>| ["confirm approve", "confirm deny"].iter().any(|act| acts.contains(*act));
-    let all = person.user.custom.as_ref().is_none_or(|(_, custom)| decides(&custom.acts)) && !person.is_client();
+    let all = !person.is_client() && person.user.custom.as_ref().is_none_or(|(_, custom)| decides(&custom.acts));
     (all && matches!(person.user.role, Role::Owner | Role::Admin)) || *waiting.requester() == person.actor.principal
 }
 

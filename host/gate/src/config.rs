@@ -1,6 +1,6 @@
 //! `opsiq.toml`, the operator's file in the data directory: the ceiling, how the machine is shared, whom the way out asks and
 //! trusts, and how long confirmations wait. A mistake in it stops the start, with its line, because a misspelt ceiling would
-//! be no ceiling.
+//! be no ceiling. `[server]` is the front door's, which reads it itself.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::refusal::{Class, Fault, Refusal, Stage};
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 4] = ["audit", "confirmation", "egress", "fairness"];
+const OWN: [&str; 5] = ["audit", "confirmation", "egress", "fairness", "server"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -34,6 +34,15 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # volume that is put back as a whole is noticed as well.
 # [audit]
 # checkpoints = "/var/lib/opsiq/checkpoints"
+
+# How it is served over the network: opsiq serve. The same names in the environment win, such as OPSIQ_SERVER__LISTEN.
+# opsiq config explain shows each of them, where its value came from and what it means.
+# [server]
+# listen = "127.0.0.1:8443"
+# operator-listen = "127.0.0.1:9443" # health and metrics, in clear
+# public-url = "https://api.example.com"
+# tls-certificate = "/etc/opsiq/tls/chain.pem" # by default one of the host's own making
+# tls-key = "/etc/opsiq/tls/key.pem"
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]

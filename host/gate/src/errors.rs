@@ -66,6 +66,13 @@ pub(crate) fn audit(stage: Stage, error: &AuditError) -> Refusal {
             message,
             "restore keys.db from a backup; see opsiq keys verify",
         ),
+        AuditError::Range => Refusal::new(
+            Class::NotFound,
+            stage,
+            "audit.no-such-entries",
+            message,
+            "opsiq audit list shows the last one",
+        ),
         AuditError::Tampered { .. } => {
             Refusal::new(Class::Tampered, stage, "audit.tampered", message, "restore from a backup; see opsiq doctor")
         }

@@ -329,7 +329,7 @@ impl Host {
 
     /// The installations of the acting user's tenant.
     pub fn installations(&self) -> Installations {
-        Installations { core: self.core.clone() }
+        Installations { core: self.core.clone(), expected: None }
     }
 
     /// The keys of those installations.

@@ -43,6 +43,8 @@ pub struct InstallRequest {
 #[derive(Clone)]
 pub struct Installations {
     pub(crate) core: Arc<Core>,
+    /// The revision that a change is bound to.
+    pub(crate) expected: Option<u64>,
 }
 
 /// Those who install, grant and pause.
@@ -51,6 +53,29 @@ pub(crate) const MAY: &[Role] = &[Role::Owner, Role::Admin];
 pub(crate) const SEE: &[Role] = &[Role::Owner, Role::Admin, Role::Support];
 
 impl Installations {
+    /// The same, for a change that happens only while the installation has this revision: with another one, somebody else
+    /// changed it meanwhile, and it is refused.
+    #[must_use]
+    pub fn at_revision(mut self, revision: Option<u64>) -> Self {
+        self.expected = revision;
+        self
+    }
+
+    /// Refuses an installation that is not as the caller last saw it.
+    fn as_expected(&self, installed: &Installed) -> Result<(), Refusal> {
+        let now = installed.installation.revision;
+        match self.expected {
+            Some(expected) if expected != now => Err(Refusal::new(
+                Class::Conflict,
+                Stage::Admin,
+                "request.changed",
+                format!("the installation has revision {now} by now, not {expected}"),
+                "look again, then repeat the change",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// What installing so would allow, in plain words. Changes nothing.
     ///
     /// # Errors
@@ -239,6 +264,7 @@ impl Installations {
             .act(&person, MAY, act, &visible(name, 64).text, async {
                 let tenant = &person.tenant;
                 let installed = self.core.installed(tenant, name).await?;
+                self.as_expected(&installed)?;
                 let (id, revision) = (installed.installation.id.clone(), installed.row_revision());
                 let draft = about(&person, act, &installed.installation).field(field::OUTCOME, "ok");
                 let (whose, which) = (tenant.id.clone(), id.clone());
@@ -280,6 +306,7 @@ impl Installations {
             .act(&person, MAY, act, &visible(name, 64).text, async {
                 let tenant = &person.tenant;
                 let installed = self.core.installed(tenant, name).await?;
+                self.as_expected(&installed)?;
                 let mut doc = installed.doc();
                 alter(&installed.contract, &mut doc)?;
                 let draft = about(&person, act, &installed.installation)

@@ -113,6 +113,6 @@ fn subject(target: &Path, how: &build::How, out: &Output) -> Result<(Vec<u8>, Pa
 const CASES: &str = "tests";
 
 /// The bytes of a component.
-fn component(file: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn component(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::file("read", file, &error))
 }

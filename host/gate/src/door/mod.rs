@@ -5,6 +5,8 @@
 //! ([`Door::session`]), looked up anew at every request. A program signs each request ([`Door::signed`]). Between two steps nothing is stored: what the first found out is
 //! sealed and handed to whoever knocks, so any node takes the second. There is no session without a second factor.
 //!
+//! A program signs each request, and is whoever holds the secret it signed with ([`Door::signed`]).
+//!
 //! Fails closed, and tells little: a tenant, a user or a password that is wrong is one answer after the same work and, to
 //! 50 ms, the same time. Whoever guesses waits.
 

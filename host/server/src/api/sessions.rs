@@ -1,0 +1,195 @@
+//! Taking up an account, signing in and out, and the sessions there are.
+
+use axum::http::header::{SET_COOKIE, USER_AGENT};
+use opsiq_gate::{Knock, Login};
+use opsiq_vault::Secret;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::not_a;
+use crate::ask::{Ask, Done, Reply};
+use crate::door::{COOKIE_NAME, session_token};
+use crate::knock::Knocked;
+use crate::problem::Problem;
+use crate::routes::{Routes, Spec};
+
+/// The header in which a device shows that somebody signed in from it before.
+const DEVICE: &str = "opsiq-device";
+
+/// An invitation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Invitation {
+    /// As it was sent.
+    invitation: String,
+}
+
+/// An invitation, and the password chosen.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AcceptInvitation {
+    /// As it was sent.
+    invitation: String,
+    /// The password to be.
+    password: String,
+}
+
+/// The second of two steps.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PendingCode {
+    /// What the first step answered.
+    pending: String,
+    /// A code of the authenticator.
+    code: String,
+}
+
+/// Who wants to sign in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    tenant: String,
+    user: String,
+    password: String,
+}
+
+/// A code of the authenticator.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CodeOf {
+    code: String,
+}
+
+pub(super) fn add(routes: &mut Routes) {
+    routes.knocked(
+        Spec::post("/v1/invitations/show", "invitations.show", "Whom an invitation invites to what.")
+            .json("Invitation")
+            .gives("InvitedView", "The account."),
+        show,
+    );
+    routes.knocked(
+        Spec::post(
+            "/v1/invitations/accept",
+            "invitations.accept",
+            "Choose a password; the answer is what an authenticator scans.",
+        )
+        .json("AcceptInvitation")
+        .gives("EnrolmentView", "What comes next."),
+        accept,
+    );
+    routes.knocked(
+        Spec::post(
+            "/v1/invitations/enrol",
+            "invitations.enrol",
+            "Show the first code of the authenticator: the account is taken up.",
+        )
+        .json("PendingCode")
+        .gives("EnrolledView", "Recovery codes, shown once."),
+        enrol,
+    );
+    routes.knocked(
+        Spec::post("/v1/login", "login.password", "Sign in, first step: the password.")
+            .json("SignIn")
+            .gives("PendingView", "The code is awaited."),
+        login,
+    );
+    routes.knocked(Spec::post("/v1/login/code", "login.code", "Sign in, second step: a code of the authenticator, or a recovery code. The answer sets the session's cookie.").json("PendingCode").gives("SignedInView", "The session, and its token."), code);
+    routes.add(
+        Spec::post(
+            "/v1/login/step-up",
+            "login.step-up",
+            "Show the second factor again, for what asks for a fresh one.",
+        )
+        .json("CodeOf")
+        .gives("SessionView", "The session."),
+        step_up,
+    );
+    routes.add(Spec::post("/v1/logout", "login.logout", "End this session.").gives_nothing("It has ended."), logout);
+    routes
+        .add(Spec::get("/v1/sessions", "sessions.list", "One's own sessions.").gives("SessionList", "Sessions."), list);
+    routes.add(
+        Spec::delete("/v1/sessions/{session}", "sessions.end", "End one of one's own sessions.")
+            .gives_nothing("It has ended."),
+        end,
+    );
+    routes.add(
+        Spec::post("/v1/sessions/end-others", "sessions.end-others", "End all of one's own sessions but this.")
+            .gives("EndedView", "How many ended."),
+        end_others,
+    );
+}
+
+fn knock(asked: &Knocked) -> Knock {
+    let text = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
+    Knock {
+        address: asked.address,
+        device: text(USER_AGENT.as_str()).unwrap_or_default().chars().take(120).collect(),
+        known: text(DEVICE).map(|token| Zeroizing::new(token.to_owned())),
+    }
+}
+
+fn secret(text: String) -> Result<Secret, Problem> {
+    let text = Zeroizing::new(text);
+    Secret::verbatim(&text).map_err(|error| not_a("password.refused", &error))
+}
+
+async fn show(asked: Knocked) -> Done {
+    let Invitation { invitation } = asked.json()?;
+    Reply::json(&asked.host.door().invitation(&knock(&asked), &invitation).await?)
+}
+
+async fn accept(asked: Knocked) -> Done {
+    let AcceptInvitation { invitation, password } = asked.json()?;
+    let enrolment = asked.host.door().accept(&knock(&asked), &invitation, &secret(password)?).await?;
+    let svg = enrolment.svg()?;
+    Reply::json(&json!({
+        "pending": enrolment.pending, "uri": enrolment.uri, "seed": enrolment.seed, "svg": svg,
+        "expires_ms": enrolment.expires_ms,
+    }))
+}
+
+async fn enrol(asked: Knocked) -> Done {
+    let PendingCode { pending, code } = asked.json()?;
+    Reply::json(&asked.host.door().enrol(&knock(&asked), &pending, &code).await?)
+}
+
+async fn login(asked: Knocked) -> Done {
+    let SignIn { tenant, user, password } = asked.json()?;
+    let login = Login { tenant, user, password: secret(password)? };
+    Reply::json(&asked.host.door().login(&knock(&asked), &login).await?)
+}
+
+async fn code(asked: Knocked) -> Done {
+    let PendingCode { pending, code } = asked.json()?;
+    let signed_in = asked.host.door().code(&knock(&asked), &pending, &code).await?;
+    let cookie = format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", signed_in.token.expose());
+    Ok(Reply::json(&signed_in)?.header(SET_COOKIE, &cookie))
+}
+
+async fn step_up(ask: Ask) -> Done {
+    let CodeOf { code } = ask.json()?;
+    let token = session_token(&ask.headers)?;
+    Reply::json(&ask.host.door().step_up(token, ask.address, &code).await?)
+}
+
+async fn logout(ask: Ask) -> Done {
+    let token = session_token(&ask.headers)?;
+    ask.host.door().logout(token, ask.address).await?;
+    let gone = format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    Ok(Reply::nothing().header(SET_COOKIE, &gone))
+}
+
+async fn list(ask: Ask) -> Done {
+    Reply::json(&ask.host.door().sessions(&ask.actor).await?)
+}
+
+async fn end(ask: Ask) -> Done {
+    ask.host.door().end_session(&ask.actor, ask.path("session")).await?;
+    Ok(Reply::nothing())
+}
+
+async fn end_others(ask: Ask) -> Done {
+    Reply::json(&json!({ "ended": ask.host.door().end_other_sessions(&ask.actor).await? }))
+}

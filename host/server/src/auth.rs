@@ -1,0 +1,115 @@
+//! Who calls. What proves it lives in rooms below; here is the place where a request meets the proof, and nothing behind
+//! it is reached without.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use opsiq_contract::{Principal, TenantId};
+use opsiq_gate::{Actor, Host, Refusal};
+
+use crate::problem::Problem;
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Over the network.
+    Network(SocketAddr),
+    /// Over the socket in the data directory, which only the host's own user and root reach.
+    Operator,
+}
+
+/// A principal, and what signs the answer to it.
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// Signs the answer, when the request was signed.
+    pub reply: Option<Box<dyn SignReply>>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}
+
+/// Signs an answer.
+#[async_trait]
+pub trait SignReply: Send + Sync {
+    /// Header fields that prove that this host answers this request so.
+    ///
+    /// # Errors
+    /// When it cannot be signed; nothing but that is answered then.
+    async fn sign(&self, status: StatusCode, body: &[u8]) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal>;
+
+    /// Waits until the answer may begin that is given piece by piece, and so unsigned.
+    ///
+    /// # Errors
+    /// When it may not.
+    async fn settle(&self) -> Result<(), Refusal>;
+}
+
+/// Proves who calls over the network.
+#[async_trait]
+pub trait Authenticate: Send + Sync + 'static {
+    /// The principal of a request whose body came in whole. `authority` is what clients call this host, as the operator said
+    /// and not only the request.
+    ///
+    /// # Errors
+    /// Why the request proves nobody; in the class [`Denied`](opsiq_gate::Class::Denied) at the stage
+    /// [`Authenticate`](opsiq_gate::Stage::Authenticate) unless the store is away.
+    async fn authenticate(
+        &self,
+        host: &Host,
+        parts: &Parts,
+        body: &Bytes,
+        peer: SocketAddr,
+        authority: &str,
+    ) -> Result<Caller, Refusal>;
+}
+
+/// Proves nobody: every request over the network is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+#[async_trait]
+impl Authenticate for Nobody {
+    async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: SocketAddr, _: &str) -> Result<Caller, Refusal> {
+        Err(Refusal::new(
+            opsiq_gate::Class::Denied,
+            opsiq_gate::Stage::Authenticate,
+            "caller.unauthenticated",
+            "the request proves nobody",
+            "sign the request as an API client, or send a session's token",
+        ))
+    }
+}
+
+/// The header by which the operator acts as a user, over the operator's socket alone.
+pub const AS: &str = "opsiq-as";
+
+/// Who acts over the operator's socket: the operator, or the user named. Whoever reaches the socket could open the data
+/// directory and act as anyone in it all the same.
+pub(crate) fn over_socket(headers: &HeaderMap) -> Result<Actor, Problem> {
+    let mut named = headers.get_all(AS).iter();
+    let (Some(name), None) = (named.next(), named.next()) else {
+        return if headers.contains_key(AS) { Err(not_a_user()) } else { Ok(Actor::operator()) };
+    };
+    let (tenant, user) = name.to_str().ok().and_then(|name| name.split_once('/')).ok_or_else(not_a_user)?;
+    let tenant: TenantId = tenant.parse().map_err(|_| not_a_user())?;
+    Ok(Actor::user(tenant, user))
+}
+
+fn not_a_user() -> Problem {
+    Problem::malformed("caller.as", "opsiq-as names one user, as TENANT/USER")
+}
+
+/// The name of a principal, as the API shows it.
+pub(crate) fn name(actor: &Actor) -> Option<&str> {
+    match actor.principal() {
+        Principal::User { name } => Some(name),
+        Principal::Client { .. } | Principal::Operator => None,
+    }
+}

@@ -1,0 +1,455 @@
+//! What happens to every request, in this order: its form is looked at, who calls is asked, and only then does a handler
+//! see it. What is refused on the way is a problem like any other; nothing is answered in a form of the libraries below.
+//!
+//! Framing that two readers could read differently is refused (RFC 9112 section 6.1): a request says its length by
+//! `Content-Length` or by HTTP/2, never by `Transfer-Encoding`.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use axum::RequestPartsExt as _;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use opsiq_gate::{Actor, Host};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::ask::{Ask, Content, Reply};
+use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
+use crate::knock::Knocked;
+use crate::metrics::Counters;
+use crate::problem::Problem;
+use crate::routes::{Route, Run, Spec, Takes};
+use crate::settings::Settings;
+
+/// The header with a request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Units in which room for bodies is counted, in bytes.
+const ROOM_UNIT: usize = 1 << 10;
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Whether the host behind the door is there.
+#[derive(Debug)]
+enum Behind {
+    /// Not yet.
+    Starting,
+    /// Its root key is missing or wrong.
+    Sealed(String),
+    /// It is.
+    Open(Box<Host>),
+    /// Not any more.
+    Ending,
+}
+
+/// What all requests share.
+pub(crate) struct Front {
+    behind: RwLock<Behind>,
+    door: Box<dyn Authenticate>,
+    pub(crate) counters: Counters,
+    room: Semaphore,
+    headers: usize,
+    header_bytes: usize,
+    body_read: Duration,
+    /// What clients call this host: `host`, or `host:port`.
+    pub(crate) names: OnceLock<Vec<String>>,
+    /// The `OpenAPI` document, and the page made of it.
+    pub(crate) documents: OnceLock<(Bytes, Bytes)>,
+}
+
+impl Front {
+    pub(crate) fn new(settings: &Settings, door: Box<dyn Authenticate>) -> Arc<Self> {
+        Arc::new(Self {
+            behind: RwLock::new(Behind::Starting),
+            door,
+            counters: Counters::default(),
+            room: Semaphore::new(settings.bodies / ROOM_UNIT),
+            headers: settings.headers,
+            header_bytes: settings.header_bytes,
+            body_read: settings.body_read,
+            names: OnceLock::new(),
+            documents: OnceLock::new(),
+        })
+    }
+
+    /// The host is there from now on.
+    pub(crate) fn open(&self, host: Host) {
+        self.set(Behind::Open(Box::new(host)));
+    }
+
+    /// The host cannot be opened.
+    pub(crate) fn seal(&self, why: String) {
+        self.set(Behind::Sealed(why));
+    }
+
+    /// The host goes.
+    pub(crate) fn end(&self) {
+        self.set(Behind::Ending);
+    }
+
+    fn set(&self, behind: Behind) {
+        *self.behind.write().unwrap_or_else(PoisonError::into_inner) = behind;
+    }
+
+    /// The host, or why there is none.
+    pub(crate) fn host(&self) -> Result<Host, Problem> {
+        match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
+            Behind::Open(host) => Ok(Host::clone(host)),
+            Behind::Starting => Err(Problem::unavailable("server.starting", "the host is not open yet", 1)),
+            Behind::Sealed(_) => {
+                Err(Problem::unavailable("server.sealed", "the host is sealed: its root key is missing or wrong", 5))
+            }
+            Behind::Ending => Err(Problem::unavailable("server.ending", "the host is about to end", 5)),
+        }
+    }
+
+    /// Why the host is sealed, if it is.
+    pub(crate) fn sealed(&self) -> Option<String> {
+        match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
+            Behind::Sealed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// A request of whatever kind, before it is routed: gives it an id, and refuses what cannot be read in one way only.
+    pub(crate) fn receive<B>(&self, request: &mut Request<B>) -> Result<(), (RequestId, Problem)> {
+        let id = RequestId(uuid::Uuid::now_v7().to_string());
+        request.extensions_mut().insert(id.clone());
+        self.framed(request).map_err(|problem| (id, problem))
+    }
+
+    fn framed<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        let headers = request.headers();
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if headers.len() > self.headers || bytes + target > self.header_bytes {
+            let detail =
+                format!("a request has {} header fields and {} bytes of them at most", self.headers, self.header_bytes);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(Problem::request(status, "request.headers", detail, "send fewer or shorter ones"));
+        }
+        if request.version() >= Version::HTTP_2 {
+            return Ok(());
+        }
+        let close = |problem: Problem| Err(problem.header(CONNECTION, HeaderValue::from_static("close")));
+        if headers.contains_key(TRANSFER_ENCODING) {
+            return close(Problem::request(
+                StatusCode::BAD_REQUEST,
+                "request.framing",
+                "a request says its length by Content-Length; Transfer-Encoding is not taken",
+                "send the body whole, or use HTTP/2",
+            ));
+        }
+        let count = |name: HeaderName| headers.get_all(name).iter().count();
+        if count(CONTENT_LENGTH) > 1 {
+            return close(Problem::malformed("request.framing", "Content-Length is there twice"));
+        }
+        if count(HOST) != 1 {
+            return close(Problem::malformed("request.host", "a request names its host once"));
+        }
+        Ok(())
+    }
+
+    /// A request on its route.
+    pub(crate) async fn serve(&self, route: &Route, request: Request) -> Response<Body> {
+        let began = Instant::now();
+        let head = request.method() == Method::HEAD;
+        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let mut signer = None;
+        let response = match self.answer(route, request, &id, &mut signer).await {
+            Ok(reply) => respond(reply, signer.as_deref()).await,
+            Err(problem) => refuse(&problem, &id, signer.as_deref()).await,
+        };
+        // What could not be signed is said unsigned.
+        let response = response.unwrap_or_else(|problem| unsigned(&problem, &id));
+        let took = began.elapsed();
+        route.counts.answered(response.status(), took);
+        tracing::debug!(
+            request = id,
+            route = route.spec.id,
+            status = response.status().as_u16(),
+            us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        let mut response = finish(response, &id);
+        if head {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    async fn answer(
+        &self,
+        route: &Route,
+        request: Request,
+        id: &str,
+        signer: &mut Option<Box<dyn SignReply>>,
+    ) -> Result<Reply, Problem> {
+        let spec = &route.spec;
+        let (mut parts, body) = request.into_parts();
+        acceptable(spec, &parts.headers)?;
+        let most = taken(spec, &parts.headers)?;
+        if let Run::Open(run) = &route.run {
+            return Ok(run(self));
+        }
+        let host = self.host()?;
+        let query = query(spec, parts.uri.query().unwrap_or_default())?;
+        let path = path(&mut parts).await?;
+        let body = self.read(&parts, body, most).await?;
+        let address = match parts.extensions.get::<Peer>() {
+            Some(Peer::Network(peer)) => Some(peer.ip().to_canonical()),
+            _ => None,
+        };
+        match &route.run {
+            Run::Open(run) => Ok(run(self)),
+            Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
+            Run::Asked(run) => {
+                let caller = self.caller(&host, &parts, &body, id).await?;
+                *signer = caller.reply;
+                let (actor, headers) = (caller.actor, parts.headers);
+                run(Ask { host, actor, headers, body, path, query, address }).await
+            }
+        }
+    }
+
+    /// The whole body, of at most `most` bytes.
+    async fn read(&self, parts: &Parts, body: Body, most: usize) -> Result<Bytes, Problem> {
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let too_large = || {
+            let detail = format!("a body has {most} bytes at most here");
+            Problem::request(StatusCode::PAYLOAD_TOO_LARGE, "request.too-large", detail, "send less")
+        };
+        if length == Some(0) || http_body::Body::is_end_stream(&body) {
+            return Ok(Bytes::new());
+        }
+        if most == 0 {
+            return Err(Problem::malformed("request.body", "no body is taken here"));
+        }
+        if length.is_some_and(|length| length > most) {
+            return Err(too_large());
+        }
+        let room = u32::try_from(length.unwrap_or(most).div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+        let _room = self.room.try_acquire_many(room).map_err(|_| {
+            Problem::unavailable("server.bodies", "the host holds as many bodies as it has room for", 1)
+        })?;
+        match timeout(self.body_read, Limited::new(body, most).collect()).await {
+            Ok(Ok(whole)) => Ok(whole.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Problem::malformed("request.body", "the body did not arrive whole")),
+            Err(_) => Err(Problem::request(
+                StatusCode::REQUEST_TIMEOUT,
+                "request.timeout",
+                "the body did not arrive in time",
+                "send it faster",
+            )
+            .header(CONNECTION, HeaderValue::from_static("close"))),
+        }
+    }
+
+    async fn caller(&self, host: &Host, parts: &Parts, body: &Bytes, id: &str) -> Result<Caller, Problem> {
+        match parts.extensions.get::<Peer>() {
+            Some(Peer::Operator) => Ok(Caller { actor: named(over_socket(&parts.headers)?, id), reply: None }),
+            Some(Peer::Network(peer)) => {
+                let authority = self.authority(parts)?;
+                let caller = self.door.authenticate(host, parts, body, *peer, authority).await?;
+                let actor = named(caller.actor, id).from_address(peer.ip().to_canonical());
+                Ok(Caller { actor, reply: caller.reply })
+            }
+            None => Err(Problem::malformed("request.peer", "the request came from nowhere")),
+        }
+    }
+
+    /// What clients call this host: one of the names the operator gave it. A request for another is not for this host
+    /// (RFC 9110 section 15.5.20), wherever its name led.
+    fn authority(&self, parts: &Parts) -> Result<&str, Problem> {
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let named = parts.uri.authority().map(Authority::as_str).or(host);
+        let known = self.names.get().map(Vec::as_slice).unwrap_or_default();
+        named
+            .and_then(|named| known.iter().find(|known| known.eq_ignore_ascii_case(named)))
+            .map(String::as_str)
+            .ok_or_else(|| {
+                Problem::request(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "request.host",
+                    "the request is for another host",
+                    "the operator names this one by public-url, or tls-names, under [server] in opsiq.toml",
+                )
+            })
+    }
+
+    /// What no route answers.
+    pub(crate) fn refused(&self, request: &Request, status: StatusCode) -> Response<Body> {
+        Counters::more(&self.counters.unrouted);
+        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        if status == StatusCode::METHOD_NOT_ALLOWED && request.method() == Method::OPTIONS {
+            // What may be done is in `Allow`, which the router adds. No other origin is allowed anything.
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return finish(response, &id);
+        }
+        let problem = match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Problem::request(status, "request.method", "this is not done here", "Allow says what is")
+            }
+            _ => Problem::request(status, "request.path", "there is nothing here", "see /docs"),
+        };
+        Self::refusal(&problem, &RequestId(id))
+    }
+
+    /// A problem as an answer.
+    pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
+        finish(unsigned(problem, &id.0), &id.0)
+    }
+}
+
+/// The principal, as its entries name the request.
+fn named(actor: Actor, id: &str) -> Actor {
+    actor.in_request(id)
+}
+
+fn unsigned(problem: &Problem, id: &str) -> Response<Body> {
+    let mut response = problem.head();
+    *response.body_mut() = Body::from(problem.bytes(id));
+    response
+}
+
+async fn refuse(problem: &Problem, id: &str, signer: Option<&dyn SignReply>) -> Result<Response<Body>, Problem> {
+    let Some(signer) = signer else { return Ok(unsigned(problem, id)) };
+    let bytes = problem.bytes(id);
+    let mut response = problem.head();
+    response.headers_mut().extend(signer.sign(problem.status(), &bytes).await?);
+    *response.body_mut() = Body::from(bytes);
+    Ok(response)
+}
+
+async fn respond(reply: Reply, signer: Option<&dyn SignReply>) -> Result<Response<Body>, Problem> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    if !reply.media.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    }
+    headers.extend(reply.headers);
+    match reply.content {
+        Content::Whole(bytes) => {
+            if let Some(signer) = signer {
+                headers.extend(signer.sign(reply.status, &bytes).await?);
+            }
+            *response.body_mut() = Body::from(bytes);
+        }
+        Content::Stream(stream) => {
+            if let Some(signer) = signer {
+                signer.settle().await?;
+            }
+            *response.body_mut() = Body::from_stream(stream);
+        }
+    }
+    Ok(response)
+}
+
+/// What every answer carries: nothing of it is kept, framed, or taken for something else.
+pub(crate) fn finish(mut response: Response<Body>, id: &str) -> Response<Body> {
+    let headers = response.headers_mut();
+    let mut put = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    put(CACHE_CONTROL, "no-store");
+    put(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(X_FRAME_OPTIONS, "DENY");
+    put(HeaderName::from_static("referrer-policy"), "no-referrer");
+    put(HeaderName::from_static("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    put(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// Refuses a client that takes nothing of what the route gives.
+fn acceptable(spec: &Spec, headers: &HeaderMap) -> Result<(), Problem> {
+    let mut said = false;
+    for value in headers.get_all(ACCEPT) {
+        let Ok(value) = value.to_str() else { continue };
+        for range in value.split(',') {
+            said = true;
+            let mut parts = range.split(';').map(str::trim);
+            let range = parts.next().unwrap_or_default();
+            let none = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            let given = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty());
+            if !none && given.into_iter().any(|media| matches_range(range, media)) {
+                return Ok(());
+            }
+        }
+    }
+    if !said || spec.gives.iter().all(|gives| gives.media.is_empty()) {
+        return Ok(());
+    }
+    let media: Vec<_> = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty()).collect();
+    let detail = format!("this is given as {}", media.join(" or "));
+    Err(Problem::request(StatusCode::NOT_ACCEPTABLE, "request.accept", detail, "accept that"))
+}
+
+fn matches_range(range: &str, media: &str) -> bool {
+    let bare = media.split(';').next().unwrap_or(media);
+    range == "*/*"
+        || range.eq_ignore_ascii_case(bare)
+        || range
+            .strip_suffix("/*")
+            .is_some_and(|kind| bare.split('/').next().is_some_and(|k| k.eq_ignore_ascii_case(kind)))
+}
+
+/// How many bytes the route takes; refuses a body of another type.
+fn taken(spec: &Spec, headers: &HeaderMap) -> Result<usize, Problem> {
+    let Takes::Body { media, most, .. } = spec.takes else { return Ok(0) };
+    let unsupported = |detail: String| {
+        Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request.media", detail, "send it so"))
+    };
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return unsupported("a body is taken as it is, not compressed".to_owned());
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(given), None) = (types.next(), types.next()) else {
+        return unsupported(format!("the body is taken as {media}"));
+    };
+    let given = given.to_str().unwrap_or_default();
+    let (bare, charset) = given.split_once(';').map_or((given, ""), |(bare, rest)| (bare.trim(), rest.trim()));
+    let plain = charset.is_empty() || charset.eq_ignore_ascii_case("charset=utf-8");
+    if bare.eq_ignore_ascii_case(media) && plain {
+        return Ok(most);
+    }
+    unsupported(format!("the body is taken as {media}"))
+}
+
+/// The query, of names that the route knows, each once.
+fn query(spec: &Spec, text: &str) -> Result<Vec<(String, String)>, Problem> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+        if !spec.query.iter().any(|known| known.name == name) {
+            return Err(Problem::malformed("request.query", "the query has a name that is not known here"));
+        }
+        if all.iter().any(|(known, _)| *known == name) {
+            return Err(Problem::malformed("request.query", "the query has a name twice"));
+        }
+        all.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(all)
+}
+
+async fn path(parts: &mut Parts) -> Result<Vec<(String, String)>, Problem> {
+    let params = parts.extract::<RawPathParams>().await;
+    let params = params.map_err(|_| Problem::malformed("request.path", "the path is no UTF-8 text"))?;
+    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}

@@ -1,0 +1,131 @@
+//! Of people, their sessions and roles, and of API clients.
+
+use utoipa::ToSchema;
+
+/// An invitation, shown once.
+#[derive(ToSchema)]
+pub(crate) struct InvitationView {
+    tenant: String,
+    user: String,
+    /// The token: whoever has it takes up the account.
+    token: String,
+    expires_ms: i64,
+}
+
+/// Whom an invitation invites to what.
+#[derive(ToSchema)]
+pub(crate) struct InvitedView {
+    tenant: String,
+    title: String,
+    user: String,
+    role: String,
+    expires_ms: i64,
+}
+
+/// What an authenticator is given.
+#[derive(ToSchema)]
+pub(crate) struct EnrolmentView {
+    /// To be given back with the first code.
+    pending: String,
+    /// What it scans.
+    uri: String,
+    /// What is typed into one that cannot: base32.
+    seed: String,
+    /// The picture to scan.
+    svg: String,
+    expires_ms: i64,
+}
+
+/// An account that is taken up.
+#[derive(ToSchema)]
+pub(crate) struct EnrolledView {
+    tenant: String,
+    user: String,
+    /// For when the authenticator is lost, each good once; shown once.
+    recovery_codes: Vec<String>,
+}
+
+/// A login whose password was right.
+#[derive(ToSchema)]
+pub(crate) struct PendingView {
+    /// To be given back with the code.
+    pending: String,
+    expires_ms: i64,
+}
+
+/// A person who is signed in.
+#[derive(ToSchema)]
+pub(crate) struct SignedInView {
+    /// The session's token, for who sends it as bearer token; a browser has it as cookie.
+    token: String,
+    /// The token of this device, to be shown at the next login as `opsiq-device`.
+    device: Option<String>,
+    session: SessionView,
+    recovery_codes_left: u64,
+}
+
+/// A session, without its token.
+#[derive(ToSchema)]
+pub(crate) struct SessionView {
+    id: String,
+    tenant: String,
+    user: String,
+    device: String,
+    address: Option<String>,
+    created_ms: i64,
+    seen_ms: i64,
+    expires_ms: i64,
+    /// When its user last showed a second factor.
+    stepped_up_ms: i64,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+/// How many ended.
+#[derive(ToSchema)]
+pub(crate) struct EndedView {
+    ended: u64,
+}
+
+/// A custom role.
+#[derive(ToSchema)]
+pub(crate) struct RoleView {
+    name: String,
+    base: String,
+    actions: Vec<String>,
+    scopes: Vec<String>,
+    acts: Vec<String>,
+    confirm_writes: bool,
+}
+
+/// An API client.
+#[derive(ToSchema)]
+pub(crate) struct ClientView {
+    name: String,
+    role: String,
+    scopes: Vec<String>,
+    revoked: bool,
+    created_ms: i64,
+    keys: Vec<ClientKeyView>,
+}
+
+/// One version of a client's secret, never the secret.
+#[derive(ToSchema)]
+pub(crate) struct ClientKeyView {
+    /// The id to sign under: `tenant/client/version`.
+    key_id: String,
+    /// `current` or `ending`.
+    state: String,
+    fingerprint: String,
+    created_ms: i64,
+    until_ms: Option<i64>,
+}
+
+/// A client with its new secret, shown once.
+#[derive(ToSchema)]
+pub(crate) struct NewClientView {
+    client: ClientView,
+    key_id: String,
+    /// The bytes of this text are the key of HMAC-SHA256.
+    secret: String,
+}

@@ -1,0 +1,524 @@
+//! `[server]` of `opsiq.toml`, and the same names in the environment. Each value remembers where it came from, so that
+//! `opsiq config explain` can say why it is in force; a name or value that makes no sense stops the start, with its place.
+//!
+//! The environment wins over the file, and the file over the default. `[server] idle` is `OPSIQ_SERVER__IDLE`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use opsiq_contract::{parse_size, parse_time, show_size, show_time};
+use opsiq_gate::{Class, Fault, Refusal, Stage};
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+
+/// What variables of the environment begin with.
+pub const ENVIRONMENT: &str = "OPSIQ_SERVER__";
+/// The section.
+const SECTION: &str = "server";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "from")]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// The operator's file.
+    File {
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// A variable of the environment.
+    Environment {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::File { line } => write!(f, "opsiq.toml, line {line}"),
+            Self::Environment { name } => write!(f, "the environment, {name}"),
+        }
+    }
+}
+
+/// One value, and why it is that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// `server.idle`.
+    pub key: String,
+    /// The value in force, as it would be written.
+    pub value: String,
+    /// Where it came from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// What it is when nobody says anything.
+    pub default: String,
+    /// The variable of the environment that sets it.
+    pub environment: String,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// `address:port`.
+    Address,
+    /// The same, or `off`.
+    MaybeAddress,
+    /// An absolute path, or nothing.
+    Path,
+    /// An origin, `https://host[:port]`, or nothing.
+    Origin,
+    /// Host names and addresses.
+    Names,
+    /// A number between these.
+    Number(u64, u64),
+    /// A time between these milliseconds.
+    Time(u64, u64),
+    /// A size between these bytes.
+    Size(u64, u64),
+}
+
+struct Key {
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    doc: &'static str,
+}
+
+/// Every key of the section, in the order it is explained in.
+const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        form: Form::Address,
+        default: "127.0.0.1:8443",
+        doc: "Where the API is served, over TLS 1.3.",
+    },
+    Key {
+        name: "operator-listen",
+        form: Form::MaybeAddress,
+        default: "127.0.0.1:9443",
+        doc: "Where health and metrics are served, in clear and without a key: loopback, or a network of yours. `off` for nowhere.",
+    },
+    Key {
+        name: "public-url",
+        form: Form::Origin,
+        default: "",
+        doc: "How clients reach the API, such as https://api.example.com: what signatures and cookies are bound to. Without it, each of tls-names, with the port.",
+    },
+    Key {
+        name: "tls-certificate",
+        form: Form::Path,
+        default: "",
+        doc: "The certificate chain, PEM. Read again when it changes. Without it, a certificate of the host's own making, which nobody trusts yet.",
+    },
+    Key {
+        name: "tls-key",
+        form: Form::Path,
+        default: "",
+        doc: "Its private key, PEM; nobody but the host may read the file.",
+    },
+    Key {
+        name: "tls-names",
+        form: Form::Names,
+        default: "localhost 127.0.0.1 ::1",
+        doc: "What clients call this host, unless public-url says so, and whom a certificate of the host's own making is for.",
+    },
+    Key {
+        name: "connections",
+        form: Form::Number(1, 1 << 20),
+        default: "4096",
+        doc: "Connections at once, from everybody; more are closed as they come.",
+    },
+    Key {
+        name: "connections-per-address",
+        form: Form::Number(1, 1 << 20),
+        default: "256",
+        doc: "Connections at once from one address, or one IPv6 network of 64 bits.",
+    },
+    Key {
+        name: "streams",
+        form: Form::Number(1, 10_000),
+        default: "128",
+        doc: "Requests at once on one HTTP/2 connection.",
+    },
+    Key {
+        name: "headers",
+        form: Form::Number(8, 1000),
+        default: "64",
+        doc: "Header fields of a request; more are answered 431.",
+    },
+    Key {
+        name: "header-bytes",
+        form: Form::Size(1 << 10, 1 << 20),
+        default: "16KiB",
+        doc: "Bytes of the target and all header fields of a request; more are answered 431.",
+    },
+    Key {
+        name: "bodies",
+        form: Form::Size(1 << 20, 1 << 40),
+        default: "128MiB",
+        doc: "Bytes of request bodies held at once, from everybody; what finds no room is answered 503.",
+    },
+    Key {
+        name: "header-read",
+        form: Form::Time(100, 600_000),
+        default: "10s",
+        doc: "How long a TLS handshake, or the header of a request, may take to arrive.",
+    },
+    Key {
+        name: "body-read",
+        form: Form::Time(100, 3_600_000),
+        default: "30s",
+        doc: "How long a body may take to arrive.",
+    },
+    Key {
+        name: "write-stall",
+        form: Form::Time(100, 3_600_000),
+        default: "30s",
+        doc: "How long a client may take nothing of what it is sent.",
+    },
+    Key {
+        name: "idle",
+        form: Form::Time(100, 3_600_000),
+        default: "60s",
+        doc: "How long a connection may be open without a request.",
+    },
+    Key {
+        name: "drain",
+        form: Form::Time(0, 600_000),
+        default: "30s",
+        doc: "How long requests in progress may take to end when the server ends.",
+    },
+];
+
+/// `[server]`, as it is in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the API is served.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served.
+    pub operator_listen: Option<SocketAddr>,
+    /// How clients reach the API: `https://host[:port]`.
+    pub public_url: Option<String>,
+    /// Certificate chain and private key, when they come from files.
+    pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// Whom a certificate of the host's own making is for.
+    pub tls_names: Vec<String>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Those from one address.
+    pub connections_per_address: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Bytes of them.
+    pub header_bytes: usize,
+    /// Bytes of bodies held at once.
+    pub bodies: usize,
+    /// How long a handshake or a header may take.
+    pub header_read: Duration,
+    /// How long a body may take.
+    pub body_read: Duration,
+    /// How long a client may take nothing.
+    pub write_stall: Duration,
+    /// How long a connection may be open without a request.
+    pub idle: Duration,
+    /// How long ending waits for requests in progress.
+    pub drain: Duration,
+    explained: Vec<Explained>,
+}
+
+/// A value as somebody wrote it.
+struct Said {
+    text: String,
+    origin: Origin,
+}
+
+impl Settings {
+    /// Reads the section of a file with this text, and the variables `environment` that begin with [`ENVIRONMENT`].
+    ///
+    /// # Errors
+    /// Everything wrong with either, with its place.
+    pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Refusal> {
+        let mut faults = Vec::new();
+        let mut said = file(text, &mut faults);
+        for (name, value) in environment {
+            let Some(short) = name.strip_prefix(ENVIRONMENT) else { continue };
+            let short = short.to_ascii_lowercase().replace('_', "-");
+            match position(&short) {
+                Some(at) => said[at] = Some(Said { text: value, origin: Origin::Environment { name } }),
+                None => faults.push(Fault { path: name, message: unknown(&short) }),
+            }
+        }
+        let explained: Vec<Explained> = KEYS
+            .iter()
+            .zip(said)
+            .map(|(key, said)| {
+                let said = said.unwrap_or_else(|| Said { text: key.default.to_owned(), origin: Origin::Default });
+                Explained {
+                    key: format!("{SECTION}.{}", key.name),
+                    value: said.text,
+                    origin: said.origin,
+                    default: key.default.to_owned(),
+                    environment: format!("{ENVIRONMENT}{}", key.name.to_ascii_uppercase().replace('-', "_")),
+                    doc: key.doc,
+                }
+            })
+            .collect();
+        let settings = Values { explained: &explained, faults: &mut faults }.settings();
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(Self { explained, ..settings }),
+            _ => Err(invalid(faults)),
+        }
+    }
+
+    /// Every value with its origin, in order.
+    pub fn explained(&self) -> &[Explained] {
+        &self.explained
+    }
+}
+
+fn invalid(faults: Vec<Fault>) -> Refusal {
+    let mut refusal = Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "config.server",
+        "the configuration of the server has mistakes",
+        "correct the place named; opsiq config explain shows what each value means",
+    );
+    refusal.faults = faults.into();
+    refusal
+}
+
+fn position(name: &str) -> Option<usize> {
+    KEYS.iter().position(|key| key.name == name)
+}
+
+fn unknown(name: &str) -> String {
+    match opsiq_contract::nearest(name, KEYS.iter().map(|key| key.name)) {
+        Some(near) => format!("unknown; did you mean `{near}`?"),
+        None => "unknown; opsiq config explain lists what there is".to_owned(),
+    }
+}
+
+/// What the file says of each key.
+fn file(text: &str, faults: &mut Vec<Fault>) -> Vec<Option<Said>> {
+    let mut said: Vec<Option<Said>> = KEYS.iter().map(|_| None).collect();
+    let line = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
+    let at = |offset: usize| format!("opsiq.toml:{}", line(offset));
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            faults.push(Fault { path: at(offset), message: error.message().to_owned() });
+            return said;
+        }
+    };
+    let Some(section) = document.get_ref().get(SECTION) else { return said };
+    let DeValue::Table(table) = section.get_ref() else {
+        faults.push(Fault { path: at(section.span().start), message: "must be a table: [server]".to_owned() });
+        return said;
+    };
+    for (key, value) in table {
+        let start = key.span().start;
+        let Some(place) = position(key.get_ref()) else {
+            faults.push(Fault { path: at(start), message: format!("{}: {}", key.get_ref(), unknown(key.get_ref())) });
+            continue;
+        };
+        let text = match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => Some(number.to_string()),
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| match item.get_ref() {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>()
+                .map(|items| items.join(" ")),
+            _ => None,
+        };
+        match text {
+            Some(text) => said[place] = Some(Said { text, origin: Origin::File { line: line(start) } }),
+            None => faults.push(Fault {
+                path: at(start),
+                message: format!("{}: must be a text, a number or a list of texts", KEYS[place].name),
+            }),
+        }
+    }
+    said
+}
+
+/// Turns texts into values, and collects what is wrong.
+struct Values<'a> {
+    explained: &'a [Explained],
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Values<'_> {
+    fn settings(mut self) -> Option<Settings> {
+        let certificate = self.path("tls-certificate");
+        let key = self.path("tls-key");
+        if certificate.is_some() != key.is_some() {
+            self.wrong("tls-certificate", "a certificate and its key come together: tls-certificate and tls-key");
+        }
+        Some(Settings {
+            listen: self.address("listen")?,
+            operator_listen: self.maybe_address("operator-listen"),
+            public_url: self.origin("public-url"),
+            tls_files: certificate.zip(key),
+            tls_names: self.names("tls-names"),
+            connections: self.amount("connections"),
+            connections_per_address: self.amount("connections-per-address"),
+            streams: u32::try_from(self.amount("streams")).unwrap_or(1),
+            headers: self.amount("headers"),
+            header_bytes: self.amount("header-bytes"),
+            bodies: self.amount("bodies"),
+            header_read: self.time("header-read"),
+            body_read: self.time("body-read"),
+            write_stall: self.time("write-stall"),
+            idle: self.time("idle"),
+            drain: self.time("drain"),
+            explained: Vec::new(),
+        })
+    }
+
+    fn text(&self, name: &str) -> &str {
+        position(name).and_then(|at| self.explained.get(at)).map_or("", |explained| explained.value.as_str())
+    }
+
+    fn wrong(&mut self, name: &str, must: &str) {
+        let origin = position(name).and_then(|at| self.explained.get(at)).map(|explained| explained.origin.to_string());
+        self.faults
+            .push(Fault { path: format!("[server] {name}, {}", origin.unwrap_or_default()), message: must.to_owned() });
+    }
+
+    fn address(&mut self, name: &str) -> Option<SocketAddr> {
+        let address = self.text(name).parse().ok();
+        if address.is_none() {
+            self.wrong(name, "must be an address and a port, such as 0.0.0.0:8443");
+        }
+        address
+    }
+
+    fn maybe_address(&mut self, name: &str) -> Option<SocketAddr> {
+        if self.text(name) == "off" { None } else { self.address(name) }
+    }
+
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return None;
+        }
+        let path = PathBuf::from(text);
+        if !path.is_absolute() {
+            self.wrong(name, "must be an absolute path");
+            return None;
+        }
+        Some(path)
+    }
+
+    fn origin(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return None;
+        }
+        let origin = url::Url::parse(text)
+            .ok()
+            .filter(|url| {
+                url.scheme() == "https" && url.path() == "/" && url.query().is_none() && url.username().is_empty()
+            })
+            .map(|url| url.origin().ascii_serialization());
+        if origin.is_none() {
+            self.wrong(name, "must be an origin, such as https://api.example.com");
+        }
+        origin
+    }
+
+    fn names(&mut self, name: &str) -> Vec<String> {
+        let names: Vec<String> =
+            self.text(name).split([' ', ',']).filter(|one| !one.is_empty()).map(str::to_owned).collect();
+        if names.is_empty() {
+            self.wrong(name, "must name at least one host");
+        }
+        names
+    }
+
+    fn amount(&mut self, name: &str) -> usize {
+        let form = position(name).map(|at| KEYS[at].form);
+        let text = self.text(name).to_owned();
+        let (value, least, most, such) = match form {
+            Some(Form::Number(least, most)) => {
+                (text.parse().ok(), least, most, format!("a number from {least} to {most}"))
+            }
+            Some(Form::Size(least, most)) => {
+                (parse_size(&text), least, most, format!("a size from {} to {}", show_size(least), show_size(most)))
+            }
+            Some(Form::Time(least, most)) => {
+                (parse_time(&text), least, most, format!("a time from {} to {}", show_time(least), show_time(most)))
+            }
+            _ => (None, 0, 0, String::new()),
+        };
+        let value = value.filter(|value| (least..=most).contains(value));
+        if value.is_none() {
+            self.wrong(name, &format!("must be {such}"));
+        }
+        value.and_then(|value| usize::try_from(value).ok()).unwrap_or_default()
+    }
+
+    fn time(&mut self, name: &str) -> Duration {
+        Duration::from_millis(self.amount(name) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Settings, Refusal> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::read(text, environment)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+        let text = "[confirmation]\nexpires-after = \"1min\"\n[server]\nidle = \"5s\"\nstreams = 7\n";
+        let settings = read(text, &[("OPSIQ_SERVER__IDLE", "9s"), ("OPSIQ_DATA", "x")]).unwrap();
+        assert_eq!(settings.idle, Duration::from_secs(9));
+        assert_eq!(settings.streams, 7);
+        assert_eq!(settings.listen.port(), 8443);
+        let origin = |key: &str| settings.explained().iter().find(|one| one.key == key).unwrap().origin.clone();
+        assert_eq!(origin("server.idle"), Origin::Environment { name: "OPSIQ_SERVER__IDLE".to_owned() });
+        assert_eq!(origin("server.streams"), Origin::File { line: 5 });
+        assert_eq!(origin("server.listen"), Origin::Default);
+        assert_eq!(settings.explained().len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        for (text, environment, says) in [
+            ("[server]\nidel = \"5s\"\n", None, "opsiq.toml:2"),
+            ("[server]\nidle = 5\n", None, "line 2"),
+            ("[server]\nidle = \"5\n", None, "opsiq.toml:2"),
+            ("server = 1\n", None, "opsiq.toml:1"),
+            ("[server]\nstreams = true\n", None, "opsiq.toml:2"),
+            ("", Some(("OPSIQ_SERVER__STREAMS", "0")), "OPSIQ_SERVER__STREAMS"),
+            ("", Some(("OPSIQ_SERVER__STREEMS", "1")), "OPSIQ_SERVER__STREEMS"),
+            ("[server]\ntls-key = \"/k\"\n", None, "tls-certificate"),
+            ("[server]\npublic-url = \"http://a\"\n", None, "public-url"),
+            ("[server]\npublic-url = \"https://a/b\"\n", None, "public-url"),
+            ("[server]\nlisten = \"localhost\"\n", None, "listen"),
+        ] {
+            let refusal = read(text, environment.as_slice()).unwrap_err();
+            let told = format!("{refusal}");
+            assert!(told.contains(says), "{text} {environment:?}: {told}");
+        }
+    }
+}
