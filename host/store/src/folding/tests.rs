@@ -63,9 +63,9 @@ async fn what_is_folded_is_written_over() {
 async fn commits_without_pause_do_not_let_the_file_grow_for_ever() {
     let (dir, store, folder) = small().await;
     let (store, over) = (Arc::new(store), Arc::new(AtomicBool::new(false)));
-    let (writes, ends) = (Arc::clone(&store), Arc::clone(&over));
+    let (theirs, ends) = (Arc::clone(&store), Arc::clone(&over));
     let writer = tokio::spawn(async move {
-        write(&writes, 8_000, 0).await;
+        write(&theirs, 8_000, 0).await;
         ends.store(true, Ordering::Relaxed);
     });
     while !over.load(Ordering::Relaxed) {
