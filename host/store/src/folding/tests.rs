@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::ConnectOptions as _;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::{Folder, Length, Sizes, length};
@@ -37,7 +37,10 @@ async fn small() -> (TempDir, Store, Folder) {
 
 async fn now(folder: &Folder) -> Length {
     let mut connection = folder.options.connect().await.unwrap();
-    length(&mut connection).await.unwrap()
+    let length = length(&mut connection).await.unwrap();
+    // Another that is still open would be the last one out.
+    connection.close().await.unwrap();
+    length
 }
 
 const PAGE: u64 = 8 << 10;
