@@ -69,7 +69,7 @@ fn serve(mut stream: TcpStream, elsewhere: u16, packed: &[u8]) -> Result<()> {
         }
         "endless" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-            let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x1_0000], b"\r\n"].concat();
+            let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
             loop {
                 stream.write_all(&chunk)?;
             }
@@ -108,8 +108,8 @@ fn plain(stream: &mut TcpStream, body: &str) -> Result<()> {
 /// 64 MiB of nothing, in a thousandth of that.
 fn packed() -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..64 {
-        encoder.write_all(&[0; 1 << 20]).unwrap();
+    for _ in 0..(64 << 20) / 4096 {
+        encoder.write_all(&[0; 4096]).unwrap();
     }
     encoder.finish().unwrap()
 }

@@ -126,11 +126,11 @@ async fn ask(connection: &mut SqliteConnection, statement: &'static str) -> Resu
 }
 
 /// Folds beside a writer until it is dropped.
-pub(crate) struct Folding(JoinHandle<()>);
+pub(crate) struct Folding(Option<JoinHandle<()>>);
 
 impl Folding {
     pub(crate) fn start(folder: Arc<Folder>, writer: Arc<Writer>) -> Self {
-        Self(tokio::spawn(async move {
+        Self(Some(tokio::spawn(async move {
             let mut failing = false;
             loop {
                 writer.wrote().await;
@@ -143,20 +143,24 @@ impl Folding {
                 }
                 failing = looked.is_err();
             }
-        }))
+        })))
     }
 
-    /// Ends it.
+    /// Ends it, unless it has ended.
     pub(crate) async fn stop(&mut self) {
-        self.0.abort();
-        // It was told to end, so how it ended says nothing.
-        let _ = (&mut self.0).await;
+        if let Some(task) = self.0.take() {
+            task.abort();
+            // It was told to end, so how it ended says nothing.
+            let _ = task.await;
+        }
     }
 }
 
 impl Drop for Folding {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 

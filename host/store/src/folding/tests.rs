@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::ConnectOptions as _;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::{Folder, Length, Sizes, length};
@@ -37,7 +37,10 @@ async fn small() -> (TempDir, Store, Folder) {
 
 async fn now(folder: &Folder) -> Length {
     let mut connection = folder.options.connect().await.unwrap();
-    length(&mut connection).await.unwrap()
+    let length = length(&mut connection).await.unwrap();
+    // Another that is still open would be the last one out.
+    connection.close().await.unwrap();
+    length
 }
 
 const PAGE: u64 = 8 << 10;
@@ -63,9 +66,9 @@ async fn what_is_folded_is_written_over() {
 async fn commits_without_pause_do_not_let_the_file_grow_for_ever() {
     let (dir, store, folder) = small().await;
     let (store, over) = (Arc::new(store), Arc::new(AtomicBool::new(false)));
-    let (writes, ends) = (Arc::clone(&store), Arc::clone(&over));
+    let (theirs, ends) = (Arc::clone(&store), Arc::clone(&over));
     let writer = tokio::spawn(async move {
-        write(&writes, 8_000, 0).await;
+        write(&theirs, 8_000, 0).await;
         ends.store(true, Ordering::Relaxed);
     });
     while !over.load(Ordering::Relaxed) {
