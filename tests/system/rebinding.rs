@@ -11,10 +11,10 @@ use opsiq_gate::{Actor, Answer, Call, Host};
 use opsiq_vault::Secret;
 use serde_json::{Value, json};
 
-use crate::rewritten::with_contract;
 use crate::dns::NameServer;
 use crate::opsiq::{World, guest};
 use crate::orders::SECRET;
+use crate::rewritten::with_contract;
 use crate::stream::Stream;
 use crate::upstream::{Lasting, Request, raw};
 
