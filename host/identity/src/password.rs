@@ -175,12 +175,11 @@ impl Passwords {
 
     async fn turn<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static, work: u64) -> Result<T, Crowded> {
         let place = self.at_once.clone();
-        let permit = match place.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waits = Waits::enter(&self.waiting, self.most_waiting)?;
-                place.acquire_owned().await.map_err(|_| Crowded)?
-            }
+        let permit = if let Ok(permit) = place.clone().try_acquire_owned() {
+            permit
+        } else {
+            let _waits = Waits::enter(&self.waiting, self.most_waiting)?;
+            place.acquire_owned().await.map_err(|_| Crowded)?
         };
         let counter = self.work.clone();
         // The permit goes along, so that a caller who leaves frees nothing that is still at work.
