@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use opsiq_egress::Egress;
+
 use super::totals::{Counted, Whose};
 use crate::core::Core;
 
@@ -46,7 +48,7 @@ pub(super) fn text(core: &Core) -> String {
     }
     gauge(&mut out, "opsiq_calls_running", "Calls that run now.", running);
     gauge(&mut out, "opsiq_calls_queued", "Calls that wait for a slot now.", queued);
-    let kept = core.egress().map_or(0, |egress| egress.kept());
+    let kept = core.egress().map_or(0, Egress::kept);
     gauge(&mut out, "opsiq_egress_connections_kept", "Connections kept for the next HTTP request.", kept);
     let quarantines = core.quarantines.all().len();
     gauge(&mut out, "opsiq_quarantines", "Quarantines in force.", quarantines);
