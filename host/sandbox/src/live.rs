@@ -99,7 +99,7 @@ impl Live {
     pub fn seen(&self) -> Seen {
         Seen {
             phase: Phase::of(self.phase.load(Ordering::Relaxed)),
-            cpu_us: self.clock.get().map_or(0, |clock| clock.total()) / 1000,
+            cpu_us: self.clock.get().map_or(0, CpuClock::total) / 1000,
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
             host_calls: self.host_calls.load(Ordering::Relaxed),
             egress_requests: self.egress_requests.load(Ordering::Relaxed),
