@@ -97,9 +97,9 @@ impl<'a> Row<'a> {
         let run = move |time: Duration| {
             let mut spent = Spent::default();
             while spent.wall < time {
-                let made: Vec<T> = (0..batch).map(|_| make()).collect();
+                let ready: Vec<T> = (0..batch).map(|_| make()).collect();
                 spent.add(Spent::on(|| {
-                    made.into_iter().for_each(&mut op);
+                    ready.into_iter().for_each(&mut op);
                     batch as u64
                 }));
             }

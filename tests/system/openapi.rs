@@ -1,4 +1,4 @@
-//! The OpenAPI document against the running server: by our own reading of it, and by an outside judge, `schemathesis`, which
+//! The `OpenAPI` document against the running server: by our own reading of it, and by an outside judge, `schemathesis`, which
 //! makes requests of its own from it and holds every answer against it.
 
 use std::net::TcpListener;

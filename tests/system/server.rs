@@ -144,7 +144,7 @@ async fn framing_that_two_could_read_differently_is_refused_and_the_connection_e
     assert!(came.starts_with("HTTP/1.1 401 "), "{came}");
     let came = wire(&served, "GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     assert!(came.starts_with("HTTP/1.1 400 "), "no host: {came}");
-    let many: String = (0..25).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let many = (0..25).map(|at| format!("x-{at}: 1\r\n")).collect::<Vec<_>>().concat();
     let came = wire(&served, &format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n")).await;
     assert!(came.starts_with("HTTP/1.1 431 "), "{came}");
     let long = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(100_000));
@@ -190,12 +190,12 @@ async fn who_dawdles_is_cut_and_who_comes_too_often_is_closed() {
         "POST /v1/tenants HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
     assert!(wire(&served, head).await.starts_with("HTTP/1.1 408 "));
     // More connections than one address may have.
-    let held: Vec<_> = (0..8).map(|_| Blocking::connect(served.address).unwrap()).collect();
+    let taken: Vec<_> = (0..8).map(|_| Blocking::connect(served.address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(100));
     let mut ninth = Blocking::connect(served.address).unwrap();
     ninth.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert_eq!(ninth.read(&mut [0]).unwrap_or(0), 0, "closed at once");
-    drop(held);
+    drop(taken);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(served.http2(raw("/healthz", &served)).await.status, 200, "and it recovers");
     assert!(served.watch("/metrics").contains("opsiq_connections_closed_total 1"));

@@ -116,7 +116,7 @@ impl Confirmations {
         );
         for waiting in self.core.pending(&person.tenant).await? {
             if *waiting.requester() == requester {
-                match self.void(person, waiting, &cause).await {
+                match Box::pin(self.void(person, waiting, &cause)).await {
                     // Somebody decided it meanwhile.
                     Err(refusal) if refusal.class == Class::Conflict => {}
                     done => drop(done?),

@@ -57,13 +57,12 @@ impl From<Refusal> for Problem {
 pub(crate) fn status(refusal: &Refusal) -> StatusCode {
     match (&*refusal.code, refusal.class, refusal.stage) {
         // The IETF draft on the Idempotency-Key header, section 2.7.
-        ("idempotency.malformed", ..) => StatusCode::BAD_REQUEST,
+        ("idempotency.malformed" | "idempotency.missing", ..) => StatusCode::BAD_REQUEST,
         ("idempotency.other-params", ..) => StatusCode::UNPROCESSABLE_ENTITY,
         ("request.changed", ..) => StatusCode::PRECONDITION_FAILED,
         ("plugin.too-large", ..) => StatusCode::PAYLOAD_TOO_LARGE,
         // Who calls is not known, whatever the reason; what would tell them apart stays in the log.
         ("caller.no-tenant" | "session.step-up-needed", ..) => StatusCode::FORBIDDEN,
-        ("idempotency.missing", ..) => StatusCode::BAD_REQUEST,
         (_, Class::NotFound | Class::Denied, Stage::Authenticate) => StatusCode::UNAUTHORIZED,
         (_, class, _) => of_class(class),
     }

@@ -161,13 +161,13 @@ impl Door {
         state: &Enrolling,
         code: &str,
     ) -> Result<Enrolled, Refusal> {
-        let core = &self.core;
+        let gate = &self.core;
         let who = who("enrolment", [tenant.id.as_str(), &state.name], knock.address, None);
-        let attempt = core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
         let Code::Right(step) = state.seed.check(code, seconds(), None) else { return Err(wrong_code()) };
         attempt.succeeded();
         let _turn = tenant.acts.lock().await;
-        let user = core.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
+        let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let codes = RecoveryCode::generate();
         let doc = CredentialDoc {
             password: state.password.clone(),
@@ -192,7 +192,7 @@ impl Door {
                 Ok(tx.credential_insert(&row).await?)
             })
         });
-        let done = core.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
+        let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
         done.map_err(|error| used_first(&error, not_good()))?;
         let recovery_codes = codes.iter().map(|code| ShownOnce::new(code.shown())).collect();
         Ok(Enrolled { tenant: tenant.id.clone(), user: user.name.clone(), recovery_codes })
@@ -209,13 +209,11 @@ impl Door {
             Some((tenant, index)) => self.good(&tenant, &index).await?.map(|(row, user)| (tenant, row, user)),
             None => None,
         };
-        match good {
-            Some(good) => Ok(good),
-            None => {
-                let refusal = not_good();
-                Err(self.core.refused_knock(tenant.as_deref(), None, "user accept", knock.address, refusal).await)
-            }
-        }
+        let Some(good) = good else {
+            let refusal = not_good();
+            return Err(self.core.refused_knock(tenant.as_deref(), None, "user accept", knock.address, refusal).await);
+        };
+        Ok(good)
     }
 
     /// The invitation by that index and whom it invites, if it is good now.

@@ -215,15 +215,15 @@ impl Door {
         state: &Entering,
         code: &str,
     ) -> Result<SignedIn, Refusal> {
-        let core = &self.core;
-        let user = core.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
+        let gate = &self.core;
+        let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let device = self.known(knock, tenant, &user).await?;
         let who = who("code", [tenant.id.as_str(), &user.name], knock.address, device);
-        let attempt = core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
         // In turn with those who disable users and reset their factors, so that no session outlives either.
         let _turn = tenant.acts.lock().await;
-        let user = core.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
-        let credential = Credential::of(core, tenant, &user.id).await?;
+        let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
+        let credential = Credential::of(gate, tenant, &user.id).await?;
         let credential = credential.filter(|credential| credential.row.version == state.version).ok_or_else(over)?;
         let shown = credential.shown(tenant, code)?.ok_or_else(wrong_code)?;
         let left = match &shown {
@@ -245,7 +245,7 @@ impl Door {
                 Ok(tx.session_insert(&row).await?)
             })
         });
-        let done = core.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
+        let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
         done.map_err(|error| used_first(&error, wrong_code()))?;
         attempt.succeeded();
         let (token, device) = (ShownOnce::new(token.text()), device_token.map(|token| ShownOnce::new(token.text())));

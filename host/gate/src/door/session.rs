@@ -122,13 +122,13 @@ impl Door {
     }
 
     async fn step_up_now(&self, person: &Person, session: &Session, code: &str) -> Result<(), Refusal> {
-        let (core, tenant) = (&self.core, &person.tenant);
+        let (gate, tenant) = (&self.core, &person.tenant);
         let device = person.actor.session;
         let who = who("step-up", [tenant.id.as_str(), &person.user.name], person.actor.address, device);
-        let attempt = core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
         let _turn = tenant.acts.lock().await;
-        core.person(&person.actor).await?;
-        let credential = Credential::of(core, tenant, &person.user.id).await?.ok_or_else(ended)?;
+        gate.person(&person.actor).await?;
+        let credential = Credential::of(gate, tenant, &person.user.id).await?.ok_or_else(ended)?;
         let shown = credential.shown(tenant, code)?.ok_or_else(wrong_code)?;
         let draft = person
             .draft(Kind::Admin, "step-up")
@@ -141,7 +141,7 @@ impl Door {
                 Ok(tx.session_step_up(&whose, &id, now_ms()).await?)
             })
         });
-        let done = core.journal.commit(&person.log(), vec![draft], op).await;
+        let done = gate.journal.commit(&person.log(), vec![draft], op).await;
         tenant.changed();
         done.map_err(|error| used_first(&error, wrong_code()))?;
         attempt.succeeded();

@@ -75,7 +75,7 @@ async fn a_client_does_nothing_that_is_for_a_person() {
     assert!(refused[1..8].iter().all(|code| code == "act.needs-person"), "{refused:?}");
     // It sees what it asked for and nothing else.
     let seen: Vec<_> = host.confirmations().list(&till()).await.unwrap().into_iter().map(|view| view.id).collect();
-    assert_eq!(seen, [view.id.clone()]);
+    assert_eq!(seen, std::slice::from_ref(&view.id));
     assert_eq!(code(host.confirmations().show(&till(), &other).await), "confirmation.unknown");
     // A person approves what it asked for.
     assert!(matches!(host.confirmations().approve(&acme("olga"), &view.id).await.unwrap(), Answer::Done(_)));

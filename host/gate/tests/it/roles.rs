@@ -107,7 +107,7 @@ async fn roles_are_made_by_owners_and_outlive_nobody() {
     assert_eq!(&*users.disable(&olga, "olga").await.unwrap_err().code, "user.last-owner");
     assert_eq!(&*roles.remove(&olga, "looks").await.unwrap_err().code, "role.in-use");
     users.assign(&olga, "sam", "support").await.unwrap();
-    assert_eq!(roles.list(&acme("adam")).await.unwrap(), [good.clone()]);
+    assert_eq!(roles.list(&acme("adam")).await.unwrap(), std::slice::from_ref(&good));
     assert_eq!(roles.show(&olga, "looks").await.unwrap(), good);
     roles.remove(&olga, "looks").await.unwrap();
     assert_eq!(&*roles.remove(&olga, "looks").await.unwrap_err().code, "role.unknown");
