@@ -27,6 +27,10 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
             (Class::Tampered, "store.damaged", "restore from a backup; see opsiq doctor")
         }
         StoreError::Key(error) => return vault(stage, error),
+        StoreError::Url(_) | StoreError::OtherEngine(_) => {
+            (Class::Invalid, "store.url", "name the databases as the documentation of [store] says")
+        }
+        StoreError::Unfit(_) => (Class::Unavailable, "store.unfit", "change that setting of the server, and try again"),
         StoreError::Version(_) => (Class::Internal, "store.version", "use the version of opsiq that wrote it"),
         _ => (Class::Internal, "store.failed", "see opsiq doctor"),
     };

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::core::Core;
 use crate::errors;
+use crate::databases::open_store;
 use crate::host::{Host, HostOptions};
 use crate::refusal::{Refusal, Stage};
 use crate::unseal::unseal;
@@ -59,7 +60,7 @@ impl Host {
     /// # Errors
     /// No data directory there, another process in it, a disk that does not serve.
     pub async fn key_status(options: &HostOptions) -> Result<KeyStatus, Refusal> {
-        let store = Store::open(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        let store = open_store(options).await?;
         let why = unseal(&store, options).await.err().map(|refusal| refusal.message);
         let status = status(&store, &options.data, why).await;
         store.close().await;
