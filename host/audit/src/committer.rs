@@ -180,7 +180,10 @@ impl Committer {
                     self.keep_outside(&signed).await;
                 }
             }
-            Err(error) => self.fail(batch, &stage, committing, &error),
+            Err(error) => {
+                self.fail(batch, &stage, committing, &error);
+                self.store.let_go().await;
+            }
         }
     }
 
@@ -216,7 +219,13 @@ impl Committer {
         last: bool,
     ) -> Result<(), AuditError> {
         let store = Arc::clone(&self.store);
-        let held = if store.is_shared() { Some(self.hold(&store, batch, &due).await?) } else { None };
+        let held = if store.is_shared() {
+            let everything = batch.iter().any(|request| request.changes && request.log == Log::Host);
+            let logs = batch.iter().map(|request| request.log.clone()).chain(due.iter().cloned()).collect();
+            Some(self.hold(&store, logs, everything).await?)
+        } else {
+            None
+        };
         self.settle().await?;
         for request in batch.iter_mut().filter(|request| !matches!(request.part, Part::Close)) {
             match self.state.heads.get(&self.store, &self.key, &request.log).await {
@@ -227,6 +236,9 @@ impl Committer {
         }
         let idle = batch.iter().all(|request| request.refused.is_some() || matches!(request.part, Part::Close));
         if idle && due.is_empty() {
+            if let Some((tx, _)) = held {
+                tx.rollback().await;
+            }
             return Ok(());
         }
         let (mut tx, held) = match held {
@@ -317,15 +329,13 @@ impl Committer {
     }
 
     /// Begins a transaction that holds what it may add to, and forgets the ends that others moved. An act of the operator may
-    /// change rows of any tenant, so it holds everything. Which logs are held; `None` for all.
+    /// change rows of any tenant, so for one everything is held. Which logs are held; `None` for all.
     async fn hold<'s>(
         &mut self,
         store: &'s Store,
-        batch: &[Request],
-        due: &BTreeSet<Log>,
+        mut logs: BTreeSet<Log>,
+        everything: bool,
     ) -> Result<(WriteTx<'s>, Option<BTreeSet<Log>>), AuditError> {
-        let everything = batch.iter().any(|request| request.changes && request.log == Log::Host);
-        let mut logs: BTreeSet<Log> = batch.iter().map(|request| request.log.clone()).chain(due.iter().cloned()).collect();
         logs.extend(self.state.unsure.iter().map(|call| call.log.clone()));
         if everything {
             logs.extend(self.state.heads.logs().cloned());

@@ -12,7 +12,7 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
     let message = error.to_string();
     let (class, code, fix) = match error {
         StoreError::Unavailable { .. } => {
-            (Class::Unavailable, "store.unavailable", "free or repair the disk, then try again; see opsiq doctor")
+            (Class::Unavailable, "store.unavailable", "free or repair the disk, or the database server, then try again; see opsiq doctor")
         }
         StoreError::Locked { .. } => {
             (Class::Unavailable, "data.locked", "end that process, or wait longer: --wait SECONDS")
@@ -84,7 +84,7 @@ pub(crate) fn unavailable(stage: Stage, message: String) -> Refusal {
         stage,
         "audit.unavailable",
         message,
-        "free or repair the disk, then try again; see opsiq doctor",
+        "free or repair the disk, or the database server, then try again; see opsiq doctor",
     )
 }
 

@@ -44,6 +44,11 @@ pub(crate) async fn on_server(test: impl Future<Output = ()>) {
     }
 }
 
+/// Runs a part of a test on databases of its own.
+pub(crate) async fn on_others(part: impl Future<Output = ()>) {
+    if SERVER.try_with(|_| ()).is_ok() { Box::pin(on_server(part)).await } else { part.await }
+}
+
 /// Stands for the type of a sealed document.
 #[derive(Debug, Clone)]
 pub(crate) struct Doc;

@@ -77,6 +77,13 @@ impl Store {
         self.writer.begin().await
     }
 
+    /// Undoes a transaction that was dropped now, rather than when the next begins: other nodes may wait for what it holds.
+    pub async fn let_go(&self) {
+        if self.is_shared() {
+            self.writer.let_go().await;
+        }
+    }
+
     /// Plugin files that this node has.
     pub fn blobs(&self) -> &Blobs {
         &self.blobs

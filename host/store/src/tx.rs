@@ -50,6 +50,11 @@ impl Writer {
         self.engine.writer().await.map_err(|error| StoreError::of(DATABASE, &error))
     }
 
+    /// Ends what a dropped transaction left open.
+    pub(crate) async fn let_go(&self) {
+        self.slot.lock().await.settle().await;
+    }
+
     /// Folds the write-ahead log into the database and empties its file.
     pub(crate) async fn empty_log(&self) -> Result<(), StoreError> {
         let mut slot = self.slot.lock().await;

@@ -47,7 +47,7 @@ const SESSION: [(&str, &str); 5] = [
 ];
 /// Of the one that writes: nobody waits for the audit longer than 2 s.
 const WRITER: [(&str, &str); 3] =
-    [("statement_timeout", "2s"), ("lock_timeout", "1500ms"), ("default_transaction_isolation", "read\\ committed")];
+    [("statement_timeout", "2s"), ("lock_timeout", "1500ms"), ("default_transaction_isolation", "read committed")];
 /// Of those that read.
 const READER: [(&str, &str); 2] = [("statement_timeout", "30s"), ("default_transaction_read_only", "on")];
 /// Of those that reach the keys, which are few: transactions on them are as if one came after the other.

@@ -126,12 +126,15 @@ async fn what_others_write_is_named() {
         ("UPDATE row_head SET changes = 9 WHERE tenant = 'beta'", "beta", "row_head", RowFaultKind::Head),
     ];
     for (sql, owner, table, kind) in cases {
-        let host = host();
-        let (dir, store, _) = shop(&host).await;
-        behind(&dir, sql).await;
-        let found = store.check_rows(&host).await.unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), [owner], "{sql}");
-        assert!(found[owner].iter().any(|fault| fault.table == table && fault.kind == kind), "{sql}: {found:?}");
+        fixture::on_others(async {
+            let host = host();
+            let (dir, store, _) = shop(&host).await;
+            behind(&dir, sql).await;
+            let found = store.check_rows(&host).await.unwrap();
+            assert_eq!(found.keys().collect::<Vec<_>>(), [owner], "{sql}");
+            assert!(found[owner].iter().any(|fault| fault.table == table && fault.kind == kind), "{sql}: {found:?}");
+        })
+        .await;
     }
 }
 
