@@ -219,7 +219,7 @@ impl Committer {
         last: bool,
     ) -> Result<(), AuditError> {
         let store = Arc::clone(&self.store);
-        let held = if store.is_shared() {
+        let holding = if store.is_shared() {
             let everything = batch.iter().any(|request| request.changes && request.log == Log::Host);
             let logs = batch.iter().map(|request| request.log.clone()).chain(due.iter().cloned()).collect();
             Some(self.hold(&store, logs, everything).await?)
@@ -236,13 +236,13 @@ impl Committer {
         }
         let idle = batch.iter().all(|request| request.refused.is_some() || matches!(request.part, Part::Close));
         if idle && due.is_empty() {
-            if let Some((tx, _)) = held {
+            if let Some((tx, _)) = holding {
                 tx.rollback().await;
             }
             return Ok(());
         }
-        let (mut tx, held) = match held {
-            Some(held) => held,
+        let (mut tx, holding) = match holding {
+            Some(holding) => holding,
             None => (store.begin().await.map_err(AuditError::unavailable)?, None),
         };
         for request in batch.iter_mut().filter(|request| request.refused.is_none()) {
@@ -250,8 +250,8 @@ impl Committer {
         }
         for (owner, rows) in tx.mark_rows(&self.host).await.map_err(AuditError::unavailable)? {
             let log = Log::from_column(&owner).ok_or_else(|| AuditError::unavailable("rows of no tenant changed"))?;
-            if held.as_ref().is_some_and(|held| !held.contains(&log)) {
-                // Where that log ends others may be changing: it is signed when it is held.
+            if holding.as_ref().is_some_and(|holding| !holding.contains(&log)) {
+                // Where that log ends others may be changing: it is signed when it is holding.
                 self.state.heads.forget_one(&log);
                 self.state.dirty.insert(log);
                 continue;

@@ -46,12 +46,26 @@ pub(crate) struct Place {
     next_root_key_file: Option<PathBuf>,
 
     /// The database of a PostgreSQL server to keep data in, as a url; by default it is in the data directory.
-    #[arg(long, global = true, env = "OPSIQ_STORE_URL", value_name = "URL", requires = "store_keys", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_STORE_URL",
+        value_name = "URL",
+        requires = "store_keys",
+        hide_short_help = true
+    )]
     #[arg(hide_env_values = true)]
     store_url: Option<String>,
 
     /// The one to keep wrapped keys in. The password for both comes from OPSIQ_STORE_PASSWORD or a file.
-    #[arg(long, global = true, env = "OPSIQ_STORE_KEYS", value_name = "URL", requires = "store_url", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_STORE_KEYS",
+        value_name = "URL",
+        requires = "store_url",
+        hide_short_help = true
+    )]
     #[arg(hide_env_values = true)]
     store_keys: Option<String>,
 

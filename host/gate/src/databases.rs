@@ -114,7 +114,9 @@ mod tests {
         let with = databases("postgres://h:hunter2@db/opsiq");
         assert_eq!(with.section().unwrap_err().code, "store.url");
         assert!(!format!("{with:?}").contains("hunter2"));
-        for (url, holds) in [("postgres://db:5432/x", false), ("postgres://h:p@db", true), ("postgres:///x?y=a:b@c", false)] {
+        for (url, holds) in
+            [("postgres://db:5432/x", false), ("postgres://h:p@db", true), ("postgres:///x?y=a:b@c", false)]
+        {
             assert_eq!(holds_password(url), holds, "{url}");
         }
     }

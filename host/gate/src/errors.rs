@@ -11,9 +11,11 @@ use crate::refusal::{Class, Refusal, Stage};
 pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
     let message = error.to_string();
     let (class, code, fix) = match error {
-        StoreError::Unavailable { .. } => {
-            (Class::Unavailable, "store.unavailable", "free or repair the disk, or the database server, then try again; see opsiq doctor")
-        }
+        StoreError::Unavailable { .. } => (
+            Class::Unavailable,
+            "store.unavailable",
+            "free or repair the disk, or the database server, then try again; see opsiq doctor",
+        ),
         StoreError::Locked { .. } => {
             (Class::Unavailable, "data.locked", "end that process, or wait longer: --wait SECONDS")
         }

@@ -66,11 +66,11 @@ pub use confirmations::{ConfirmationState, ConfirmationView};
 pub use control::{
     By, CallView, Control, ControlView, NoSelection, Placed, QuarantineView, Selection, Stopped, TotalsView,
 };
+pub use databases::Databases;
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
-pub use databases::Databases;
 pub use host::{Host, HostOptions, Initialised, Interrupted, RootSource};
 pub use installations::{ActionView, InstallRequest, InstallationView, Installations};
 pub use invoke::{Answer, Call, Done};

@@ -79,8 +79,7 @@ impl DataDir {
         if shared {
             alone(&dir, path)?;
         }
-        let own: &[&str] =
-            if shared { &[".", NODE, BLOBS, COMPILED] } else { &[".", DATA, KEYS, BLOBS, COMPILED] };
+        let own: &[&str] = if shared { &[".", NODE, BLOBS, COMPILED] } else { &[".", DATA, KEYS, BLOBS, COMPILED] };
         if !own.iter().all(|name| dir.exists(name)) {
             return Err(missing());
         }

@@ -32,7 +32,7 @@ impl StoreOptions {
 
 /// Makes connections.
 pub(crate) enum Engine {
-    Sqlite(Files),
+    Sqlite(Box<Files>),
     Postgres { server: Server, node: String },
 }
 
@@ -42,7 +42,7 @@ impl Engine {
             (Some(server), node) => {
                 Self::Postgres { server: server.clone(), node: node.unwrap_or_default().to_owned() }
             }
-            (None, _) => Self::Sqlite(Files::at(&dir.path_of(DATA), &dir.path_of(KEYS))),
+            (None, _) => Self::Sqlite(Box::new(Files::at(&dir.path_of(DATA), &dir.path_of(KEYS)))),
         }
     }
 
@@ -57,10 +57,10 @@ impl Engine {
     /// Brings the tables up to date.
     pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(files) => files.migrate(data, keys).await,
+            Self::Sqlite(files) => Box::pin(files.migrate(data, keys)).await,
             Self::Postgres { server, .. } => {
-                server.migrate(data, keys).await?;
-                guard(server).await
+                Box::pin(server.migrate(data, keys)).await?;
+                Box::pin(guard(server)).await
             }
         }
     }
@@ -85,7 +85,7 @@ impl Engine {
     pub(crate) async fn writer(&self) -> Result<Connection, sqlx::Error> {
         match self {
             Self::Sqlite(files) => files.writer(*SQLITE_SESSION).await,
-            Self::Postgres { server, node } => server.writer(node, POSTGRES_SESSION).await,
+            Self::Postgres { server, node } => Box::pin(server.writer(node, POSTGRES_SESSION)).await,
         }
     }
 }

@@ -45,8 +45,7 @@ impl Store {
         if !self.is_shared() {
             return self.open_intents().await;
         }
-        let query =
-            query_as("SELECT tenant, invocation, seq FROM open_intent WHERE node = $1 ORDER BY tenant, seq");
+        let query = query_as("SELECT tenant, invocation, seq FROM open_intent WHERE node = $1 ORDER BY tenant, seq");
         let rows =
             query.bind(self.node()).fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
         rows.into_iter().map(of).collect()
@@ -103,9 +102,8 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn open_intent_remove(&mut self, log: &str, invocation: &InvocationId) -> Result<bool, StoreError> {
-        let query = query("DELETE FROM open_intent WHERE tenant = $1 AND invocation = $2")
-            .bind(log)
-            .bind(invocation.as_ref());
+        let query =
+            query("DELETE FROM open_intent WHERE tenant = $1 AND invocation = $2").bind(log).bind(invocation.as_ref());
         Ok(self.run(WHAT, query).await? == 1)
     }
 }

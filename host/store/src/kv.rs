@@ -184,12 +184,11 @@ impl WriteTx<'_> {
         key_index: &[u8; 32],
         expected: u64,
     ) -> Result<(), StoreError> {
-        let query =
-            query("DELETE FROM kv WHERE tenant = $1 AND installation = $2 AND key_index = $3 AND version = $4")
-                .bind(tenant.as_ref())
-                .bind(installation.as_ref())
-                .bind(key_index.as_slice())
-                .bind(number(expected));
+        let query = query("DELETE FROM kv WHERE tenant = $1 AND installation = $2 AND key_index = $3 AND version = $4")
+            .bind(tenant.as_ref())
+            .bind(installation.as_ref())
+            .bind(key_index.as_slice())
+            .bind(number(expected));
         self.run_one(WHAT, query).await
     }
 }

@@ -135,8 +135,7 @@ impl Store {
         let of = |error: sqlx::Error| StoreError::of(ROTATION, &error);
         let check = self.root_check().await?.ok_or(StoreError::damaged(ROTATION))?;
         let mut tx = self.key_db().begin().await.map_err(of)?;
-        let keys: Vec<Vec<u8>> =
-            query_scalar("SELECT wrapped FROM tenant_key").fetch_all(&mut tx).await.map_err(of)?;
+        let keys: Vec<Vec<u8>> = query_scalar("SELECT wrapped FROM tenant_key").fetch_all(&mut tx).await.map_err(of)?;
         let here = |bytes: &Vec<u8>| WrappedKey::from_stored(bytes).is_ok_and(|key| key.root() == vault.root());
         if !keys.iter().all(here) {
             return Err(StoreError::Conflict { what: WHAT });
@@ -160,8 +159,7 @@ impl Store {
             .bind(i64::from(newest))
             .execute(self.key_db())
             .await
-            .map_err(|error| StoreError::of(WHAT, &error))?
-            ;
+            .map_err(|error| StoreError::of(WHAT, &error))?;
         self.empty_key_log().await?;
         Ok(gone)
     }

@@ -154,9 +154,7 @@ impl WriteTx<'_> {
                 self.control(SAVEPOINT, "ROLLBACK TO SAVEPOINT op").await?;
                 self.release().await
             }
-            Dialect::Postgres => {
-                self.control(SAVEPOINT, "ROLLBACK TO SAVEPOINT op; RELEASE SAVEPOINT op").await
-            }
+            Dialect::Postgres => self.control(SAVEPOINT, "ROLLBACK TO SAVEPOINT op; RELEASE SAVEPOINT op").await,
         }
     }
 
@@ -224,16 +222,16 @@ impl WriteTx<'_> {
         }
         self.slot.open = true;
         let of = |error: sqlx::Error| StoreError::of(TRANSACTION, &error);
-        let mut begun = self.untroubled()?.control(begin).await.map_err(of);
-        if matches!(begun, Err(StoreError::Unavailable { trouble: Trouble::Away })) {
+        let mut done = self.untroubled()?.control(begin).await.map_err(of);
+        if matches!(done, Err(StoreError::Unavailable { trouble: Trouble::Away })) {
             // The server may have ended the connection while nobody used it. Nothing was asked of it yet.
             self.slot.connection = None;
-            begun = match self.writer.connect().await {
+            done = match self.writer.connect().await {
                 Ok(connection) => self.slot.connection.insert(connection).control(begin).await.map_err(of),
                 Err(error) => Err(error),
             };
         }
-        self.noting(begun)
+        self.noting(done)
     }
 
     /// Runs a statement that only moves the transaction on.
@@ -263,11 +261,8 @@ impl WriteTx<'_> {
             self.unset -= 1;
         }
         if self.dialect() == Dialect::Postgres {
-            let set = if self.undoable {
-                "RELEASE SAVEPOINT statement; SAVEPOINT statement"
-            } else {
-                "SAVEPOINT statement"
-            };
+            let set =
+                if self.undoable { "RELEASE SAVEPOINT statement; SAVEPOINT statement" } else { "SAVEPOINT statement" };
             self.control(SAVEPOINT, set).await?;
             self.undoable = true;
         }

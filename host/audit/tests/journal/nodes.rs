@@ -60,7 +60,11 @@ async fn two_nodes_append_to_one_log() {
             let (journal, log) = (journal.clone(), logs[caller / 2 % 3].clone());
             tokio::spawn(async move {
                 for call in 0..10 {
-                    assert_eq!(recorded(&journal, &log, &format!("{caller:02}/{call}")).await, 0, "it had to wait too long");
+                    assert_eq!(
+                        recorded(&journal, &log, &format!("{caller:02}/{call}")).await,
+                        0,
+                        "it had to wait too long"
+                    );
                 }
             })
         });
@@ -110,7 +114,8 @@ async fn a_node_reports_its_own_calls_and_no_others() {
         let (first, second) = two().await;
         let call = write();
         let (_permit, open, ()) = first.journal.intent(&call, Draft::new(Kind::Intent), Op::none()).await.unwrap();
-        let again = Journal::start(second.store.clone(), second.host.keys.clone(), second.host.key.clone()).await.unwrap();
+        let again =
+            Journal::start(second.store.clone(), second.host.keys.clone(), second.host.key.clone()).await.unwrap();
         assert!(again.recover().await.unwrap().is_empty());
         let own = Journal::start(first.store.clone(), first.host.keys.clone(), first.host.key.clone()).await.unwrap();
         assert_eq!(own.recover().await.unwrap().len(), 1);

@@ -9,8 +9,8 @@ use opsiq_store::{Store, StoreError};
 use serde::Serialize;
 
 use crate::core::Core;
-use crate::errors;
 use crate::databases::open_store;
+use crate::errors;
 use crate::host::{Host, HostOptions};
 use crate::refusal::{Refusal, Stage};
 use crate::unseal::unseal;

@@ -99,10 +99,7 @@ impl Connection {
 }
 
 /// Waits for a server, and not for ever.
-async fn within<T>(
-    time: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+async fn within<T>(time: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(time, answer).await.unwrap_or_else(late)
 }

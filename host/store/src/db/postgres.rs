@@ -128,7 +128,10 @@ impl Server {
 /// Names where the data is, without secrets.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("data", &place(&self.data)).field("keys", &place(&self.keys)).finish()
+        f.debug_struct("Server")
+            .field("data", &place(&self.data))
+            .field("keys", &place(&self.keys))
+            .finish_non_exhaustive()
     }
 }
 
@@ -169,7 +172,7 @@ fn with(options: &PgConnectOptions, settings: &[(&str, &str)]) -> PgConnectOptio
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(CONNECT, options.connect()).await.unwrap_or_else(late)
+    tokio::time::timeout(CONNECT, Box::pin(options.connect())).await.unwrap_or_else(late)
 }
 
 /// Refuses a connection that must not be used.

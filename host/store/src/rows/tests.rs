@@ -1,6 +1,6 @@
 use opsiq_vault::{RootKey, Vault};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use super::*;
 use crate::fixture::{self, Dir, Doc};
@@ -194,7 +194,7 @@ async fn on_a_server_strangers_change_no_guarded_row() {
             for replica in ["SET session_replication_role = origin", "SET session_replication_role = replica"] {
                 sqlx::raw_sql(replica).execute(&mut stranger).await.unwrap();
                 let refused = sqlx::query(statement).execute(&mut stranger).await.unwrap_err();
-                let code = refused.as_database_error().and_then(|error| error.code()).unwrap().into_owned();
+                let code = refused.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap().into_owned();
                 assert!(["42P01", "3F000"].contains(&code.as_str()), "{statement}: {refused}");
             }
         }
