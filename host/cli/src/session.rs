@@ -45,28 +45,28 @@ pub(crate) struct Place {
     #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_NEXT_FILE", value_name = "FILE", hide_short_help = true)]
     next_root_key_file: Option<PathBuf>,
 
-    /// The database of a PostgreSQL server to keep data in, as a url; by default it is in the data directory.
+    /// The database of a `PostgreSQL` server to keep data in, as a url; by default it is in the data directory.
     #[arg(
         long,
         global = true,
         env = "OPSIQ_STORE_URL",
         value_name = "URL",
         requires = "store_keys",
-        hide_short_help = true
+        hide_short_help = true,
+        hide_env_values = true
     )]
-    #[arg(hide_env_values = true)]
     store_url: Option<String>,
 
-    /// The one to keep wrapped keys in. The password for both comes from OPSIQ_STORE_PASSWORD or a file.
+    /// The one to keep wrapped keys in. The password for both comes from `OPSIQ_STORE_PASSWORD` or a file.
     #[arg(
         long,
         global = true,
         env = "OPSIQ_STORE_KEYS",
         value_name = "URL",
         requires = "store_url",
-        hide_short_help = true
+        hide_short_help = true,
+        hide_env_values = true
     )]
-    #[arg(hide_env_values = true)]
     store_keys: Option<String>,
 
     /// A file that holds the password of the databases.

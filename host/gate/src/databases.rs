@@ -1,6 +1,6 @@
 //! Where the databases of a host are: in its data directory, or on a server that several nodes share.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use opsiq_store::{Store, StoreOptions};
@@ -51,7 +51,8 @@ impl Databases {
         let text = |text: &str| toml::Value::from(text).to_string();
         let mut section = format!("[store]\nurl = {}\nkeys = {}\n", text(&self.url), text(&self.keys));
         if let Some(file) = &self.password_file {
-            section.push_str(&format!("password-file = {}\n", text(&file.to_string_lossy())));
+            // Writing to a string does not fail.
+            let _ = writeln!(section, "password-file = {}", text(&file.to_string_lossy()));
         }
         Ok(section)
     }

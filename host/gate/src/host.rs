@@ -30,7 +30,7 @@ use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
-use crate::{ending, recovery, root};
+use crate::{ending, nodes, recovery, root};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -245,6 +245,7 @@ impl Host {
             rolled_back,
         };
         let core = Arc::new(Core::new(parts));
+        nodes::watch(&core);
         if let Rollback::Accept { reason, .. } = &options.rollback {
             core.accept_rollback(&accepted, reason).await?;
         }

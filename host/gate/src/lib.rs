@@ -39,6 +39,7 @@ mod kv;
 mod leaks;
 mod master_keys;
 mod names;
+mod nodes;
 mod outcome;
 mod plan;
 mod recovery;

@@ -78,7 +78,7 @@ pub use kv::{KvEntryRow, KvKeyRow};
 pub use plugins::PluginRow;
 pub use quarantines::QuarantineRow;
 pub use root_rotation::{RootRewrapped, TenantKeyRow};
-pub use rows::{RowFault, RowFaultKind, RowHead};
+pub use rows::{Changes, RowFault, RowFaultKind, RowHead};
 pub use sealed_columns::{Cursor, Rewrapped, SEALED_COLUMNS, SealedColumn, SealedPlace, SealedValue};
 pub use store::Store;
 pub use subjects::{ErasedSubjectRow, SubjectKeyRow};

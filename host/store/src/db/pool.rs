@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Postgres, Sqlite};
@@ -46,7 +47,7 @@ impl Pool {
     pub(crate) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin().await?),
-            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Transaction::Postgres(read(pool.begin()).await?),
         })
     }
 
@@ -54,7 +55,7 @@ impl Pool {
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => Box::pin(pool.close()).await,
         }
     }
 
@@ -98,20 +99,30 @@ impl Connection {
     }
 }
 
+/// An answer of a server, which is waited for on the heap: what waits for `SQLite` is no larger for it.
+type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
+
 /// Waits for a server, and not for ever.
-async fn within<T>(time: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+fn within<'a, T: Send + 'a>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> Answer<'a, T> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(time, answer).await.unwrap_or_else(late)
+    Box::pin(async move { tokio::time::timeout(time, answer).await.unwrap_or_else(late) })
 }
 
 /// As [`within`], for a statement on one connection.
-pub(super) async fn write<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    within(WRITE_WITHIN, answer).await
+pub(super) fn write<'a, T: Send + 'a>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> Answer<'a, T> {
+    within(WRITE_WITHIN, answer)
 }
 
 /// As [`within`], for a statement on a connection of a pool.
-pub(super) async fn read<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    within(READ_WITHIN, answer).await
+pub(super) fn read<'a, T: Send + 'a>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> Answer<'a, T> {
+    within(READ_WITHIN, answer)
 }
 
 impl<'c> From<&'c Pool> for Target<'c> {

@@ -58,6 +58,15 @@ pub struct RowHead {
     pub digest: Digest,
 }
 
+/// How far the guarded rows and the keys of everybody have come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many commits changed a row of each owner; the empty text is the host.
+    pub owners: BTreeMap<String, u64>,
+    /// How many keys tenants have, and when the last was made, in milliseconds since 1970.
+    pub keys: (i64, i64),
+}
+
 /// For each guarded table, the XOR of what its rows' marks add.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sums([[u8; 32]; COUNT]);
@@ -116,6 +125,21 @@ impl Store {
             .await
             .map_err(|error| StoreError::of(HEAD, &error))?;
         found.map(|(changes, sealed)| Ok(head(unsigned(HEAD, changes)?, &sealed))).transpose()
+    }
+}
+
+impl Store {
+    /// How far everybody's rows and keys have come: what is the same as before was not changed by another node.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn changes(&self) -> Result<Changes, StoreError> {
+        let owners = query_as::<(String, i64)>("SELECT tenant, changes FROM row_head");
+        let owners = owners.fetch_all(self.reader()).await.map_err(|error| StoreError::of(HEAD, &error))?;
+        let keys = query_as("SELECT COUNT(*), COALESCE(MAX(created_ms), 0) FROM tenant_key");
+        let keys = keys.fetch_one(self.key_db()).await.map_err(|error| StoreError::of("tenant key", &error))?;
+        let of = |(owner, changes)| Ok((owner, unsigned(HEAD, changes)?));
+        Ok(Changes { owners: owners.into_iter().map(of).collect::<Result<_, StoreError>>()?, keys })
     }
 }
 
