@@ -6,6 +6,7 @@ mod calls;
 mod confirmations;
 mod crash;
 mod ending;
+mod nodes;
 mod rotation;
 mod upgrades;
 mod world;
