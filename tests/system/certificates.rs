@@ -185,7 +185,7 @@ fn what_is_not_good_tls_is_closed_and_never_asked_in_plain() {
     assert_eq!(told.len(), 1, "a plugin is not told which it was: {told:?}");
     // The operator alone lets a host speak TLS 1.2, by its name, and a bad certificate stays bad.
     let config = fs::read_to_string(world.data().join("opsiq.toml")).unwrap();
-    fs::write(world.data().join("opsiq.toml"), config.replace("[egress]\n", "[egress]\ntls12 = [\"localhost\"]\n"))
+    fs::write(world.data().join("opsiq.toml"), config.replace("\n[egress]\n", "\n[egress]\ntls12 = [\"localhost\"]\n"))
         .unwrap();
     let named = |name: &str| servers.iter().position(|(what, ..)| *what == name).unwrap();
     let ask = |nth: usize| {

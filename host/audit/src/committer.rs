@@ -8,6 +8,10 @@
 //! After a failed commit memory may be ahead of the disk or, if the commit failed in its last step, behind it. So every end of
 //! a log is forgotten and read again before the next entry, and intents of that batch that turn out durable are closed as
 //! interrupted. Numbers therefore have no gap, whatever failed.
+//!
+//! Where other nodes write to the same logs, a transaction holds the logs it adds to from its first statement on, and ends that
+//! others have moved meanwhile are forgotten before anything is placed. What a node holds, another's broken connection no
+//! longer does: so what is read then of a commit whose end is not known is how it ended.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -80,8 +84,8 @@ pub(crate) struct State {
     /// Interruptions that could not be written, and when they are tried again.
     pending: Vec<Request>,
     retry_at: Instant,
-    /// Intents of a commit whose end is not known, with the size of their log before it.
-    unsure: Vec<(u64, Call)>,
+    /// Intents of a commit whose end is not known.
+    unsure: Vec<Call>,
 }
 
 impl State {
@@ -208,7 +212,10 @@ impl Committer {
                 }
                 self.finish(batch, stage, &due);
             }
-            Err(error) => self.fail(batch, &stage, committing, &error),
+            Err(error) => {
+                self.fail(batch, &stage, committing, &error);
+                self.store.let_go().await;
+            }
         }
     }
 
@@ -220,6 +227,14 @@ impl Committer {
         mut due: BTreeSet<Log>,
         last: bool,
     ) -> Result<(), AuditError> {
+        let store = Arc::clone(&self.store);
+        let holding = if store.is_shared() {
+            let everything = batch.iter().any(|request| request.changes && request.log == Log::Host);
+            let logs = batch.iter().map(|request| request.log.clone()).chain(due.iter().cloned()).collect();
+            Some(self.hold(&store, logs, everything).await?)
+        } else {
+            None
+        };
         self.settle().await?;
         for request in batch.iter_mut().filter(|request| !matches!(request.part, Part::Close)) {
             match self.state.heads.get(&self.store, &self.key, &request.log).await {
@@ -230,15 +245,26 @@ impl Committer {
         }
         let idle = batch.iter().all(|request| request.refused.is_some() || matches!(request.part, Part::Close));
         if idle && due.is_empty() {
+            if let Some((tx, _)) = holding {
+                tx.rollback().await;
+            }
             return Ok(());
         }
-        let store = Arc::clone(&self.store);
-        let mut tx = store.begin().await.map_err(AuditError::unavailable)?;
+        let (mut tx, holding) = match holding {
+            Some(holding) => holding,
+            None => (store.begin().await.map_err(AuditError::unavailable)?, None),
+        };
         for request in batch.iter_mut().filter(|request| request.refused.is_none()) {
             self.take(request, &mut tx, stage).await?;
         }
         for (owner, rows) in tx.mark_rows(&self.host).await.map_err(AuditError::unavailable)? {
             let log = Log::from_column(&owner).ok_or_else(|| AuditError::unavailable("rows of no tenant changed"))?;
+            if holding.as_ref().is_some_and(|holding| !holding.contains(&log)) {
+                // Where that log ends others may be changing: it is signed when it is holding.
+                self.state.heads.forget_one(&log);
+                self.state.dirty.insert(log);
+                continue;
+            }
             let known = self.state.heads.get(&self.store, &self.key, &log).await.map_err(AuditError::unavailable)?;
             stage.rows_changed(&log, known, rows);
         }
@@ -316,14 +342,37 @@ impl Committer {
         Ok(())
     }
 
+    /// Begins a transaction that holds what it may add to, and forgets the ends that others moved. An act of the operator may
+    /// change rows of any tenant, so for one everything is held. Which logs are held; `None` for all.
+    async fn hold<'s>(
+        &mut self,
+        store: &'s Store,
+        mut logs: BTreeSet<Log>,
+        everything: bool,
+    ) -> Result<(WriteTx<'s>, Option<BTreeSet<Log>>), AuditError> {
+        logs.extend(self.state.unsure.iter().map(|call| call.log.clone()));
+        if everything {
+            logs.extend(self.state.heads.logs().cloned());
+        }
+        let mut tx = store.begin().await.map_err(AuditError::unavailable)?;
+        let names: Vec<&str> = logs.iter().map(Log::column).collect();
+        let ends = tx.hold_logs(&names, everything).await.map_err(AuditError::unavailable)?;
+        for end in ends.into_iter().flatten() {
+            if let Some(log) = Log::from_column(&end.log) {
+                self.state.heads.forget_unless(&log, end.size, end.changes);
+            }
+        }
+        Ok((tx, (!everything).then_some(logs)))
+    }
+
     /// Finds out how the last commit ended, if that is not known, and closes the intents it left open.
     async fn settle(&mut self) -> Result<(), AuditError> {
-        while let Some((size, call)) = self.state.unsure.pop() {
-            match self.state.heads.get(&self.store, &self.key, &call.log).await {
-                Ok(head) if head.size() > size => self.abandonments.send(call, "the log could not be written"),
-                Ok(_) | Err(AuditError::Tampered { .. }) => {}
+        while let Some(call) = self.state.unsure.pop() {
+            match self.store.is_open_intent(call.log.column(), &call.invocation).await {
+                Ok(true) => self.abandonments.send(call, "the log could not be written"),
+                Ok(false) => {}
                 Err(error) => {
-                    self.state.unsure.push((size, call));
+                    self.state.unsure.push(call);
                     return Err(AuditError::unavailable(error));
                 }
             }
@@ -406,8 +455,8 @@ impl Committer {
         self.state.retry_at = Instant::now() + RETRY;
         let staged = |call: &Call| {
             let is =
-                |row: &&opsiq_store::OpenIntentRow| row.invocation == call.invocation && row.log == call.log.column();
-            stage.opened.iter().find(is).map(|row| row.seq)
+                |row: &opsiq_store::OpenIntentRow| row.invocation == call.invocation && row.log == call.log.column();
+            stage.opened.iter().any(is)
         };
         for mut request in batch {
             let answer = Err(request.refused.take().unwrap_or_else(|| error.clone()));
@@ -426,11 +475,7 @@ impl Committer {
                         open.abandon("the outcome could not be recorded");
                     }
                 }
-                Part::Intent(call) if committing => {
-                    if let Some(seq) = staged(&call) {
-                        self.state.unsure.push((seq, call));
-                    }
-                }
+                Part::Intent(call) if committing && staged(&call) => self.state.unsure.push(call),
                 _ => {}
             }
             Request::answer(reply, answer);

@@ -140,6 +140,23 @@ impl Heads {
         self.0.extend(heads);
     }
 
+    /// The logs whose ends are known.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.0.keys()
+    }
+
+    /// Forgets the end of a log.
+    pub(crate) fn forget_one(&mut self, log: &Log) {
+        self.0.remove(log);
+    }
+
+    /// Forgets the end of a log unless it is after so many entries and changes of rows.
+    pub(crate) fn forget_unless(&mut self, log: &Log, size: u64, changes: u64) {
+        if self.0.get(log).is_some_and(|head| (head.size(), head.changes()) != (size, changes)) {
+            self.0.remove(log);
+        }
+    }
+
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
         self.0.clear();

@@ -107,7 +107,7 @@ impl Journal {
         outside: Option<CheckpointFile>,
     ) -> Result<Self, AuditError> {
         let host = vaults.vault(&Log::Host).await?;
-        let previous = store.open_intents().await?;
+        let previous = store.own_open_intents().await?;
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (sender, abandoned) = mpsc::unbounded_channel();
         let abandonments = Abandonments::new(sender);

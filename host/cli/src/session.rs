@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use opsiq_gate::{Actor, Host, HostOptions, Refusal, Rollback, RootSource};
+use opsiq_gate::{Actor, Databases, Host, HostOptions, Refusal, Rollback, RootSource};
 use opsiq_vault::Secret;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -21,6 +21,8 @@ use crate::output::Output;
 const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
 /// The one that may hold the next root key, while it rotates.
 const NEXT_ROOT_KEY: &str = "OPSIQ_ROOT_KEY_NEXT";
+/// The one that may hold the password of databases on a server.
+const STORE_PASSWORD: &str = "OPSIQ_STORE_PASSWORD";
 /// The gate's code for a data directory that another process has.
 const LOCKED: &str = "data.locked";
 /// How often to look whether it is free.
@@ -42,6 +44,34 @@ pub(crate) struct Place {
     /// may hold the key itself instead, in `OPSIQ_ROOT_KEY_NEXT`.
     #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_NEXT_FILE", value_name = "FILE", hide_short_help = true)]
     next_root_key_file: Option<PathBuf>,
+
+    /// The database of a `PostgreSQL` server to keep data in, as a url; by default it is in the data directory.
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_STORE_URL",
+        value_name = "URL",
+        requires = "store_keys",
+        hide_short_help = true,
+        hide_env_values = true
+    )]
+    store_url: Option<String>,
+
+    /// The one to keep wrapped keys in. The password for both comes from `OPSIQ_STORE_PASSWORD` or a file.
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_STORE_KEYS",
+        value_name = "URL",
+        requires = "store_url",
+        hide_short_help = true,
+        hide_env_values = true
+    )]
+    store_keys: Option<String>,
+
+    /// A file that holds the password of the databases.
+    #[arg(long, global = true, env = "OPSIQ_STORE_PASSWORD_FILE", value_name = "FILE", hide_short_help = true)]
+    store_password_file: Option<PathBuf>,
 
     /// How many seconds to wait while another command uses the data directory.
     #[arg(long, global = true, env = "OPSIQ_WAIT", value_name = "SECONDS", default_value_t = 5)]
@@ -73,6 +103,14 @@ impl Place {
         options.next_root = match &self.next_root_key_file {
             Some(file) => Some(RootSource::File(file.clone())),
             None => from_environment(NEXT_ROOT_KEY)?,
+        };
+        if let (Some(url), Some(keys)) = (&self.store_url, &self.store_keys) {
+            let (url, keys, password_file) = (url.clone(), keys.clone(), self.store_password_file.clone());
+            options.store = Some(Databases { url, keys, password_file });
+        }
+        options.store_password = match from_environment(STORE_PASSWORD)? {
+            Some(RootSource::Text(password)) => Some(password),
+            _ => None,
         };
         Ok(options)
     }

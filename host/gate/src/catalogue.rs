@@ -143,6 +143,7 @@ impl Catalogue {
         let put = tokio::task::spawn_blocking(move || store.blobs().put(&kept)).await;
         put.map_err(|_| errors::internal(Stage::Admin, "keeping the component ended abnormally"))?
             .map_err(|error| failed(&error))?;
+        core.store.blob_share(&digest).await.map_err(|error| failed(&error))?;
         let row = PluginRow {
             digest,
             plugin: plugin.clone(),

@@ -3,19 +3,20 @@
 //! be no ceiling. `[server]` is the front door's, which reads it itself.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use opsiq_contract::{Ceiling, Fairness, parse_time};
 use serde::Deserialize;
 
+use crate::databases::Databases;
 use crate::outside::Outside;
 use crate::refusal::{Class, Fault, Refusal, Stage};
 
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 5] = ["audit", "confirmation", "egress", "fairness", "server"];
+const OWN: [&str; 6] = ["audit", "confirmation", "egress", "fairness", "server", "store"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -43,6 +44,12 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # public-url = "https://api.example.com"
 # tls-certificate = "/etc/opsiq/tls/chain.pem" # by default one of the host's own making
 # tls-key = "/etc/opsiq/tls/key.pem"
+# Databases on a PostgreSQL server, for more than one node; by default they are in the data directory. Wrapped keys are in one of
+# their own, so that their backups are apart. Read before the start, where OPSIQ_STORE_URL and OPSIQ_STORE_KEYS come first.
+# [store]
+# url = "postgres://opsiq@db.example.com/opsiq?sslmode=verify-full"
+# keys = "postgres://opsiq@db.example.com/opsiq_keys?sslmode=verify-full"
+# password-file = "/run/secrets/opsiq-database"
 
 # What any plugin may use at most. Limits may be raised above the defaults here, and only here.
 # [ceiling]
@@ -123,10 +130,13 @@ pub(crate) struct Settings {
     pub(crate) fairness: Fairness,
     /// Whom the way out asks and trusts.
     pub(crate) outside: Outside,
+    /// Where the databases are, if not in the data directory.
+    pub(crate) store: Option<Databases>,
 }
 
 #[derive(Deserialize)]
 struct File {
+    store: Option<Databases>,
     #[serde(default)]
     audit: Audit,
     #[serde(default)]
@@ -161,11 +171,21 @@ pub(crate) fn load(dir: &Dir) -> Result<(Ceiling, Settings), Refusal> {
     parse(&text)
 }
 
-/// Writes the commented default, unless there is a file.
-pub(crate) fn write_default(dir: &Dir) -> Result<(), Refusal> {
+/// The databases that the file of a data directory names, before anything in it is opened.
+pub(crate) fn databases(data: &Path) -> Result<Option<Databases>, Refusal> {
+    match Dir::open_ambient_dir(data, cap_std::ambient_authority()) {
+        Ok(dir) => Ok(load(&dir)?.1.store),
+        // There is no such directory yet, or none that may be read: opening it says so.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Writes the commented default, and what else is to be in it, unless there is a file.
+pub(crate) fn write_default(dir: &Dir, section: &str) -> Result<(), Refusal> {
     match dir.open_with(FILE, OpenOptions::new().write(true).create_new(true).mode(0o600)) {
         Ok(mut file) => {
-            let written = file.write_all(DEFAULT.as_bytes()).and_then(|()| file.sync_all());
+            let text = if section.is_empty() { DEFAULT.to_owned() } else { format!("{DEFAULT}\n{section}") };
+            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
             written.map_err(|error| failed("written", &error))
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -219,7 +239,12 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
     }
-    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside: file.egress }))
+    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside: file.egress, store: file.store }))
+}
+
+#[cfg(test)]
+pub(crate) fn named_databases(text: &str) -> Result<Option<Databases>, Refusal> {
+    Ok(parse(text)?.1.store)
 }
 
 fn invalid(faults: Vec<Fault>) -> Refusal {
@@ -256,6 +281,7 @@ mod tests {
                 checkpoints: None,
                 fairness: Fairness::default(),
                 outside: Outside::default(),
+                store: None
             }
         );
     }
@@ -266,6 +292,7 @@ mod tests {
         let code: Vec<_> = lines.filter(|line| line.starts_with('[') || line.contains(" = ")).collect();
         let (ceiling, settings) = parse(&code.join("\n")).unwrap();
         assert_eq!(settings.confirmation_ms, CONFIRMATION_MS);
+        assert!(settings.store.is_some());
         assert_eq!(ceiling.private_targets.len(), 1);
         assert!(ceiling.plugins["publisher/id"].denied);
         let (fairness, default) = (settings.fairness, Fairness::default());
@@ -290,6 +317,7 @@ mod tests {
             ("[audit]\ncheckpoints = \"elsewhere\"\n", "absolute"),
             ("[fairness.host]\nconcurency = 1\n", "2:"),
             ("[ceiling]\n[fairness.each-tenant]\nqueue = -1\n", "3:"),
+            ("[store]\nurl = \"postgres://db/opsiq\"\n", "keys"),
             ("[audit]\nkept = \"/elsewhere\"\n", "2"),
             ("[egress]\nname-servers = [\"dns.example\"]\n", "line 2"),
             ("[egress]\nroots = [\"ca.pem\"]\n", "absolute"),

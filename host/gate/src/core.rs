@@ -306,6 +306,7 @@ impl Core {
 
     /// The bytes of a registered component, held against its digest.
     pub(crate) async fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Refusal> {
+        self.store.blob_fetch(digest).await.map_err(|error| errors::store(Stage::Resolve, &error))?;
         let (store, wanted) = (self.store.clone(), *digest);
         let read = tokio::task::spawn_blocking(move || store.blobs().get(&wanted)).await;
         let read = read.map_err(|_| errors::internal(Stage::Resolve, "reading a plugin file ended abnormally"))?;

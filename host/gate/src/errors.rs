@@ -11,9 +11,11 @@ use crate::refusal::{Class, Refusal, Stage};
 pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
     let message = error.to_string();
     let (class, code, fix) = match error {
-        StoreError::Unavailable { .. } => {
-            (Class::Unavailable, "store.unavailable", "free or repair the disk, then try again; see opsiq doctor")
-        }
+        StoreError::Unavailable { .. } => (
+            Class::Unavailable,
+            "store.unavailable",
+            "free or repair the disk, or the database server, then try again; see opsiq doctor",
+        ),
         StoreError::Locked { .. } => {
             (Class::Unavailable, "data.locked", "end that process, or wait longer: --wait SECONDS")
         }
@@ -27,6 +29,10 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
             (Class::Tampered, "store.damaged", "restore from a backup; see opsiq doctor")
         }
         StoreError::Key(error) => return vault(stage, error),
+        StoreError::Url(_) | StoreError::OtherEngine(_) => {
+            (Class::Invalid, "store.url", "name the databases as the documentation of [store] says")
+        }
+        StoreError::Unfit(_) => (Class::Unavailable, "store.unfit", "change that setting of the server, and try again"),
         StoreError::Version(_) => (Class::Internal, "store.version", "use the version of opsiq that wrote it"),
         _ => (Class::Internal, "store.failed", "see opsiq doctor"),
     };
@@ -87,7 +93,7 @@ pub(crate) fn unavailable(stage: Stage, message: String) -> Refusal {
         stage,
         "audit.unavailable",
         message,
-        "free or repair the disk, then try again; see opsiq doctor",
+        "free or repair the disk, or the database server, then try again; see opsiq doctor",
     )
 }
 

@@ -19,6 +19,7 @@ use crate::clients::ApiClients;
 use crate::config::{self, Settings};
 use crate::control::{Control, Quarantines};
 use crate::core::{Core, Parts, TenantMap, now_ms};
+use crate::databases::{Databases, open_store, store_options};
 use crate::docs::TenantDoc;
 use crate::door::{Door, Window};
 use crate::errors;
@@ -32,7 +33,7 @@ use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
-use crate::{ending, recovery, root};
+use crate::{ending, nodes, recovery, root};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -64,6 +65,10 @@ pub struct HostOptions {
     pub data: PathBuf,
     /// The root key.
     pub root: RootSource,
+    /// The databases of a server, when the data directory does not hold them; `None` for what its `opsiq.toml` says.
+    pub store: Option<Databases>,
+    /// The password of those databases.
+    pub store_password: Option<Arc<Secret>>,
     /// The root key to rotate to, where a new one in the root key's file is not the host's to make: when that is given as
     /// text, or mounted. Given for as long as that rotation is unfinished.
     pub next_root: Option<RootSource>,
@@ -80,6 +85,8 @@ impl HostOptions {
         let data = data.into();
         Self {
             root: RootSource::File(data.join("root.key")),
+            store: None,
+            store_password: None,
             next_root: None,
             data,
             rollback: Rollback::Refuse,
@@ -129,24 +136,31 @@ pub struct Host {
 
 impl Host {
     /// Makes a data directory: databases, root key (unless given), key check, commented configuration, host log. A run
-    /// that was cut short can be repeated.
+    /// that was cut short can be repeated. Where the databases are a server's and in use, the directory is one more node's, and
+    /// needs their root key.
     ///
     /// # Errors
     /// When the directory is initialised already, holds other files, or the disk does not serve.
     pub async fn init(options: HostOptions) -> Result<Initialised, Refusal> {
-        Store::init(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))?;
-        let (root, root_file) = root::load_or_make(&options.root)?;
+        let failed = |error: StoreError| errors::store(Stage::Admin, &error);
+        let section = options.store.as_ref().map(Databases::section).transpose()?.unwrap_or_default();
+        let joined = Store::init_with(&options.data, &store_options(&options)?).await.map_err(failed)?;
+        // A node that joins others has their root key, and makes none.
+        let (root, root_file) =
+            if joined { (root::load(&options.root)?.0, None) } else { root::load_or_make(&options.root)? };
         let store = open_store(&options).await?;
-        config::write_default(store.dir())?;
+        config::write_default(store.dir(), &section)?;
         let checkpoints = checkpoint_file(&options, &config::load(store.dir())?.1);
         rollback::make_file(&checkpoints)?;
-        let (_, check) = Vault::create(&root);
-        store.root_check_insert(&check, now_ms()).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        if !joined {
+            let (_, check) = Vault::create(&root);
+            store.root_check_insert(&check, now_ms()).await.map_err(failed)?;
+        }
         store.close().await;
         let host = Self::open(options.clone()).await?;
         let draft = Draft::new(Kind::Admin)
             .field(field::ACTOR, Actor::operator().principal().to_string())
-            .field(field::ACTION, "init")
+            .field(field::ACTION, if joined { "node join" } else { "init" })
             .field(field::OUTCOME, "ok")
             .field(field::DETAIL, format!("root key {}", root.id()));
         host.core.record(Log::Host, vec![draft]).await?;
@@ -236,6 +250,7 @@ impl Host {
             window,
         };
         let core = Arc::new(Core::new(parts));
+        nodes::watch(&core);
         if let Rollback::Accept { reason, .. } = &options.rollback {
             core.accept_rollback(&accepted, reason).await?;
         }
@@ -382,8 +397,4 @@ impl std::fmt::Debug for Host {
 /// Where this host keeps its checkpoints.
 fn checkpoint_file(options: &HostOptions, settings: &Settings) -> PathBuf {
     settings.checkpoints.clone().unwrap_or_else(|| rollback::default_file(&options.data))
-}
-
-async fn open_store(options: &HostOptions) -> Result<Store, Refusal> {
-    Store::open(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))
 }

@@ -70,6 +70,7 @@ impl Core {
 
     /// A registered plugin, loaded.
     pub(crate) async fn loaded(&self, digest: Digest, contract: &Contract) -> Result<Arc<Plugin>, Refusal> {
+        self.store.blob_fetch(&digest).await.map_err(|error| errors::store(Stage::Resolve, &error))?;
         let store = self.store.clone();
         let bytes = move || store.blobs().get(&digest);
         let loaded = self.engine().await?.sandbox.load(&digest, contract, bytes).await;

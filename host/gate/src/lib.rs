@@ -22,6 +22,7 @@ mod config;
 mod confirmations;
 mod control;
 mod core;
+mod databases;
 mod difference;
 mod docs;
 mod doctor;
@@ -43,6 +44,7 @@ mod kv;
 mod leaks;
 mod master_keys;
 mod names;
+mod nodes;
 mod outcome;
 mod outside;
 mod plan;
@@ -73,6 +75,7 @@ pub use confirmations::{ConfirmationState, ConfirmationView};
 pub use control::{
     By, CallView, Control, ControlView, NoSelection, Placed, QuarantineView, Selection, Stopped, TotalsView,
 };
+pub use databases::Databases;
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{

@@ -91,6 +91,11 @@ impl KnownSubjects {
         known.by_id.insert(key.id(), key.clone());
     }
 
+    /// Reads every key again at its next use.
+    pub(crate) fn forget_all(&self) {
+        *self.lock() = Known::default();
+    }
+
     fn forget(&self, subject: &[u8; 32], id: KeyId) {
         let mut known = self.lock();
         known.by_index.remove(subject);

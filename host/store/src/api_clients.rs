@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::{Sealed, Secret};
-use sqlx::query_as;
 
 use crate::column::{hash, number, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "API client";
@@ -104,7 +104,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the id or name is taken or there is no such tenant; [`StoreError::Unavailable`].
     pub async fn api_client_insert<D>(&mut self, row: &ApiClientRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO api_client (tenant, id, name_index, created_ms, version, doc) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(row.tenant.as_ref())
@@ -122,7 +122,7 @@ impl WriteTx<'_> {
     /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
     pub async fn api_client_update<D>(&mut self, row: &ApiClientRow<D>, expected: u64) -> Result<(), StoreError> {
         let query =
-            sqlx::query("UPDATE api_client SET version = $1, doc = $2 WHERE tenant = $3 AND id = $4 AND version = $5")
+            query("UPDATE api_client SET version = $1, doc = $2 WHERE tenant = $3 AND id = $4 AND version = $5")
                 .bind(number(row.version))
                 .bind(row.doc.as_bytes())
                 .bind(row.tenant.as_ref())
@@ -136,7 +136,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the version exists or the client does not; [`StoreError::Unavailable`].
     pub async fn api_client_key_insert(&mut self, row: &ApiClientKeyRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO api_client_key (tenant, client, version, created_ms, secret) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(row.tenant.as_ref())
@@ -157,7 +157,7 @@ impl WriteTx<'_> {
         client: &str,
         before: u64,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM api_client_key WHERE tenant = $1 AND client = $2 AND version < $3")
+        let query = query("DELETE FROM api_client_key WHERE tenant = $1 AND client = $2 AND version < $3")
             .bind(tenant.as_ref())
             .bind(client.to_owned())
             .bind(number(before));
@@ -186,7 +186,6 @@ mod tests {
         ApiClientKeyRow { tenant: id("acme"), client, version, created_ms: 2, secret: sealed(b"secret") }
     }
 
-    #[tokio::test]
     async fn a_client_has_one_name_and_its_secrets_come_and_go() {
         let (_dir, store, _) = fixture::shop().await;
         let mut tx = store.begin().await.unwrap();
@@ -206,5 +205,9 @@ mod tests {
         assert_eq!((clients.len(), clients[0].version), (1, 2));
         let keys = store.api_client_keys(&id("acme")).await.unwrap();
         assert_eq!(keys.iter().map(|key| key.version).collect::<Vec<_>>(), [3]);
+    }
+
+    crate::fixture::on_both_engines! {
+        a_client_has_one_name_and_its_secrets_come_and_go
     }
 }

@@ -1,13 +1,15 @@
 //! Rows of the audit logs, and checkpoints. What they mean is the audit's; here they are numbers and bytes. There is no
 //! statement that changes or deletes an entry.
 
+use std::sync::LazyLock;
+
 use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 use opsiq_contract::InvocationId;
 use opsiq_vault::Sealed;
-use sqlx::{Arguments as _, QueryBuilder, Sqlite, query_as, query_scalar};
 
 use crate::column::{hash, id, number, unsigned};
+use crate::db::{Kind, query, query_as, query_scalar};
 use crate::many::{LazyMany, Many};
 use crate::{Store, StoreError, WriteTx};
 
@@ -54,6 +56,19 @@ pub struct CheckpointRow {
     /// The signed note.
     pub note: String,
 }
+
+/// What the columns of an entry hold, in the order in which they are written.
+const ENTRY: [Kind; 9] = [
+    Kind::Text,
+    Kind::Number,
+    Kind::Number,
+    Kind::Number,
+    Kind::Text,
+    Kind::Bytes,
+    Kind::Bytes,
+    Kind::Bytes,
+    Kind::Bytes,
+];
 
 type Columns = (String, i64, i64, i64, Option<String>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
 
@@ -159,23 +174,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn audit_at<D>(&self, log: &str, seqs: &[u64]) -> Result<Vec<AuditRow<D>>, StoreError> {
+        static AT: LazyLock<&'static str> = LazyLock::new(|| {
+            let marks: Vec<_> = (2..LOOKUP + 2).map(|at| format!("${at}")).collect();
+            // Made once in the life of the process.
+            format!(
+                "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
+                 WHERE tenant = $1 AND seq IN ({}) ORDER BY seq",
+                marks.join(", ")
+            )
+            .leak()
+        });
         let mut sorted: Vec<i64> = seqs.iter().map(|seq| number(*seq)).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let mut found = Vec::with_capacity(sorted.len());
         for part in sorted.chunks(LOOKUP) {
-            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
-                "SELECT tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed FROM audit_entry \
-                 WHERE tenant = ",
-            );
-            query.push_bind(log).push(" AND seq IN (");
-            let mut list = query.separated(", ");
+            let mut query = query_as::<Columns>(*AT).bind(log);
             for at in 0..LOOKUP {
-                list.push_bind(part[at.min(part.len() - 1)]);
+                query = query.bind(part[at.min(part.len() - 1)]);
             }
-            query.push(") ORDER BY seq");
-            let rows: Vec<Columns> =
-                query.build_query_as().fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
+            let rows = query.fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
             for columns in rows {
                 found.push(of(columns)?);
             }
@@ -237,12 +255,13 @@ impl WriteTx<'_> {
     /// `rows` rather than copied; the rows themselves keep their keys in use until they are dropped.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when a number of a log is taken; [`StoreError::Unavailable`]. Nothing was written.
+    /// [`StoreError::Conflict`] when a number of a log is taken; [`StoreError::Unavailable`]. Nothing was written, with the
+    /// exception that [`WriteTx::commit`] names.
     pub async fn commit_with<D>(self, rows: &mut [AuditRow<D>]) -> Result<(), StoreError> {
         static APPEND: LazyMany = LazyMany::new(|| {
             let insert = "INSERT INTO audit_entry \
-                (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) SELECT * FROM (VALUES ";
-            Many::new(insert, 9, ") AS entries WHERE column2 IS NOT NULL")
+                (tenant, seq, time_ms, kind, invocation, leaf, nodes, header, sealed) SELECT * FROM (";
+            Many::new(insert, &ENTRY, ") AS entries WHERE column2 IS NOT NULL")
         });
         self.commit_many(WHAT, &APPEND, rows.iter_mut(), |row, values| {
             values.add(std::mem::take(&mut row.log))?;
@@ -263,7 +282,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn checkpoint_put(&mut self, row: &CheckpointRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO audit_checkpoint (tenant, size, created_ms, note) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (tenant, size) DO UPDATE SET created_ms = excluded.created_ms, note = excluded.note",
         )

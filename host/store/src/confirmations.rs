@@ -3,9 +3,9 @@
 
 use opsiq_contract::{InstallationId, TenantId};
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::{id, number, text_enum, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "confirmation";
@@ -158,7 +158,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the id is taken or there is no such tenant; [`StoreError::Unavailable`].
     pub async fn confirmation_insert<D>(&mut self, row: &ConfirmationRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO confirmation (tenant, id, installation, state, created_ms, expires_ms, version, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -184,7 +184,7 @@ impl WriteTx<'_> {
         from: ConfirmationState,
         to: ConfirmationState,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query("UPDATE confirmation SET state = $1 WHERE tenant = $2 AND id = $3 AND state = $4")
+        let query = query("UPDATE confirmation SET state = $1 WHERE tenant = $2 AND id = $3 AND state = $4")
             .bind(to.as_str())
             .bind(tenant.as_ref())
             .bind(id)
@@ -203,7 +203,7 @@ impl WriteTx<'_> {
         from: ConfirmationState,
         expected: u64,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE confirmation SET state = $1, version = $2, doc = $3 \
              WHERE tenant = $4 AND id = $5 AND state = $6 AND version = $7",
         )

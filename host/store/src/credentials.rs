@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::{number, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "credential";
@@ -73,7 +73,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is one already, or no such user; [`StoreError::Unavailable`].
     pub async fn credential_insert<D>(&mut self, row: &CredentialRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO credential (tenant, user_id, totp_step, created_ms, version, doc) \
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -91,14 +91,13 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
     pub async fn credential_update<D>(&mut self, row: &CredentialRow<D>, expected: u64) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE credential SET version = $1, doc = $2 WHERE tenant = $3 AND user_id = $4 AND version = $5",
-        )
-        .bind(number(row.version))
-        .bind(row.doc.as_bytes())
-        .bind(row.tenant.as_ref())
-        .bind(&row.user)
-        .bind(number(expected));
+        let query =
+            query("UPDATE credential SET version = $1, doc = $2 WHERE tenant = $3 AND user_id = $4 AND version = $5")
+                .bind(number(row.version))
+                .bind(row.doc.as_bytes())
+                .bind(row.tenant.as_ref())
+                .bind(&row.user)
+                .bind(number(expected));
         self.run_one(WHAT, query).await
     }
 
@@ -114,7 +113,7 @@ impl WriteTx<'_> {
         version: u64,
         step: u64,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE credential SET totp_step = $1 \
              WHERE tenant = $2 AND user_id = $3 AND version = $4 AND totp_step < $1",
         )
@@ -130,7 +129,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn credential_remove(&mut self, tenant: &TenantId, user: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM credential WHERE tenant = $1 AND user_id = $2")
+        let query = query("DELETE FROM credential WHERE tenant = $1 AND user_id = $2")
             .bind(tenant.to_string())
             .bind(user.to_owned());
         self.run(WHAT, query).await.map(drop)
@@ -147,7 +146,6 @@ mod tests {
         CredentialRow { tenant, user, totp_step: step, created_ms: 1, version: 1, doc: sealed(b"doc") }
     }
 
-    #[tokio::test]
     async fn a_step_is_used_once_and_never_an_older_one() {
         let (_dir, store) = with_user().await;
         let acme = fixture::id("acme");
@@ -169,7 +167,6 @@ mod tests {
         assert_eq!(store.enrolled(&acme).await.unwrap(), ["1"]);
     }
 
-    #[tokio::test]
     async fn the_last_step_outlives_a_change_of_the_document() {
         let (_dir, store) = with_user().await;
         let acme = fixture::id("acme");
@@ -187,5 +184,9 @@ mod tests {
         tx.credential_remove(&acme, "1").await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.credential::<Doc>(&acme, "1").await.unwrap().is_none());
+    }
+
+    crate::fixture::on_both_engines! {
+        a_step_is_used_once_and_never_an_older_one, the_last_step_outlives_a_change_of_the_document
     }
 }

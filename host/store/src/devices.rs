@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::hash;
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "device";
@@ -83,7 +83,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such user; [`StoreError::Unavailable`].
     pub async fn device_insert<D>(&mut self, row: &DeviceRow<D>, most: u32) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let insert = query(
             "INSERT INTO known_device (tenant, id, token_index, user_id, created_ms, doc) \
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -93,8 +93,8 @@ impl WriteTx<'_> {
         .bind(&row.user)
         .bind(row.created_ms)
         .bind(row.doc.as_bytes());
-        self.run_one(WHAT, query).await?;
-        let query = sqlx::query(
+        self.run_one(WHAT, insert).await?;
+        let query = query(
             "DELETE FROM known_device WHERE tenant = $1 AND user_id = $2 AND id NOT IN \
              (SELECT id FROM known_device WHERE tenant = $1 AND user_id = $2 ORDER BY created_ms DESC, id DESC LIMIT $3)",
         )
@@ -109,7 +109,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn devices_forget(&mut self, tenant: &TenantId, user: &str, id: Option<&str>) -> Result<u64, StoreError> {
-        let query = sqlx::query("DELETE FROM known_device WHERE tenant = $1 AND user_id = $2 AND (id = $3 OR $3 = '')")
+        let query = query("DELETE FROM known_device WHERE tenant = $1 AND user_id = $2 AND (id = $3 OR $3 = '')")
             .bind(tenant.to_string())
             .bind(user.to_owned())
             .bind(id.unwrap_or_default().to_owned());
@@ -122,7 +122,6 @@ mod tests {
     use super::*;
     use crate::fixture::{self, Doc, id, sealed, with_user};
 
-    #[tokio::test]
     async fn the_newest_devices_are_known() {
         let (_dir, store) = with_user().await;
         let row = |number: u8| DeviceRow::<Doc> {
@@ -148,5 +147,9 @@ mod tests {
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.devices_forget(&id("acme"), "1", None).await.unwrap(), 2);
         tx.commit().await.unwrap();
+    }
+
+    crate::fixture::on_both_engines! {
+        the_newest_devices_are_known
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use opsiq_contract::Digest;
 use opsiq_vault::VaultError;
 use sqlx::error::ErrorKind;
+use sqlx::postgres::PgDatabaseError;
 
 /// Why storage cannot be used right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,12 @@ pub enum Trouble {
     /// Someone else held it for too long.
     #[error("the database is busy")]
     Busy,
+    /// The database server does not answer, or ended the connection.
+    #[error("the database server cannot be reached")]
+    Away,
+    /// The database server does not let this host in, or is not set up as it must be.
+    #[error("the database server refuses this host, or is not set up for it")]
+    Refused,
     /// The transaction failed earlier, or the store is closing.
     #[error("the connection or its transaction has ended")]
     Ended,
@@ -73,6 +80,15 @@ pub enum StoreError {
     /// A newer or changed host wrote the database.
     #[error("the database {0} was made by another version of this host")]
     Version(&'static str),
+    /// The url of a database is wrong. It is not repeated: it may hold a secret.
+    #[error("the url of the database is not usable: {0}")]
+    Url(&'static str),
+    /// The database server must not be used.
+    #[error("the database server is not used: {0}")]
+    Unfit(&'static str),
+    /// The data directory holds databases of its own, and is told to use a server's.
+    #[error("{} holds databases of its own; a host on a server needs a data directory without", .0.display())]
+    OtherEngine(PathBuf),
     /// What is stored is not what this host writes.
     #[error("the stored {what} is damaged")]
     Damaged {
@@ -123,9 +139,14 @@ impl StoreError {
             sqlx::Error::RowNotFound => Self::NotFound { what },
             sqlx::Error::Database(error) => match error.kind() {
                 ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => Self::Conflict { what },
+                _ if error.try_downcast_ref::<PgDatabaseError>().is_some() => {
+                    Self::of_state(what, error.code().as_deref().unwrap_or_default())
+                }
                 _ => Self::of_code(what, error.code().as_deref()),
             },
-            sqlx::Error::Io(error) => Self::of_io("reaching the database", error),
+            sqlx::Error::Io(error) => Self::of_reach(error),
+            sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => Self::unavailable(Trouble::Away),
+            sqlx::Error::Configuration(_) => Self::unavailable(Trouble::Refused),
             sqlx::Error::PoolTimedOut => Self::unavailable(Trouble::Busy),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::unavailable(Trouble::Ended),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::damaged(what),
@@ -144,6 +165,34 @@ impl StoreError {
             13 => Self::unavailable(Trouble::Full),
             11 | 26 => Self::damaged(what),
             _ => Self::Internal(code.unwrap_or("none").to_owned()),
+        }
+    }
+
+    /// By the `SQLSTATE` of a server (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+    fn of_state(what: &'static str, state: &str) -> Self {
+        match state {
+            "53100" => Self::unavailable(Trouble::Full),
+            "58030" => Self::unavailable(Trouble::Io),
+            "25006" => Self::unavailable(Trouble::ReadOnly),
+            // A wait that took too long, and transactions that got in one another's way.
+            "55P03" | "57014" | "40001" | "40P01" => Self::unavailable(Trouble::Busy),
+            "25P02" => Self::unavailable(Trouble::Ended),
+            "3D000" | "3F000" | "42501" => Self::unavailable(Trouble::Refused),
+            "XX001" | "XX002" => Self::damaged(what),
+            _ => match &state.as_bytes()[..state.len().min(2)] {
+                b"08" | b"57" | b"25" => Self::unavailable(Trouble::Away),
+                b"53" | b"40" => Self::unavailable(Trouble::Busy),
+                b"28" => Self::unavailable(Trouble::Refused),
+                _ => Self::Internal(state.to_owned()),
+            },
+        }
+    }
+
+    /// The error for a database that was not reached.
+    fn of_reach(error: &io::Error) -> Self {
+        match Self::of_io("reaching the database", error) {
+            Self::File { .. } => Self::unavailable(Trouble::Away),
+            error => error,
         }
     }
 
@@ -183,6 +232,25 @@ mod tests {
         assert_eq!(trouble("517"), Some(Trouble::Busy)); // SQLITE_BUSY_SNAPSHOT
         assert_eq!(trouble("1"), None);
         assert!(matches!(StoreError::of_code("row", Some("267")), StoreError::Damaged { what: "row" }));
+    }
+
+    #[test]
+    fn states_of_a_server_become_troubles() {
+        let trouble = |state| match StoreError::of_state("row", state) {
+            StoreError::Unavailable { trouble } => Some(trouble),
+            _ => None,
+        };
+        assert_eq!(trouble("53100"), Some(Trouble::Full));
+        assert_eq!(trouble("57P01"), Some(Trouble::Away)); // admin_shutdown
+        assert_eq!(trouble("08006"), Some(Trouble::Away));
+        assert_eq!(trouble("40P01"), Some(Trouble::Busy)); // deadlock_detected
+        assert_eq!(trouble("57014"), Some(Trouble::Busy)); // query_canceled
+        assert_eq!(trouble("53300"), Some(Trouble::Busy)); // too_many_connections
+        assert_eq!(trouble("25006"), Some(Trouble::ReadOnly));
+        assert_eq!(trouble("28P01"), Some(Trouble::Refused)); // invalid_password
+        assert_eq!(trouble("42601"), None); // syntax_error
+        assert_eq!(trouble(""), None);
+        assert!(matches!(StoreError::of_state("row", "XX001"), StoreError::Damaged { what: "row" }));
     }
 
     #[test]

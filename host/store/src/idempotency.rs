@@ -2,9 +2,9 @@
 
 use opsiq_contract::{InvocationId, TenantId};
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::{id, text_enum};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "idempotency key";
@@ -109,7 +109,7 @@ impl WriteTx<'_> {
         now_ms: i64,
         expires_ms: i64,
     ) -> Result<Claim<A>, StoreError> {
-        let insert = sqlx::query(
+        let insert = query(
             "INSERT INTO idempotency \
              (tenant, client_index, key_index, params_hash, state, invocation, created_ms, expires_ms) \
              VALUES ($1, $2, $3, $4, 'running', $5, $6, $7) \
@@ -148,7 +148,7 @@ impl WriteTx<'_> {
         invocation: &InvocationId,
         answer: &Sealed<A>,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE idempotency SET state = 'answered', answer = $1 \
              WHERE tenant = $2 AND client_index = $3 AND key_index = $4 AND invocation = $5 AND state = 'running'",
         )
@@ -169,7 +169,7 @@ impl WriteTx<'_> {
         tenant: &TenantId,
         invocation: &InvocationId,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM idempotency WHERE tenant = $1 AND invocation = $2 AND state = 'running'")
+        let query = query("DELETE FROM idempotency WHERE tenant = $1 AND invocation = $2 AND state = 'running'")
             .bind(tenant.as_ref())
             .bind(invocation.as_ref());
         self.run(WHAT, query).await.map(drop)
@@ -184,7 +184,7 @@ impl WriteTx<'_> {
         tenant: &TenantId,
         invocation: &InvocationId,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE idempotency SET state = 'interrupted' WHERE tenant = $1 AND invocation = $2 AND state = 'running'",
         )
         .bind(tenant.as_ref())
@@ -197,7 +197,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn idempotency_purge(&mut self, now_ms: i64) -> Result<u64, StoreError> {
-        self.run(WHAT, sqlx::query("DELETE FROM idempotency WHERE expires_ms <= $1").bind(now_ms)).await
+        self.run(WHAT, query("DELETE FROM idempotency WHERE expires_ms <= $1").bind(now_ms)).await
     }
 }
 

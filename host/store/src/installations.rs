@@ -2,9 +2,9 @@
 
 use opsiq_contract::{Digest, InstallState, InstallationId, TenantId};
 use opsiq_vault::Sealed;
-use sqlx::{SqliteExecutor, query_as};
 
 use crate::column::{hash, id, number, unsigned};
+use crate::db::{Target, query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "installation";
@@ -49,7 +49,7 @@ impl<D> InstallationRow<D> {
 }
 
 async fn by_id<D>(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Target<'_>>,
     tenant: &TenantId,
     installation: &InstallationId,
 ) -> Result<Option<InstallationRow<D>>, StoreError> {
@@ -140,7 +140,7 @@ impl WriteTx<'_> {
     /// [`StoreError::Conflict`] when the id or name is taken, or tenant or plugin do not exist;
     /// [`StoreError::Unavailable`].
     pub async fn installation_insert<D>(&mut self, row: &InstallationRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO installation (tenant, id, name_index, digest, state, revision, created_ms, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -160,7 +160,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
     pub async fn installation_update<D>(&mut self, row: &InstallationRow<D>, expected: u64) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE installation SET name_index = $1, digest = $2, state = $3, revision = $4, doc = $5 \
              WHERE tenant = $6 AND id = $7 AND revision = $8",
         )
@@ -198,11 +198,11 @@ impl WriteTx<'_> {
     }
 
     async fn remove(&mut self, tenant: &TenantId, id: &InstallationId, expected: u64) -> Result<(), StoreError> {
-        let keys = sqlx::query("DELETE FROM installation_key WHERE tenant = $1 AND installation = $2");
+        let keys = query("DELETE FROM installation_key WHERE tenant = $1 AND installation = $2");
         self.run(WHAT, keys.bind(tenant.as_ref()).bind(id.as_ref())).await?;
-        let kv = sqlx::query("DELETE FROM kv WHERE tenant = $1 AND installation = $2");
+        let kv = query("DELETE FROM kv WHERE tenant = $1 AND installation = $2");
         self.run(WHAT, kv.bind(tenant.as_ref()).bind(id.as_ref())).await?;
-        let row = sqlx::query("DELETE FROM installation WHERE tenant = $1 AND id = $2 AND revision = $3");
+        let row = query("DELETE FROM installation WHERE tenant = $1 AND id = $2 AND revision = $3");
         self.run_one(WHAT, row.bind(tenant.as_ref()).bind(id.as_ref()).bind(number(expected))).await
     }
 }

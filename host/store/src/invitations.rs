@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::hash;
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "invitation";
@@ -67,7 +67,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such user; [`StoreError::Unavailable`].
     pub async fn invitation_insert<D>(&mut self, row: &InvitationRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO invitation (tenant, id, token_index, user_id, created_ms, expires_ms, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -86,9 +86,8 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is gone; [`StoreError::Unavailable`].
     pub async fn invitation_use(&mut self, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM invitation WHERE tenant = $1 AND id = $2")
-            .bind(tenant.to_string())
-            .bind(id.to_owned());
+        let query =
+            query("DELETE FROM invitation WHERE tenant = $1 AND id = $2").bind(tenant.to_string()).bind(id.to_owned());
         self.run_one(WHAT, query).await
     }
 
@@ -97,7 +96,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn invitations_remove_of(&mut self, tenant: &TenantId, user: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM invitation WHERE tenant = $1 AND user_id = $2")
+        let query = query("DELETE FROM invitation WHERE tenant = $1 AND user_id = $2")
             .bind(tenant.to_string())
             .bind(user.to_owned());
         self.run(WHAT, query).await.map(drop)
@@ -109,7 +108,6 @@ mod tests {
     use super::*;
     use crate::fixture::{self, Doc, id, sealed, with_user};
 
-    #[tokio::test]
     async fn an_invitation_is_good_once_and_in_its_tenant() {
         let (_dir, store) = with_user().await;
         let row = |number: u8| InvitationRow::<Doc> {
@@ -137,5 +135,9 @@ mod tests {
         tx.invitations_remove_of(&id("acme"), "1").await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.invitation_by_token::<Doc>(&id("acme"), &[3; 32]).await.unwrap().is_none());
+    }
+
+    crate::fixture::on_both_engines! {
+        an_invitation_is_good_once_and_in_its_tenant
     }
 }

@@ -2,9 +2,9 @@
 
 use opsiq_contract::{InstallationId, TenantId};
 use opsiq_vault::{Sealed, Secret};
-use sqlx::query_as;
 
 use crate::column::{id, number, text_enum, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "key version";
@@ -113,7 +113,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the version exists or the installation does not; [`StoreError::Unavailable`].
     pub async fn key_version_insert<D>(&mut self, row: &KeyVersionRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO installation_key (tenant, installation, name, version, state, created_ms, secret, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -139,7 +139,7 @@ impl WriteTx<'_> {
         name: &str,
         version: u64,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE installation_key SET state = 'retired', secret = NULL \
              WHERE tenant = $1 AND installation = $2 AND name = $3 AND version = $4 AND state = 'live'",
         )

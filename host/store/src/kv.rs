@@ -2,9 +2,9 @@
 
 use opsiq_contract::{InstallationId, TenantId};
 use opsiq_vault::Sealed;
-use sqlx::{SqliteExecutor, query_as, query_scalar};
 
 use crate::column::{hash, number, unsigned};
+use crate::db::{Target, query, query_as, query_scalar};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "key-value entry";
@@ -38,7 +38,7 @@ pub struct KvKeyRow<K> {
 }
 
 async fn get<K, V>(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Target<'_>>,
     tenant: &TenantId,
     installation: &InstallationId,
     key_index: &[u8; 32],
@@ -150,18 +150,18 @@ impl WriteTx<'_> {
         row: &KvEntryRow<K, V>,
         expected: u64,
     ) -> Result<(), StoreError> {
-        let query = if expected == 0 {
-            sqlx::query(
+        let statement = if expected == 0 {
+            query(
                 "INSERT INTO kv (version, bytes, key, value, tenant, installation, key_index) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
         } else {
-            sqlx::query(
+            query(
                 "UPDATE kv SET version = $1, bytes = $2, key = $3, value = $4 \
                  WHERE tenant = $5 AND installation = $6 AND key_index = $7 AND version = $8",
             )
         };
-        let query = query
+        let statement = statement
             .bind(number(row.version))
             .bind(number(row.bytes))
             .bind(row.key.as_bytes())
@@ -169,8 +169,8 @@ impl WriteTx<'_> {
             .bind(tenant.as_ref())
             .bind(installation.as_ref())
             .bind(row.key_index.as_slice());
-        let query = if expected == 0 { query } else { query.bind(number(expected)) };
-        self.run_one(WHAT, query).await
+        let statement = if expected == 0 { statement } else { statement.bind(number(expected)) };
+        self.run_one(WHAT, statement).await
     }
 
     /// Deletes an entry whose version is `expected`.
@@ -184,12 +184,11 @@ impl WriteTx<'_> {
         key_index: &[u8; 32],
         expected: u64,
     ) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("DELETE FROM kv WHERE tenant = $1 AND installation = $2 AND key_index = $3 AND version = $4")
-                .bind(tenant.as_ref())
-                .bind(installation.as_ref())
-                .bind(key_index.as_slice())
-                .bind(number(expected));
+        let query = query("DELETE FROM kv WHERE tenant = $1 AND installation = $2 AND key_index = $3 AND version = $4")
+            .bind(tenant.as_ref())
+            .bind(installation.as_ref())
+            .bind(key_index.as_slice())
+            .bind(number(expected));
         self.run_one(WHAT, query).await
     }
 }

@@ -1,9 +1,9 @@
 //! Signed requests that were taken, so that no node and no later process takes them again.
 
 use opsiq_contract::TenantId;
-use sqlx::{query_as, query_scalar};
 
 use crate::column::id;
+use crate::db::{Kind, query, query_as, query_scalar};
 use crate::many::{LazyMany, Many};
 use crate::{Store, StoreError, WriteTx};
 
@@ -55,11 +55,11 @@ impl WriteTx<'_> {
     /// [`StoreError::Unavailable`].
     pub async fn nonces_insert(&mut self, rows: &[NonceRow]) -> Result<(), StoreError> {
         static INSERT: LazyMany = LazyMany::new(|| {
-            let insert = "INSERT INTO request_nonce (tenant, client, nonce, expires_ms) SELECT * FROM (VALUES ";
-            Many::new(insert, 4, ") AS taken WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING")
+            let insert = "INSERT INTO request_nonce (tenant, client, nonce, expires_ms) SELECT * FROM (";
+            let kinds = &[Kind::Text, Kind::Text, Kind::Bytes, Kind::Number];
+            Many::new(insert, kinds, ") AS taken WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING")
         });
         self.run_many(WHAT, &INSERT, rows.iter(), |row, values| {
-            use sqlx::Arguments as _;
             values.add(row.tenant.to_string())?;
             values.add(row.client.clone())?;
             values.add(row.nonce.to_vec())?;
@@ -74,13 +74,13 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn nonces_drop(&mut self, floor_ms: i64, most: u32) -> Result<u64, StoreError> {
-        let floor = sqlx::query(
+        let floor = query(
             "INSERT INTO request_floor (tenant, floor_ms) VALUES ('', $1) \
              ON CONFLICT (tenant) DO UPDATE SET floor_ms = excluded.floor_ms \
              WHERE request_floor.floor_ms < excluded.floor_ms",
         );
         self.run(FLOOR, floor.bind(floor_ms)).await?;
-        let drop = sqlx::query(
+        let drop = query(
             "DELETE FROM request_nonce WHERE (tenant, client, nonce) IN \
              (SELECT tenant, client, nonce FROM request_nonce WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2)",
         );
@@ -97,7 +97,6 @@ mod tests {
         NonceRow { tenant: fixture::id("acme"), client: "till".to_owned(), nonce: [nonce; 16], expires_ms }
     }
 
-    #[tokio::test]
     async fn rows_stay_until_the_floor_passes_them() {
         let (_dir, store) = fixture::store().await;
         assert_eq!(store.nonces().await.unwrap(), (0, Vec::new()));
@@ -118,12 +117,15 @@ mod tests {
         assert!(found.iter().all(|row| row.expires_ms >= 50));
     }
 
-    #[tokio::test]
     async fn a_transaction_that_does_not_commit_leaves_none() {
         let (_dir, store) = fixture::store().await;
         let mut tx = store.begin().await.unwrap();
         tx.nonces_insert(&[row(1, 5)]).await.unwrap();
         tx.rollback().await;
         assert!(store.nonces().await.unwrap().1.is_empty());
+    }
+
+    crate::fixture::on_both_engines! {
+        rows_stay_until_the_floor_passes_them, a_transaction_that_does_not_commit_leaves_none
     }
 }

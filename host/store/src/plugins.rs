@@ -1,9 +1,9 @@
 //! The operator's catalogue. It belongs to no tenant, and a contract is public, so nothing here is sealed.
 
 use opsiq_contract::{Digest, PluginRef};
-use sqlx::query_as;
 
 use crate::column::{id, number, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "plugin";
@@ -96,7 +96,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the digest or `publisher/id@version` is registered; [`StoreError::Unavailable`].
     pub async fn plugin_insert(&mut self, row: &PluginRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO plugin (digest, publisher, id, version, contract, state, registered_ms, size) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )

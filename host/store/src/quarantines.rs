@@ -3,9 +3,10 @@
 
 use opsiq_contract::{Digest, TenantId};
 use opsiq_vault::Sealed;
-use sqlx::{QueryBuilder, Sqlite, query_as};
+use sqlx::AssertSqlSafe;
 
 use crate::column::id;
+use crate::db::{query, query_as, query_scalar};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "quarantine";
@@ -63,19 +64,15 @@ impl Store {
     pub async fn tenants_with(&self, digests: &[Digest]) -> Result<Vec<TenantId>, StoreError> {
         let mut tenants = Vec::new();
         for digests in digests.chunks(DIGESTS) {
-            let mut select: QueryBuilder<Sqlite> =
-                QueryBuilder::new("SELECT DISTINCT tenant FROM installation WHERE digest IN (");
-            let mut list = select.separated(", ");
+            let marks: Vec<_> = (1..=digests.len()).map(|at| format!("${at}")).collect();
+            let select = format!("SELECT DISTINCT tenant FROM installation WHERE digest IN ({})", marks.join(", "));
+            let mut select = query_scalar::<String>(AssertSqlSafe(select));
             for digest in digests {
-                list.push_bind(digest.to_string());
+                select = select.bind(digest.to_string());
             }
-            select.push(")");
-            let found: Vec<(String,)> = select
-                .build_query_as()
-                .fetch_all(self.reader())
-                .await
-                .map_err(|error| StoreError::of("installation", &error))?;
-            for (tenant,) in found {
+            let found =
+                select.fetch_all(self.reader()).await.map_err(|error| StoreError::of("installation", &error))?;
+            for tenant in found {
                 tenants.push(id("installation", &tenant)?);
             }
         }
@@ -91,7 +88,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn quarantine_put<D>(&mut self, row: &QuarantineRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO quarantine (tenant, kind, value, created_ms, doc) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (tenant, kind, value) DO UPDATE SET created_ms = excluded.created_ms, doc = excluded.doc",
         )
@@ -113,7 +110,7 @@ impl WriteTx<'_> {
         kind: &str,
         value: &str,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM quarantine WHERE tenant = $1 AND kind = $2 AND value = $3")
+        let query = query("DELETE FROM quarantine WHERE tenant = $1 AND kind = $2 AND value = $3")
             .bind(owner(tenant))
             .bind(kind.to_owned())
             .bind(value.to_owned());
@@ -131,7 +128,6 @@ mod tests {
         QuarantineRow { tenant, kind, value, created_ms: 3, doc: sealed(b"why") }
     }
 
-    #[tokio::test]
     async fn each_owner_places_and_lifts_its_own() {
         let (_dir, store, _) = fixture::shop().await;
         let mut tx = store.begin().await.unwrap();
@@ -148,10 +144,14 @@ mod tests {
         assert_eq!(left.iter().map(|row| row.tenant.clone()).collect::<Vec<_>>(), [Some(id("acme"))]);
     }
 
-    #[tokio::test]
     async fn who_has_a_component_installed_is_known() {
         let (_dir, store, row) = fixture::shop().await;
         assert_eq!(store.tenants_with(&[row.digest, Digest::of(b"none")]).await.unwrap(), [id("acme")]);
         assert!(store.tenants_with(&[Digest::of(b"none")]).await.unwrap().is_empty());
+    }
+
+    crate::fixture::on_both_engines! {
+        each_owner_places_and_lifts_its_own,
+        who_has_a_component_installed_is_known,
     }
 }

@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::{hash, number, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "role";
@@ -60,7 +60,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken; [`StoreError::Unavailable`].
     pub async fn role_insert<D>(&mut self, row: &RoleRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO custom_role (tenant, id, name_index, created_ms, version, doc) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(row.tenant.as_ref())
@@ -78,7 +78,7 @@ impl WriteTx<'_> {
     /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
     pub async fn role_update<D>(&mut self, row: &RoleRow<D>, expected: u64) -> Result<(), StoreError> {
         let query =
-            sqlx::query("UPDATE custom_role SET version = $1, doc = $2 WHERE tenant = $3 AND id = $4 AND version = $5")
+            query("UPDATE custom_role SET version = $1, doc = $2 WHERE tenant = $3 AND id = $4 AND version = $5")
                 .bind(number(row.version))
                 .bind(row.doc.as_bytes())
                 .bind(row.tenant.as_ref())
@@ -92,9 +92,8 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is gone; [`StoreError::Unavailable`].
     pub async fn role_remove(&mut self, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM custom_role WHERE tenant = $1 AND id = $2")
-            .bind(tenant.to_string())
-            .bind(id.to_owned());
+        let query =
+            query("DELETE FROM custom_role WHERE tenant = $1 AND id = $2").bind(tenant.to_string()).bind(id.to_owned());
         self.run_one(WHAT, query).await
     }
 }
@@ -104,7 +103,6 @@ mod tests {
     use super::*;
     use crate::fixture::{self, Doc, id, sealed};
 
-    #[tokio::test]
     async fn a_name_is_one_role_of_each_tenant() {
         let (_dir, store, _) = fixture::shop().await;
         let row = |tenant: &str, number: u8| RoleRow::<Doc> {
@@ -126,5 +124,9 @@ mod tests {
         tx.commit().await.unwrap();
         assert_eq!(store.roles::<Doc>(&id("acme")).await.unwrap()[0].version, 2);
         assert!(store.roles::<Doc>(&id("beta")).await.unwrap().is_empty());
+    }
+
+    crate::fixture::on_both_engines! {
+        a_name_is_one_role_of_each_tenant
     }
 }

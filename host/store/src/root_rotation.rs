@@ -6,9 +6,10 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::{KeyId, Vault, WrappedKey};
-use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
 use crate::column::id;
+use crate::db::sqlite::empty_log;
+use crate::db::{Pool, query, query_as, query_scalar};
 use crate::{Store, StoreError};
 
 const WHAT: &str = "tenant key";
@@ -93,7 +94,7 @@ impl Store {
             .bind(&tenant)
             .bind(generation)
             .bind(STEP)
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await
             .map_err(of)?;
             for (tenant, generation, wrapped) in &rows {
@@ -105,7 +106,7 @@ impl Store {
                             .bind(key.as_bytes())
                             .bind(tenant)
                             .bind(generation)
-                            .execute(&mut *tx)
+                            .execute(&mut tx)
                             .await
                             .map_err(of)?;
                         done.moved += 1;
@@ -134,17 +135,16 @@ impl Store {
         let of = |error: sqlx::Error| StoreError::of(ROTATION, &error);
         let check = self.root_check().await?.ok_or(StoreError::damaged(ROTATION))?;
         let mut tx = self.key_db().begin().await.map_err(of)?;
-        let keys: Vec<Vec<u8>> =
-            query_scalar("SELECT wrapped FROM tenant_key").fetch_all(&mut *tx).await.map_err(of)?;
+        let keys: Vec<Vec<u8>> = query_scalar("SELECT wrapped FROM tenant_key").fetch_all(&mut tx).await.map_err(of)?;
         let here = |bytes: &Vec<u8>| WrappedKey::from_stored(bytes).is_ok_and(|key| key.root() == vault.root());
         if !keys.iter().all(here) {
             return Err(StoreError::Conflict { what: WHAT });
         }
         if let Some(check) = vault.rewrap_check(&check)? {
             let moved = query("UPDATE root_check SET wrapped = $1 WHERE only_row = 1").bind(check.as_bytes());
-            moved.execute(&mut *tx).await.map_err(of)?;
+            moved.execute(&mut tx).await.map_err(of)?;
         }
-        query("DELETE FROM root_rotation").execute(&mut *tx).await.map_err(of)?;
+        query("DELETE FROM root_rotation").execute(&mut tx).await.map_err(of)?;
         tx.commit().await.map_err(of)
     }
 
@@ -159,35 +159,40 @@ impl Store {
             .bind(i64::from(newest))
             .execute(self.key_db())
             .await
-            .map_err(|error| StoreError::of(WHAT, &error))?
-            .rows_affected();
+            .map_err(|error| StoreError::of(WHAT, &error))?;
         self.empty_key_log().await?;
         Ok(gone)
     }
 
-    /// Folds the write-ahead log of the keys into their database and empties its file.
+    /// Leaves no copy of a key that was removed or replaced in the files of the keys: folds their write-ahead log into the
+    /// database and empties its file. A server reuses the room of its rows now; what it keeps besides (its own log, copies it
+    /// makes of that) lasts as long as its operator says.
     pub(crate) async fn empty_key_log(&self) -> Result<(), StoreError> {
-        let mut connection = self.key_db().acquire().await.map_err(|error| StoreError::of(WHAT, &error))?;
-        empty_log(&mut connection).await
+        match self.key_db() {
+            Pool::Sqlite(pool) => {
+                let mut connection = pool.acquire().await.map_err(|error| StoreError::of(WHAT, &error))?;
+                empty_log(&mut connection).await
+            }
+            keys @ Pool::Postgres(_) => {
+                for vacuum in ["VACUUM tenant_key", "VACUUM subject_key", "VACUUM root_check"] {
+                    query(vacuum).execute(keys).await.map_err(|error| StoreError::of(WHAT, &error))?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Folds the write-ahead log of the data into the database and empties its file, so that nothing written over since
-    /// stays in it. Writers wait meanwhile.
+    /// stays in it. Writers wait meanwhile. A server does so in its own time.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] also when a long read keeps it from being emptied; to be repeated.
     pub async fn empty_data_log(&self) -> Result<(), StoreError> {
-        let _nobody_else = self.folder().hold().await;
+        let _nobody_else = match self.folder() {
+            Some(folder) => Some(folder.hold().await),
+            None => None,
+        };
         self.writer().empty_log().await
-    }
-}
-
-/// Empties the write-ahead log behind a connection (<https://sqlite.org/pragma.html#pragma_wal_checkpoint>).
-pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let done: Result<(i64, i64, i64), _> = query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await;
-    match done.map_err(|error| StoreError::of("write-ahead log", &error))? {
-        (0, ..) => Ok(()),
-        _ => Err(StoreError::unavailable(crate::Trouble::Busy)),
     }
 }
 

@@ -8,10 +8,10 @@
 use std::fmt::Write as _;
 
 use opsiq_vault::{Form, KeyId, Sealed, TenantVault};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Row as _};
+use sqlx::AssertSqlSafe;
 
 use crate::column::unsigned;
+use crate::db::{Query, Row, Target, Value, query};
 use crate::{Store, StoreError, WriteTx};
 
 /// Rows of one step.
@@ -161,12 +161,20 @@ enum Part {
 }
 
 impl Part {
-    fn of(key: Key, at: usize, row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    fn of(key: Key, at: usize, row: &Row) -> Result<Self, sqlx::Error> {
         Ok(match key {
-            Key::Text(_) => Self::Text(row.try_get(at)?),
-            Key::Bytes(_) => Self::Bytes(row.try_get(at)?),
-            Key::Number(_) => Self::Number(row.try_get(at)?),
+            Key::Text(_) => Self::Text(row.get(at)?),
+            Key::Bytes(_) => Self::Bytes(row.get(at)?),
+            Key::Number(_) => Self::Number(row.get(at)?),
         })
+    }
+
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Bytes(bytes) => bytes.into(),
+            Self::Number(number) => number.into(),
+        }
     }
 
     fn shown(&self) -> String {
@@ -222,7 +230,7 @@ pub struct Rewrapped {
 
 impl SealedColumn {
     /// The values of a tenant after `after`: key columns, the value, then what its place is made of.
-    fn select(&self, tenant: &str, after: Option<&Cursor>) -> (String, SqliteArguments) {
+    fn select<'q>(&self, tenant: &'q str, after: Option<&'q Cursor>) -> Query<'q> {
         let names: Vec<_> = self.key.iter().map(|key| key.name()).collect();
         let mut columns = names.clone();
         columns.push(self.column);
@@ -233,50 +241,47 @@ impl SealedColumn {
             }
             Bound::Header => columns.push("header"),
         }
-        let mut arguments = SqliteArguments::default();
-        bind(&mut arguments, &Part::Text(tenant.to_owned()));
+        let mut values: Vec<Value<'q>> = vec![tenant.into()];
         let (columns, table, column) = (columns.join(", "), self.table, self.column);
         let mut sql = format!("SELECT {columns} FROM {table} WHERE tenant = $1 AND {column} IS NOT NULL");
         if let Some(after) = after.filter(|_| !names.is_empty()) {
             let marks: Vec<_> = (2..2 + after.0.len()).map(|at| format!("${at}")).collect();
             let _ = write!(sql, " AND ({}) > ({})", names.join(", "), marks.join(", "));
-            after.0.iter().for_each(|part| bind(&mut arguments, part));
+            values.extend(after.0.iter().map(Part::value));
         }
         if !names.is_empty() {
             let _ = write!(sql, " ORDER BY {}", names.join(", "));
         }
         let _ = write!(sql, " LIMIT {STEP_ROWS}");
-        (sql, arguments)
+        values.into_iter().fold(query(AssertSqlSafe(sql)), Query::bind)
     }
 
-    pub(crate) fn update(&self, tenant: &str, row: &Cursor, stored: &[u8]) -> (String, SqliteArguments) {
-        let mut arguments = SqliteArguments::default();
-        bind(&mut arguments, &Part::Bytes(stored.to_vec()));
-        bind(&mut arguments, &Part::Text(tenant.to_owned()));
+    pub(crate) fn update<'q>(&self, tenant: &'q str, row: &'q Cursor, stored: &'q [u8]) -> Query<'q> {
+        let mut values: Vec<Value<'q>> = vec![stored.into(), tenant.into()];
         let mut sql = format!("UPDATE {} SET {} = $1 WHERE tenant = $2", self.table, self.column);
         for (at, (key, part)) in self.key.iter().zip(&row.0).enumerate() {
             let _ = write!(sql, " AND {} = ${}", key.name(), at + 3);
-            bind(&mut arguments, part);
+            values.push(part.value());
         }
-        (sql, arguments)
+        values.into_iter().fold(query(AssertSqlSafe(sql)), Query::bind)
     }
 
-    fn value(&self, row: &SqliteRow) -> Result<SealedValue, StoreError> {
+    fn value(&self, row: &Row) -> Result<SealedValue, StoreError> {
         let failed = |error: sqlx::Error| StoreError::of(self.table, &error);
         let keys = self.key.iter().enumerate();
         let cursor = keys.map(|(at, key)| Part::of(*key, at, row)).collect::<Result<_, _>>().map_err(failed)?;
         let mut at = self.key.len();
-        let stored = row.try_get(at).map_err(failed)?;
+        let stored = row.get(at).map_err(failed)?;
         at += 1;
         let place = match self.bound {
-            Bound::Header => SealedPlace::Header(row.try_get(at).map_err(failed)?),
+            Bound::Header => SealedPlace::Header(row.get(at).map_err(failed)?),
             Bound::Row(parts, version) => {
                 let mut shown = Vec::with_capacity(parts.len());
                 for part in parts {
                     shown.push(Part::of(*part, at, row).map_err(failed)?.shown());
                     at += 1;
                 }
-                let version = version.map(|_| row.try_get(at)).transpose().map_err(failed)?;
+                let version = version.map(|_| row.get(at)).transpose().map_err(failed)?;
                 SealedPlace::Row(shown, unsigned(self.table, version.unwrap_or(0))?)
             }
         };
@@ -286,15 +291,14 @@ impl SealedColumn {
     /// The next values; as many as a step has unless there are no more.
     pub(crate) async fn step(
         &self,
-        connection: &mut SqliteConnection,
+        on: impl Into<Target<'_>>,
         tenant: &str,
         after: Option<&Cursor>,
     ) -> Result<Vec<SealedValue>, StoreError> {
         if self.key.is_empty() && after.is_some() {
             return Ok(Vec::new());
         }
-        let (sql, arguments) = self.select(tenant, after);
-        let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(connection).await;
+        let rows = self.select(tenant, after).fetch_all(on).await;
         let rows = rows.map_err(|error| StoreError::of(self.table, &error))?;
         rows.iter().map(|row| self.value(row)).collect()
     }
@@ -303,16 +307,6 @@ impl SealedColumn {
     pub(crate) fn next(values: &[SealedValue]) -> Option<Cursor> {
         values.last().filter(|_| values.len() == STEP_ROWS).map(|last| last.row.clone())
     }
-}
-
-fn bind(arguments: &mut SqliteArguments, part: &Part) {
-    let bound = match part {
-        Part::Text(text) => arguments.add(text.clone()),
-        Part::Bytes(bytes) => arguments.add(bytes.clone()),
-        Part::Number(number) => arguments.add(*number),
-    };
-    // Texts, bytes and numbers always have a form.
-    drop(bound);
 }
 
 impl Store {
@@ -327,8 +321,7 @@ impl Store {
         after: Option<&Cursor>,
     ) -> Result<(Vec<SealedValue>, Option<Cursor>), StoreError> {
         let pool = if column.in_key_store { self.key_db() } else { self.reader() };
-        let mut connection = pool.acquire().await.map_err(|error| StoreError::of(column.table, &error))?;
-        let values = column.step(&mut connection, tenant, after).await?;
+        let values = column.step(pool, tenant, after).await?;
         let next = SealedColumn::next(&values);
         Ok((values, next))
     }
@@ -369,7 +362,8 @@ impl WriteTx<'_> {
     ) -> Result<Rewrapped, StoreError> {
         let values = match column.step(self.connection().await?, tenant, after).await {
             Err(error) if error.is_unavailable() => self.noting(Err(error)),
-            // A row that somebody damaged ends this step and not the transaction, which others share.
+            // A row that somebody damaged ends this step and not the transaction, which others share. What a server calls
+            // damaged ends it there: its commit is then refused.
             values => values,
         }?;
         let mut done = Rewrapped::default();
@@ -378,8 +372,7 @@ impl WriteTx<'_> {
             match vault.rewrap(&Sealed::<()>::from_stored(value.stored)) {
                 Ok(None) => {}
                 Ok(Some(moved)) => {
-                    let (sql, arguments) = column.update(tenant, &value.row, moved.as_bytes());
-                    self.run_one(column.table, sqlx::query_with(AssertSqlSafe(sql), arguments)).await?;
+                    self.run_one(column.table, column.update(tenant, &value.row, moved.as_bytes())).await?;
                     bytes += moved.as_bytes().len();
                     done.moved += 1;
                 }

@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::hash;
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "session";
@@ -102,7 +102,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such user; [`StoreError::Unavailable`].
     pub async fn session_insert<D>(&mut self, row: &SessionRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO user_session (tenant, id, token_index, user_id, created_ms, expires_ms, stepped_up_ms, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -122,7 +122,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is gone; [`StoreError::Unavailable`].
     pub async fn session_step_up(&mut self, tenant: &TenantId, id: &str, now_ms: i64) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE user_session SET stepped_up_ms = $1 WHERE tenant = $2 AND id = $3")
+        let query = query("UPDATE user_session SET stepped_up_ms = $1 WHERE tenant = $2 AND id = $3")
             .bind(now_ms)
             .bind(tenant.to_string())
             .bind(id.to_owned());
@@ -134,7 +134,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn session_seen(&mut self, tenant: &TenantId, id: &str, now_ms: i64) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO session_seen (tenant, id, seen_ms) \
              SELECT tenant, id, $3 FROM user_session WHERE tenant = $1 AND id = $2 \
              ON CONFLICT (tenant, id) DO UPDATE SET seen_ms = excluded.seen_ms",
@@ -150,7 +150,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when they have none by that id; [`StoreError::Unavailable`].
     pub async fn session_end(&mut self, tenant: &TenantId, user: &str, id: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND id = $3")
+        let query = query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND id = $3")
             .bind(tenant.to_string())
             .bind(user.to_owned())
             .bind(id.to_owned());
@@ -168,7 +168,7 @@ impl WriteTx<'_> {
         user: &str,
         except: Option<&str>,
     ) -> Result<u64, StoreError> {
-        let query = sqlx::query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND id <> $3")
+        let query = query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND id <> $3")
             .bind(tenant.to_string())
             .bind(user.to_owned())
             .bind(except.unwrap_or_default().to_owned());
@@ -182,7 +182,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn sessions_forget(&mut self, tenant: &TenantId, user: &str, now_ms: i64) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND expires_ms <= $3")
+        let query = query("DELETE FROM user_session WHERE tenant = $1 AND user_id = $2 AND expires_ms <= $3")
             .bind(tenant.to_string())
             .bind(user.to_owned())
             .bind(now_ms);
@@ -191,7 +191,7 @@ impl WriteTx<'_> {
     }
 
     async fn forget_seen(&mut self, tenant: &TenantId) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "DELETE FROM session_seen WHERE tenant = $1 AND id NOT IN (SELECT id FROM user_session WHERE tenant = $1)",
         )
         .bind(tenant.to_string());
@@ -218,7 +218,6 @@ mod tests {
         }
     }
 
-    #[tokio::test]
     async fn sessions_begin_are_seen_and_end() {
         let (_dir, store) = with_user().await;
         let acme = id("acme");
@@ -251,5 +250,9 @@ mod tests {
         tx.sessions_forget(&acme, "1", 100).await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.sessions_of::<Doc>(&acme, "1").await.unwrap().is_empty());
+    }
+
+    crate::fixture::on_both_engines! {
+        sessions_begin_are_seen_and_end
     }
 }

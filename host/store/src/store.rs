@@ -2,95 +2,79 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cap_std::fs::Dir;
-use sqlx::ConnectOptions as _;
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::data_dir::{DATA, DataDir, KEYS};
-use crate::folding::{Folder, Folding, Sizes};
+use crate::db::Pool;
+use crate::engine::{Engine, StoreOptions};
+use crate::folding::{Folder, Folding};
 use crate::tx::{WriteTx, Writer};
 use crate::{Blobs, StoreError};
 
-static DATA_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/data");
-static KEY_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/keys");
-
-/// How long a statement waits for a lock another connection holds.
-const BUSY: Duration = Duration::from_secs(1);
-/// How long a read waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
-/// Connections that read at the same time.
-const READERS: u32 = 4;
-/// Page cache of a connection: a negative number is KiB (<https://sqlite.org/pragma.html#pragma_cache_size>).
-const PAGE_CACHE: &str = "-16384";
-/// Pages in the write-ahead log of the keys before a commit folds them into their database.
-const CHECKPOINT_PAGES: &str = "1000";
-/// No commit folds the log of the data: see [`Folder`].
-const NO_CHECKPOINT: &str = "0";
-/// Bytes of a page of a new database of data. An audit entry takes about 1,400, of which 4 KiB hold two and 8 KiB five,
-/// and each page written costs two calls of the kernel.
-const DATA_PAGE: u32 = 8 << 10;
-/// Distinct statements kept prepared on a connection; more than this crate has.
-const STATEMENTS: usize = 200;
-
 /// The store of one data directory, which it locks until it is dropped.
 pub struct Store {
-    read: SqlitePool,
-    keys: SqlitePool,
+    read: Pool,
+    keys: Pool,
     writer: Arc<Writer>,
-    folder: Arc<Folder>,
-    folding: Folding,
+    /// What a server does for itself.
+    folder: Option<Arc<Folder>>,
+    folding: Option<Folding>,
     blobs: Blobs,
     data_dir: DataDir,
 }
 
 impl Store {
-    /// Makes `path` a data directory: mode 0700, databases of mode 0600 with their tables. A run that was cut short can
-    /// be repeated.
+    /// Makes `path` a data directory with databases of its own. As [`Store::init_with`].
     ///
     /// # Errors
-    /// [`StoreError::AlreadyInitialised`] once a root check is stored; [`StoreError::Locked`];
-    /// [`StoreError::Unavailable`]; [`StoreError::File`], also for a directory that holds other files.
+    /// As [`Store::init_with`].
     pub async fn init(path: &Path) -> Result<(), StoreError> {
-        let store = Self::with(DataDir::create(path)?).await?;
-        let taken = store.root_check().await?.is_some();
-        store.close().await;
-        if taken { Err(StoreError::AlreadyInitialised(path.to_owned())) } else { Ok(()) }
+        Self::init_with(path, &StoreOptions::default()).await.map(drop)
     }
 
-    /// Opens the data directory at `path`, bringing its tables up to date.
+    /// Makes `path` a data directory: mode 0700, databases with their tables, those in the directory of mode 0600. A run that
+    /// was cut short can be repeated. Answers whether it is now the directory of one more node of databases that were in use.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyInitialised`] once a root check is stored, unless the directory is a new node's;
+    /// [`StoreError::Locked`]; [`StoreError::Unavailable`]; [`StoreError::Unfit`]; [`StoreError::File`], also for a directory
+    /// that holds other files.
+    pub async fn init_with(path: &Path, options: &StoreOptions) -> Result<bool, StoreError> {
+        let dir = DataDir::create(path, options.is_shared())?;
+        let new_node = dir.is_new_node();
+        let store = Self::with(dir, options).await?;
+        let taken = store.root_check().await?.is_some();
+        store.close().await;
+        if taken && !new_node { Err(StoreError::AlreadyInitialised(path.to_owned())) } else { Ok(taken) }
+    }
+
+    /// Opens the data directory at `path` with its own databases. As [`Store::open_with`].
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &StoreOptions::default()).await
+    }
+
+    /// Opens the data directory at `path`, bringing the tables up to date.
     ///
     /// # Errors
     /// [`StoreError::NotInitialised`], [`StoreError::Locked`] naming the process that has it, [`StoreError::Exposed`]
-    /// when others may read it, [`StoreError::Version`] when a newer host wrote it, [`StoreError::Unavailable`].
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::with(DataDir::open(path)?).await
+    /// when others may read it, [`StoreError::Version`] when a newer host wrote the tables, [`StoreError::Unfit`] for a server
+    /// that may lose what it commits, [`StoreError::Unavailable`].
+    pub async fn open_with(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::with(DataDir::open(path, options.is_shared())?, options).await
     }
 
-    async fn with(data_dir: DataDir) -> Result<Self, StoreError> {
-        let data = options(&data_dir.path_of(DATA)).page_size(DATA_PAGE).pragma("wal_autocheckpoint", NO_CHECKPOINT);
-        let keys = options(&data_dir.path_of(KEYS));
-        migrate(DATA, &data, &DATA_MIGRATIONS).await?;
-        migrate(KEYS, &keys, &KEY_MIGRATIONS).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(data.clone().read_only(true));
-        let keys = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(keys);
-        let (writer, folder) = (Arc::new(Writer::new(data.clone())), Arc::new(Folder::new(data, Sizes::default())));
-        let folding = Folding::start(folder.clone(), writer.clone());
-        Ok(Self { read, keys, writer, folder, folding, blobs: data_dir.blobs()?, data_dir })
+    async fn with(data_dir: DataDir, options: &StoreOptions) -> Result<Self, StoreError> {
+        let engine = Engine::of(options, &data_dir);
+        engine.migrate(DATA, KEYS).await?;
+        let (read, keys, blobs) = (engine.readers(), engine.keys(), data_dir.blobs()?);
+        let folder = engine.folder().map(Arc::new);
+        let writer = Arc::new(Writer::new(engine));
+        let folding = folder.clone().map(|folder| Folding::start(folder, writer.clone()));
+        Ok(Self { read, keys, writer, folder, folding, blobs, data_dir })
     }
 
     /// Begins a write transaction, waiting for the one in progress to end.
@@ -101,7 +85,14 @@ impl Store {
         self.writer.begin().await
     }
 
-    /// Plugin files.
+    /// Undoes a transaction that was dropped now, rather than when the next begins: other nodes may wait for what it holds.
+    pub async fn let_go(&self) {
+        if self.is_shared() {
+            self.writer.let_go().await;
+        }
+    }
+
+    /// Plugin files that this node has.
     pub fn blobs(&self) -> &Blobs {
         &self.blobs
     }
@@ -119,18 +110,25 @@ impl Store {
         self.data_dir.compiled()
     }
 
+    /// Whether other nodes may write to the same databases.
+    pub fn is_shared(&self) -> bool {
+        self.data_dir.node().is_some()
+    }
+
     /// Ends all connections, rolling back what was not committed, and folds the write-ahead logs into the databases.
     /// Dropping the store without it loses nothing that was committed.
     pub async fn close(mut self) {
         self.read.close().await;
-        self.folder.close(&mut self.folding).await;
+        if let (Some(folder), Some(folding)) = (&self.folder, &mut self.folding) {
+            folder.close(folding).await;
+        }
         // The last one out folds the log, which those that only read cannot.
         self.writer.close().await;
         self.keys.close().await;
     }
 
     /// Where reads run.
-    pub(crate) fn reader(&self) -> &SqlitePool {
+    pub(crate) fn reader(&self) -> &Pool {
         &self.read
     }
 
@@ -139,19 +137,24 @@ impl Store {
         &self.writer
     }
 
-    /// Who folds the log of the data.
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.folder
+    /// Who folds the log of the data, where a server does not.
+    pub(crate) fn folder(&self) -> Option<&Folder> {
+        self.folder.as_deref()
     }
 
     #[cfg(test)]
-    pub(crate) fn folding(&mut self) -> &mut Folding {
-        &mut self.folding
+    pub(crate) fn folding(&mut self) -> Option<&mut Folding> {
+        self.folding.as_mut()
     }
 
     /// Where wrapped keys are.
-    pub(crate) fn key_db(&self) -> &SqlitePool {
+    pub(crate) fn key_db(&self) -> &Pool {
         &self.keys
+    }
+
+    /// What this node is called among those that share the databases; empty when it is alone.
+    pub(crate) fn node(&self) -> &str {
+        self.data_dir.node().unwrap_or("")
     }
 }
 
@@ -159,29 +162,4 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("path", &self.data_dir.path_of("")).finish_non_exhaustive()
     }
-}
-
-/// A commit is on disk when it answers (`synchronous=FULL`), references are enforced, sorting needs no files, and what is
-/// deleted or written over is overwritten in the file: a wrapped key, or a value as it was under an older key.
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY)
-        .pragma("temp_store", "MEMORY")
-        .pragma("cache_size", PAGE_CACHE)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("secure_delete", "ON")
-        .statement_cache_capacity(STATEMENTS)
-        .disable_statement_logging()
-}
-
-async fn migrate(name: &'static str, options: &SqliteConnectOptions, migrator: &Migrator) -> Result<(), StoreError> {
-    let of = |error: sqlx::Error| StoreError::of(name, &error);
-    let mut connection = options.connect().await.map_err(of)?;
-    migrator.run(&mut connection).await.map_err(|error| StoreError::of_migration(name, &error))?;
-    sqlx::Connection::close(connection).await.map_err(of)
 }

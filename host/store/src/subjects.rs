@@ -5,10 +5,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::{KeyId, Sealed, Secret, TenantVault};
-use sqlx::sqlite::SqliteExecutor;
-use sqlx::{AssertSqlSafe, query, query_as};
 
 use crate::column::{hash, id};
+use crate::db::{Target, query, query_as};
 use crate::sealed_columns::{SUBJECT_KEYS, SealedColumn};
 use crate::{Cursor, Rewrapped, Store, StoreError, WriteTx};
 
@@ -118,7 +117,7 @@ impl Store {
             .await
             .map_err(|error| StoreError::of(KEY, &error))?;
         self.empty_key_log().await?;
-        Ok(gone.rows_affected() > 0)
+        Ok(gone > 0)
     }
 
     /// One step of putting the subjects' keys of a tenant under the newest key of its vault.
@@ -140,8 +139,8 @@ impl Store {
             match vault.rewrap(&Sealed::<()>::from_stored(value.stored)) {
                 Ok(None) => {}
                 Ok(Some(moved)) => {
-                    let (sql, arguments) = column.update(tenant.as_ref(), &value.row, moved.as_bytes());
-                    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *tx).await.map_err(of)?;
+                    let update = column.update(tenant.as_ref(), &value.row, moved.as_bytes());
+                    update.execute(&mut tx).await.map_err(of)?;
                     done.moved += 1;
                 }
                 Err(_) => done.stuck.push(value.row),
@@ -195,9 +194,9 @@ fn erasures(rows: Result<Vec<ErasedColumns>, sqlx::Error>) -> Result<Vec<ErasedS
 }
 
 /// Forgets every key of a tenant's subjects.
-pub(crate) async fn forget_keys(tenant: &TenantId, keys: impl SqliteExecutor<'_>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn forget_keys(tenant: &TenantId, keys: impl Into<Target<'_>>) -> Result<u64, sqlx::Error> {
     let gone = query("DELETE FROM subject_key WHERE tenant = $1").bind(tenant.as_ref()).execute(keys).await?;
-    Ok(gone.rows_affected())
+    Ok(gone)
 }
 
 impl WriteTx<'_> {

@@ -3,8 +3,8 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::{KeyCheck, WrappedKey};
-use sqlx::{query, query_scalar};
 
+use crate::db::{query, query_scalar};
 use crate::subjects::forget_keys;
 use crate::{Store, StoreError};
 
@@ -76,8 +76,8 @@ impl Store {
     pub async fn tenant_keys_destroy(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let of = |error: sqlx::Error| StoreError::of(WHAT, &error);
         let mut tx = self.key_db().begin().await.map_err(of)?;
-        let gone = query("DELETE FROM tenant_key WHERE tenant = $1").bind(tenant.as_ref()).execute(&mut *tx).await;
-        let gone = gone.map_err(of)?.rows_affected() + forget_keys(tenant, &mut *tx).await.map_err(of)?;
+        let gone = query("DELETE FROM tenant_key WHERE tenant = $1").bind(tenant.as_ref()).execute(&mut tx).await;
+        let gone = gone.map_err(of)? + forget_keys(tenant, &mut tx).await.map_err(of)?;
         tx.commit().await.map_err(of)?;
         self.empty_key_log().await?;
         Ok(gone)

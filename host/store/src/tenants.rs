@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::query_as;
 
 use crate::column::{id, number, unsigned};
+use crate::db::{query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "tenant";
@@ -71,7 +71,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken; [`StoreError::Unavailable`].
     pub async fn tenant_insert<D>(&mut self, row: &TenantRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO tenant (tenant, created_ms, version, doc) VALUES ($1, $2, $3, $4)")
+        let query = query("INSERT INTO tenant (tenant, created_ms, version, doc) VALUES ($1, $2, $3, $4)")
             .bind(row.id.as_ref())
             .bind(row.created_ms)
             .bind(number(row.version))
@@ -84,7 +84,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is not; [`StoreError::Unavailable`].
     pub async fn tenant_update<D>(&mut self, row: &TenantRow<D>, expected: u64) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE tenant SET version = $1, doc = $2 WHERE tenant = $3 AND version = $4")
+        let query = query("UPDATE tenant SET version = $1, doc = $2 WHERE tenant = $3 AND version = $4")
             .bind(number(row.version))
             .bind(row.doc.as_bytes())
             .bind(row.id.as_ref())

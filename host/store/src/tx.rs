@@ -4,46 +4,48 @@
 //! middle of a transaction the engine may already have rolled it back, and a further statement would then commit on its
 //! own; so a transaction that met trouble refuses every further statement and its commit, and the next one starts by
 //! rolling back or reconnecting. That is also how the host recovers once a full disk has space again.
+//!
+//! On a server other nodes write as well. What two of them must not do at once they do while holding the logs it is recorded
+//! in, see [`WriteTx::hold_logs`].
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::StoreError;
+use crate::db::{Connection, Dialect, Query};
+use crate::engine::Engine;
 use crate::error::Trouble;
-use crate::root_rotation::empty_log;
-use crate::rows::TRIGGERS;
 
 const TRANSACTION: &str = "transaction";
+const SAVEPOINT: &str = "savepoint";
+const DATABASE: &str = "database";
 
 /// The writer's connection and whether a transaction may be open on it.
 pub(crate) struct Writer {
-    options: SqliteConnectOptions,
+    engine: Engine,
     slot: Mutex<Slot>,
     /// Told of every commit.
     wrote: Notify,
 }
 
 struct Slot {
-    connection: Option<SqliteConnection>,
+    connection: Option<Connection>,
     /// Set before `BEGIN`, cleared when `COMMIT` or `ROLLBACK` has answered. Stays set when a caller is cancelled.
     open: bool,
 }
 
 impl Writer {
     /// A writer that connects at the first transaction.
-    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, slot: Mutex::new(Slot { connection: None, open: false }), wrote: Notify::new() }
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, slot: Mutex::new(Slot { connection: None, open: false }), wrote: Notify::new() }
     }
 
     pub(crate) async fn begin(&self) -> Result<WriteTx<'_>, StoreError> {
         let mut slot = self.slot.lock().await;
         slot.settle().await;
         if slot.connection.is_none() {
-            slot.connection = Some(self.connect().await.map_err(|error| StoreError::of("database", &error))?);
+            slot.connection = Some(self.connect().await?);
         }
-        Ok(WriteTx { slot, wrote: &self.wrote, troubled: false, unset: 0, written: false })
+        Ok(WriteTx { writer: self, slot, troubled: false, unset: 0, undoable: false, written: false })
     }
 
     /// Waits until something was committed since the last time.
@@ -56,11 +58,13 @@ impl Writer {
         self.slot.lock().await
     }
 
-    /// A connection that notices which guarded rows it changes.
-    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
-        let mut connection = self.options.connect().await?;
-        sqlx::raw_sql(*TRIGGERS).execute(&mut connection).await?;
-        Ok(connection)
+    async fn connect(&self) -> Result<Connection, StoreError> {
+        self.engine.writer().await.map_err(|error| StoreError::of(DATABASE, &error))
+    }
+
+    /// Ends what a dropped transaction left open.
+    pub(crate) async fn let_go(&self) {
+        self.slot.lock().await.settle().await;
     }
 
     /// Folds the write-ahead log into the database and empties its file.
@@ -69,7 +73,7 @@ impl Writer {
         slot.settle().await;
         match &mut slot.connection {
             Some(connection) => empty_log(connection).await,
-            None => empty_log(&mut self.connect().await.map_err(|error| StoreError::of("database", &error))?).await,
+            None => empty_log(&mut self.connect().await?).await,
         }
     }
 
@@ -84,6 +88,14 @@ impl Writer {
     }
 }
 
+/// A server keeps its own log, of which it lets go in its own time.
+async fn empty_log(connection: &mut Connection) -> Result<(), StoreError> {
+    match connection {
+        Connection::Sqlite(connection) => crate::db::sqlite::empty_log(connection).await,
+        Connection::Postgres(_) => Ok(()),
+    }
+}
+
 impl Slot {
     /// Ends a transaction that was left open; drops the connection when that fails, which ends it as well.
     async fn settle(&mut self) {
@@ -91,7 +103,7 @@ impl Slot {
             return;
         }
         if let Some(connection) = &mut self.connection
-            && sqlx::query("ROLLBACK").execute(connection).await.is_err()
+            && connection.control("ROLLBACK").await.is_err()
         {
             self.connection = None;
         }
@@ -103,12 +115,15 @@ impl Slot {
 /// remains. It begins with its first statement, and may end with its last: a statement goes to the connection's own thread
 /// and back, so one that also begins and commits costs a third.
 pub struct WriteTx<'s> {
+    writer: &'s Writer,
     slot: MutexGuard<'s, Slot>,
-    wrote: &'s Notify,
     troubled: bool,
     /// Points asked for since the last write. They cost nothing until there is something to go back from: many changes
     /// turn out to write nothing.
     unset: u32,
+    /// Whether a point is set from which the last statement can be undone. `PostgreSQL` needs one: there a violated constraint
+    /// undoes the whole transaction, or all since the last point.
+    undoable: bool,
     /// Whether a statement ran.
     written: bool,
 }
@@ -133,7 +148,7 @@ impl WriteTx<'_> {
             self.unset -= 1;
             return Ok(());
         }
-        self.run("savepoint", sqlx::query("RELEASE SAVEPOINT op")).await.map(drop)
+        self.control(SAVEPOINT, "RELEASE SAVEPOINT op").await
     }
 
     /// Undoes what was done since the last point, and forgets the point.
@@ -146,17 +161,26 @@ impl WriteTx<'_> {
             self.unset -= 1;
             return Ok(());
         }
-        self.run("savepoint", sqlx::query("ROLLBACK TO SAVEPOINT op")).await?;
-        self.release().await
+        match self.dialect() {
+            Dialect::Sqlite => {
+                self.control(SAVEPOINT, "ROLLBACK TO SAVEPOINT op").await?;
+                self.release().await
+            }
+            Dialect::Postgres => self.control(SAVEPOINT, "ROLLBACK TO SAVEPOINT op; RELEASE SAVEPOINT op").await,
+        }
     }
 
     /// Makes everything durable: it is on disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]; nothing was written.
+    /// [`StoreError::Unavailable`]. Nothing was written, unless the connection broke at that moment: then only the rows can tell,
+    /// once another transaction holds what this one held.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         if self.has_begun() {
-            self.run(TRANSACTION, sqlx::query("COMMIT")).await?;
+            // `PostgreSQL` answers the commit of a transaction that failed with success, and rolls back. Any other statement
+            // fails, and the commit after it is then not looked at.
+            let commit = self.dialect().pick("COMMIT", "SELECT; COMMIT");
+            self.control(TRANSACTION, commit).await?;
         }
         self.ended();
         Ok(())
@@ -180,11 +204,16 @@ impl WriteTx<'_> {
     /// It was committed.
     pub(crate) fn ended(&mut self) {
         if std::mem::take(&mut self.slot.open) {
-            self.wrote.notify_one();
+            self.writer.wrote.notify_one();
         }
     }
 
-    fn untroubled(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    /// Which engine answers.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.writer.engine.dialect()
+    }
+
+    fn untroubled(&mut self) -> Result<&mut Connection, StoreError> {
         if self.troubled {
             return Err(StoreError::unavailable(Trouble::Ended));
         }
@@ -192,14 +221,38 @@ impl WriteTx<'_> {
     }
 
     /// The connection, for reading within the transaction. Results go through [`WriteTx::noting`].
-    pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    pub(crate) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if !self.has_begun() {
-            self.untroubled()?;
-            self.slot.open = true;
-            let begun = sqlx::query("BEGIN IMMEDIATE").execute(self.untroubled()?).await;
-            self.noting(begun.map_err(|error| StoreError::of(TRANSACTION, &error)))?;
+            self.begin_with(self.dialect().pick("BEGIN IMMEDIATE", "BEGIN")).await?;
         }
         self.untroubled()
+    }
+
+    /// Begins with this statement, which must be its first.
+    pub(crate) async fn begin_with(&mut self, begin: &'static str) -> Result<(), StoreError> {
+        self.untroubled()?;
+        if self.has_begun() {
+            return self.noting(Err(StoreError::unavailable(Trouble::Ended)));
+        }
+        self.slot.open = true;
+        let of = |error: sqlx::Error| StoreError::of(TRANSACTION, &error);
+        let mut done = self.untroubled()?.control(begin).await.map_err(of);
+        if matches!(done, Err(StoreError::Unavailable { trouble: Trouble::Away })) {
+            // The server may have ended the connection while nobody used it. Nothing was asked of it yet.
+            self.slot.connection = None;
+            done = match self.writer.connect().await {
+                Ok(connection) => self.slot.connection.insert(connection).control(begin).await.map_err(of),
+                Err(error) => Err(error),
+            };
+        }
+        self.noting(done)
+    }
+
+    /// Runs a statement that only moves the transaction on.
+    async fn control(&mut self, what: &'static str, statement: &'static str) -> Result<(), StoreError> {
+        self.undoable = false;
+        let done = self.connection().await?.control(statement).await;
+        self.noting(done.map_err(|error| StoreError::of(what, &error)))
     }
 
     /// Passes `result` on, and refuses everything further when it tells of trouble. A violated constraint undoes only
@@ -213,28 +266,38 @@ impl WriteTx<'_> {
         result
     }
 
-    /// Runs a statement about `what`; answers how many rows it changed.
-    pub(crate) async fn run(
-        &mut self,
-        what: &'static str,
-        query: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<u64, StoreError> {
+    /// Sets the points that were asked for, and one to undo the next statement from, where a statement that fails does more than
+    /// undo itself.
+    async fn set_points(&mut self) -> Result<(), StoreError> {
         while self.unset > 0 {
-            let set = sqlx::query("SAVEPOINT op").execute(self.connection().await?).await;
-            self.noting(set.map_err(|error| StoreError::of("savepoint", &error)))?;
+            let set = if self.undoable { "RELEASE SAVEPOINT statement; SAVEPOINT op" } else { "SAVEPOINT op" };
+            self.control(SAVEPOINT, set).await?;
             self.unset -= 1;
         }
+        if self.dialect() == Dialect::Postgres {
+            let set =
+                if self.undoable { "RELEASE SAVEPOINT statement; SAVEPOINT statement" } else { "SAVEPOINT statement" };
+            self.control(SAVEPOINT, set).await?;
+            self.undoable = true;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement about `what`; answers how many rows it changed.
+    pub(crate) async fn run(&mut self, what: &'static str, query: Query<'_>) -> Result<u64, StoreError> {
+        self.set_points().await?;
         self.written = true;
         let result = query.execute(self.connection().await?).await;
-        self.noting(result.map(|done| done.rows_affected()).map_err(|error| StoreError::of(what, &error)))
+        let result = self.noting(result.map_err(|error| StoreError::of(what, &error)));
+        if result.is_err() && self.undoable && !self.troubled {
+            let undone = self.untroubled()?.control("ROLLBACK TO SAVEPOINT statement").await;
+            self.noting(undone.map_err(|error| StoreError::of(what, &error)))?;
+        }
+        result
     }
 
     /// Runs a statement that begins the transaction unless it has begun, and commits it.
-    pub(crate) async fn run_whole(
-        &mut self,
-        what: &'static str,
-        query: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn run_whole(&mut self, what: &'static str, query: Query<'_>) -> Result<(), StoreError> {
         self.untroubled()?;
         self.slot.open = true;
         let result = query.execute(self.untroubled()?).await;
@@ -244,11 +307,7 @@ impl WriteTx<'_> {
     }
 
     /// Runs a statement that must change exactly one row of `what`, else it changed or vanished since it was read.
-    pub(crate) async fn run_one(
-        &mut self,
-        what: &'static str,
-        query: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn run_one(&mut self, what: &'static str, query: Query<'_>) -> Result<(), StoreError> {
         match self.run(what, query).await? {
             1 => Ok(()),
             _ => Err(StoreError::Conflict { what }),

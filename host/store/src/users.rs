@@ -2,9 +2,9 @@
 
 use opsiq_contract::TenantId;
 use opsiq_vault::Sealed;
-use sqlx::{SqliteExecutor, query_as};
 
 use crate::column::{hash, number, text_enum, unsigned};
+use crate::db::{Target, query, query_as};
 use crate::{Store, StoreError, WriteTx};
 
 const WHAT: &str = "user";
@@ -55,7 +55,7 @@ impl<D> UserRow<D> {
 }
 
 async fn by_name<D>(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Target<'_>>,
     tenant: &TenantId,
     name_index: &[u8; 32],
 ) -> Result<Option<UserRow<D>>, StoreError> {
@@ -122,7 +122,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when the id or name is taken or there is no such tenant; [`StoreError::Unavailable`].
     pub async fn user_insert<D>(&mut self, row: &UserRow<D>) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "INSERT INTO app_user (tenant, id, name_index, state, created_ms, version, doc) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -141,7 +141,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when it is not, or the new name is taken; [`StoreError::Unavailable`].
     pub async fn user_update<D>(&mut self, row: &UserRow<D>, expected: u64) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = query(
             "UPDATE app_user SET name_index = $1, state = $2, version = $3, doc = $4 \
              WHERE tenant = $5 AND id = $6 AND version = $7",
         )

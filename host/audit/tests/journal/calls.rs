@@ -10,7 +10,6 @@ use crate::host::{
     Host, acme, authorized, entries, fresh, is_marked, kinds, mark, outcome, read, reopen, text, until, verified, write,
 };
 
-#[tokio::test]
 async fn a_write_has_a_durable_intent_before_its_permit_and_an_outcome_after() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -45,7 +44,6 @@ async fn a_write_has_a_durable_intent_before_its_permit_and_an_outcome_after() {
     verified(&journal, &acme()).await;
 }
 
-#[tokio::test]
 async fn a_read_needs_only_its_outcome_and_a_write_never_gets_by_without_intent() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -61,7 +59,6 @@ async fn a_read_needs_only_its_outcome_and_a_write_never_gets_by_without_intent(
     assert_eq!(kinds(&journal).await, [Kind::Outcome]);
 }
 
-#[tokio::test]
 async fn an_outcome_that_ends_nothing_leaves_the_call_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -76,7 +73,6 @@ async fn an_outcome_that_ends_nothing_leaves_the_call_interrupted() {
     assert_eq!(interrupted, 3);
 }
 
-#[tokio::test]
 async fn dropped_calls_are_recorded_as_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -95,7 +91,6 @@ async fn dropped_calls_are_recorded_as_interrupted() {
     verified(&journal, &acme()).await;
 }
 
-#[tokio::test]
 async fn a_call_whose_outcome_cannot_be_kept_is_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -106,7 +101,6 @@ async fn a_call_whose_outcome_cannot_be_kept_is_interrupted() {
     until(async || kinds(&journal).await == [Kind::Intent, Kind::Interrupted]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn callers_that_leave_at_any_moment_leave_nothing_open() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -154,7 +148,6 @@ impl Interruptions for Marks {
     }
 }
 
-#[tokio::test]
 async fn what_waits_for_an_interrupted_call_is_told_in_the_same_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -177,4 +170,14 @@ async fn what_waits_for_an_interrupted_call_is_told_in_the_same_transaction() {
     until(async || store.open_intents().await.unwrap().is_empty()).await;
     assert!(is_marked(&store, dropped.invocation().as_ref()).await);
     assert!(!is_marked(&store, ended.invocation().as_ref()).await);
+}
+
+crate::engines::on_both_engines! {
+    a_write_has_a_durable_intent_before_its_permit_and_an_outcome_after,
+    a_read_needs_only_its_outcome_and_a_write_never_gets_by_without_intent,
+    an_outcome_that_ends_nothing_leaves_the_call_interrupted,
+    dropped_calls_are_recorded_as_interrupted,
+    a_call_whose_outcome_cannot_be_kept_is_interrupted,
+    callers_that_leave_at_any_moment_leave_nothing_open,
+    what_waits_for_an_interrupted_call_is_told_in_the_same_transaction,
 }

@@ -8,7 +8,6 @@ use opsiq_audit::{AuditError, Draft, Kind, Log, Op, OpError, field};
 
 use crate::host::{Host, acme, admin, entries, is_marked, kinds, mark, text, until, verified};
 
-#[tokio::test(flavor = "multi_thread")]
 async fn many_callers_are_recorded_once_each_without_gaps() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -66,7 +65,6 @@ async fn a_flood_of_one_tenant_leaves_the_other_its_turn() {
     assert_eq!((verified(&journal, &loud).await, verified(&journal, &calm).await), (100, 1));
 }
 
-#[tokio::test]
 async fn a_change_and_its_entries_are_both_there_or_neither() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -104,7 +102,6 @@ async fn a_change_and_its_entries_are_both_there_or_neither() {
     assert_eq!(verified(&journal, &log).await, 3);
 }
 
-#[tokio::test]
 async fn a_log_that_grew_is_signed_soon_and_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -130,7 +127,6 @@ async fn a_log_that_grew_is_signed_soon_and_at_the_end() {
     assert!(matches!(after, Err(AuditError::Unavailable(_))));
 }
 
-#[tokio::test]
 async fn what_was_asked_is_written_when_every_journal_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -148,7 +144,6 @@ async fn what_was_asked_is_written_when_every_journal_is_dropped() {
     assert_eq!(kinds(&journal).await, [Kind::Admin]);
 }
 
-#[tokio::test]
 async fn a_tenant_without_keys_or_a_field_without_a_name_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -158,4 +153,12 @@ async fn a_tenant_without_keys_or_a_field_without_a_name_is_refused() {
     let bad = Draft::new(Kind::Admin).field("Not A Name", "x");
     assert!(matches!(journal.record(&acme(), vec![bad]).await, Err(AuditError::Draft)));
     assert!(kinds(&journal).await.is_empty());
+}
+
+crate::engines::on_both_engines! {
+    many_callers_are_recorded_once_each_without_gaps,
+    a_change_and_its_entries_are_both_there_or_neither,
+    a_log_that_grew_is_signed_soon_and_at_the_end,
+    what_was_asked_is_written_when_every_journal_is_dropped,
+    a_tenant_without_keys_or_a_field_without_a_name_is_refused,
 }

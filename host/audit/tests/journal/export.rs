@@ -5,7 +5,6 @@ use crate::host::{Host, acme, admin, export, report};
 
 const FORMATS: [Format; 2] = [Format::Jsonl, Format::Csv];
 
-#[tokio::test]
 async fn any_range_of_a_log_of_several_pages_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -37,7 +36,6 @@ async fn any_range_of_a_log_of_several_pages_verifies() {
     assert!(report(&empty, Format::Csv, &journal, &Log::Host).is_good());
 }
 
-#[tokio::test]
 async fn an_export_holds_every_value_unless_hidden_ones_are_withheld() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -59,7 +57,6 @@ async fn an_export_holds_every_value_unless_hidden_ones_are_withheld() {
     }
 }
 
-#[tokio::test]
 async fn a_kept_checkpoint_agrees_with_later_exports_and_the_key_reads_back_from_text() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -76,7 +73,6 @@ async fn a_kept_checkpoint_agrees_with_later_exports_and_the_key_reads_back_from
     assert!(!verify::jsonl(&bytes[..], &other).unwrap().is_good());
 }
 
-#[tokio::test]
 async fn what_is_recorded_during_an_export_is_not_part_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -91,4 +87,11 @@ async fn what_is_recorded_during_an_export_is_not_part_of_it() {
     }
     let report = report(&bytes, Format::Jsonl, &journal, &log);
     assert_eq!((report.first_bad, report.entries), (None, 70));
+}
+
+crate::engines::on_both_engines! {
+    any_range_of_a_log_of_several_pages_verifies,
+    an_export_holds_every_value_unless_hidden_ones_are_withheld,
+    a_kept_checkpoint_agrees_with_later_exports_and_the_key_reads_back_from_text,
+    what_is_recorded_during_an_export_is_not_part_of_it,
 }

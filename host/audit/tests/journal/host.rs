@@ -18,6 +18,8 @@ use opsiq_store::{CheckpointRow, Store, StoreError};
 use opsiq_vault::{KeyId, RootKey, SubjectKey, TenantVault, Vault};
 use serde_json::json;
 
+use crate::engines::databases;
+
 const CONTRACT: &str = r#"contract = 1
 plugin = { id = "sum", version = "0.1.0", kind = "action", title = "Sum", summary = "Adds.", publisher = "acme" }
 [[action]]
@@ -77,7 +79,7 @@ pub(crate) fn acme() -> Log {
 
 impl Host {
     pub(crate) async fn new(path: &Path) -> Self {
-        Store::init(path).await.unwrap();
+        Store::init_with(path, &databases()).await.unwrap();
         let root = RootKey::generate();
         let (vault, check) = Vault::create(&root);
         let store = reopen(path).await;
@@ -88,6 +90,12 @@ impl Host {
         }
         store.close().await;
         Self::again(path, &root.to_text()).await
+    }
+
+    /// The same host on another node, with a data directory of its own.
+    pub(crate) async fn join(&self, path: &Path) -> Self {
+        assert!(Store::init_with(path, &databases()).await.unwrap(), "the databases are in use");
+        Self::again(path, &self.root).await
     }
 
     /// The same host in another process, which is given the root key.
@@ -117,7 +125,7 @@ impl Host {
 /// a moment, between fork and exec.
 pub(crate) async fn reopen(path: &Path) -> Store {
     for _ in 0..250 {
-        match Store::open(path).await {
+        match Store::open_with(path, &databases()).await {
             Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
             opened => return opened.unwrap(),
         }

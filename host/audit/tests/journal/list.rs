@@ -2,7 +2,6 @@ use opsiq_audit::{Draft, Filter, Kind, Log, Op, Shown, field};
 
 use crate::host::{Host, acme, admin, authorized, invocation, outcome, text};
 
-#[tokio::test]
 async fn lists_page_backwards_and_filter() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -31,7 +30,6 @@ async fn lists_page_backwards_and_filter() {
     assert_eq!((empty.entries.len(), empty.next), (0, None));
 }
 
-#[tokio::test]
 async fn one_invocation_is_found_and_hidden_values_are_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -58,4 +56,9 @@ async fn one_invocation_is_found_and_hidden_values_are_not_shown() {
     assert_eq!((page.entries[0].seq, page.next), (5, Some(5)));
     let page = journal.list(&log, &Filter { limit: 1, before: page.next, ..filter }).await.unwrap();
     assert_eq!((page.entries[0].seq, page.next), (3, None));
+}
+
+crate::engines::on_both_engines! {
+    lists_page_backwards_and_filter,
+    one_invocation_is_found_and_hidden_values_are_not_shown,
 }

@@ -3,10 +3,12 @@
 
 mod calls;
 mod commit;
+mod engines;
 mod export;
 mod fault;
 mod host;
 mod list;
+mod nodes;
 mod recover;
 mod riders;
 mod subjects;

@@ -5,7 +5,6 @@ use opsiq_audit::{AuditError, Draft, Filter, Format, Kind, Shown, field, verify}
 
 use crate::host::{Host, acme, export};
 
-#[tokio::test]
 async fn what_is_about_an_erased_subject_is_gone_and_the_rest_stays_and_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(dir.path()).await;
@@ -44,4 +43,8 @@ async fn what_is_about_an_erased_subject_is_gone_and_the_rest_stays_and_verifies
     host.keys.subjects.lock().unwrap().remove(&bob.id());
     let lost = journal.list(&log, &filter).await;
     assert!(matches!(lost, Err(AuditError::Subject(key)) if key == bob.id()), "{lost:?}");
+}
+
+crate::engines::on_both_engines! {
+    what_is_about_an_erased_subject_is_gone_and_the_rest_stays_and_verifies,
 }

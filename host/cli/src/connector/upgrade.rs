@@ -54,7 +54,7 @@ pub(crate) async fn run(args: UpgradeArgs, session: &Session<'_>) -> Result<Exit
         return show::card(&host.installations().reject_upgrade(&actor, &args.name).await?, session);
     }
     if args.accept.is_some() {
-        return accept(args, session).await;
+        return Box::pin(accept(args, session)).await;
     }
     let progress = session.out.waiting("Looking at the new version");
     let upgrade = host.installations().upgrade(&actor, &args.name, args.to.as_deref()).await;

@@ -179,6 +179,19 @@ impl Quarantines {
         self.count.store(all.len(), Ordering::SeqCst);
     }
 
+    /// Takes over those that are stored now, in the place of those that were; what could not be stored stays. Answers the new
+    /// ones.
+    pub(crate) fn replace(&self, stored: Self) -> Vec<Arc<Quarantine>> {
+        let mut stored = stored.all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let same = |a: &Quarantine, b: &Quarantine| a.tenant == b.tenant && a.selector == b.selector;
+        let new = stored.iter().filter(|one| !all.iter().any(|known| same(known, one))).cloned().collect();
+        stored.extend(all.iter().filter(|one| !one.stored.load(Ordering::Acquire)).cloned());
+        *all = stored;
+        self.count.store(all.len(), Ordering::SeqCst);
+        new
+    }
+
     /// The oldest that covers an installation.
     pub(crate) fn covering(&self, installation: &Installation) -> Option<Arc<Quarantine>> {
         self.find(|one| one.selector.covers(installation))

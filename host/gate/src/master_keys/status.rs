@@ -9,6 +9,7 @@ use opsiq_store::{Store, StoreError};
 use serde::Serialize;
 
 use crate::core::Core;
+use crate::databases::open_store;
 use crate::errors;
 use crate::host::{Host, HostOptions};
 use crate::refusal::{Refusal, Stage};
@@ -59,7 +60,7 @@ impl Host {
     /// # Errors
     /// No data directory there, another process in it, a disk that does not serve.
     pub async fn key_status(options: &HostOptions) -> Result<KeyStatus, Refusal> {
-        let store = Store::open(&options.data).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        let store = open_store(options).await?;
         let why = unseal(&store, options).await.err().map(|refusal| refusal.message);
         let status = status(&store, &options.data, why).await;
         store.close().await;

@@ -8,6 +8,7 @@ mod confirmations;
 mod crash;
 mod door;
 mod ending;
+mod nodes;
 mod people;
 mod roles;
 mod rotation;

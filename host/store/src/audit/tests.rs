@@ -23,14 +23,13 @@ fn seqs(rows: &[AuditRow<Doc>]) -> Vec<u64> {
     rows.iter().map(|row| row.seq).collect()
 }
 
-async fn filled(count: u64) -> (tempfile::TempDir, Store) {
+async fn filled(count: u64) -> (crate::fixture::Dir, Store) {
     let (dir, store) = store().await;
     let rows: Vec<_> = (0..count).map(|seq| row("acme", seq)).chain([row("", 0), row("beta", 0)]).collect();
     store.begin().await.unwrap().commit_with(&mut rows.clone()).await.unwrap();
     (dir, store)
 }
 
-#[tokio::test]
 async fn what_is_appended_comes_back_in_order_from_its_own_log() {
     let (_dir, store) = filled(1300).await;
     let read: Vec<AuditRow<Doc>> = store.audit_stream("acme", 0, u64::MAX).try_collect().await.unwrap();
@@ -49,7 +48,6 @@ async fn what_is_appended_comes_back_in_order_from_its_own_log() {
     assert_eq!(store.audit_logs().await.unwrap(), ["", "acme", "beta"]);
 }
 
-#[tokio::test]
 async fn entries_are_found_by_number_invocation_and_time() {
     let (_dir, store) = filled(100).await;
     let wanted = [99, 3, 3, 0, 50, 500];
@@ -66,7 +64,6 @@ async fn entries_are_found_by_number_invocation_and_time() {
     assert_eq!(store.audit_first_since("nobody", 0).await.unwrap(), None);
 }
 
-#[tokio::test]
 async fn a_number_is_taken_once() {
     let (_dir, store) = filled(3).await;
     let taken = store.begin().await.unwrap().commit_with(&mut [row("acme", 3), row("acme", 2)]).await;
@@ -76,7 +73,6 @@ async fn a_number_is_taken_once() {
     assert_eq!(store.audit_last::<Doc>("acme").await.unwrap().unwrap().seq, 3);
 }
 
-#[tokio::test]
 async fn what_came_before_the_entries_is_committed_with_them_or_not_at_all() {
     let (_dir, store) = filled(3).await;
     let head = |size| CheckpointRow { log: "acme".to_owned(), size, created_ms: 5, note: String::new() };
@@ -97,7 +93,6 @@ async fn what_came_before_the_entries_is_committed_with_them_or_not_at_all() {
     assert_eq!(store.checkpoint_last("acme").await.unwrap(), Some(head(603)));
 }
 
-#[tokio::test]
 async fn checkpoints_and_open_intents() {
     let (_dir, store) = store().await;
     let head = |size| CheckpointRow { log: "acme".to_owned(), size, created_ms: 5, note: format!("note {size}") };
@@ -121,4 +116,12 @@ async fn checkpoints_and_open_intents() {
     let left = store.open_intents().await.unwrap();
     assert_eq!(left.len(), 69);
     assert_eq!(left[3], open(4));
+}
+
+crate::fixture::on_both_engines! {
+    what_is_appended_comes_back_in_order_from_its_own_log,
+    entries_are_found_by_number_invocation_and_time,
+    a_number_is_taken_once,
+    what_came_before_the_entries_is_committed_with_them_or_not_at_all,
+    checkpoints_and_open_intents,
 }

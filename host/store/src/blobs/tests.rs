@@ -31,3 +31,31 @@ async fn a_file_is_not_reached_through_a_link_out_of_the_directory() {
     std::os::unix::fs::symlink(outside.path(), dir.path().join("blobs").join(digest.hex())).unwrap();
     assert!(store.blobs().get(&digest).is_err());
 }
+
+/// What one node registers another has when it asks, and a damaged copy is neither used nor kept.
+#[tokio::test]
+async fn nodes_of_a_server_share_their_files() {
+    crate::fixture::on_server(async {
+        let (_first_dir, first) = store().await;
+        let second_dir = crate::fixture::Dir::new();
+        Store::init_with(second_dir.path(), &second_dir.options()).await.unwrap();
+        let second = second_dir.open().await;
+        let digest = first.blobs().put(b"component").unwrap();
+        second.blob_fetch(&digest).await.unwrap();
+        assert!(matches!(second.blobs().get(&digest), Err(StoreError::NotFound { .. })), "nobody shared it");
+        first.blob_share(&digest).await.unwrap();
+        second.blob_fetch(&digest).await.unwrap();
+        assert_eq!(second.blobs().get(&digest).unwrap(), b"component");
+
+        second.blobs().remove(&digest).unwrap();
+        let mut stranger = second_dir.server().unwrap().connect().await;
+        sqlx::query("UPDATE blob SET bytes = 'changed'").execute(&mut stranger).await.unwrap();
+        let changed = second.blob_fetch(&digest).await;
+        assert!(matches!(changed, Err(StoreError::BlobChanged(found)) if found == digest), "{changed:?}");
+        assert!(second.blobs().get(&digest).is_err());
+        first.blob_share(&digest).await.unwrap();
+        second.blob_fetch(&digest).await.unwrap();
+        assert_eq!(second.blobs().get(&digest).unwrap(), b"component");
+    })
+    .await;
+}

@@ -14,7 +14,6 @@ fn pending(name: &str, expires_ms: i64) -> ConfirmationRow<Doc> {
     }
 }
 
-#[tokio::test]
 async fn of_many_decisions_at_once_exactly_one_happens() {
     use ConfirmationState::{Denied, Done, Expired, Interrupted, Pending, Running, Void};
     let (_dir, store, _) = shop().await;
@@ -44,7 +43,6 @@ async fn of_many_decisions_at_once_exactly_one_happens() {
     assert_eq!((row.state, row.version, row.doc.as_bytes()), (Done, 2, &b"result"[..]));
 }
 
-#[tokio::test]
 async fn lists_are_of_one_tenant_and_due_ones_of_all() {
     let (_dir, store, _) = shop().await;
     let mut tx = store.begin().await.unwrap();
@@ -62,4 +60,9 @@ async fn lists_are_of_one_tenant_and_due_ones_of_all() {
     let waiting = store.confirmations_in(&acme, ConfirmationState::Pending, 10).await.unwrap();
     assert_eq!(ids(waiting), ["c3", "c1"]);
     assert_eq!(ids(store.confirmations_due(200, 10).await.unwrap()), ["c1", "c1"]);
+}
+
+crate::fixture::on_both_engines! {
+    of_many_decisions_at_once_exactly_one_happens,
+    lists_are_of_one_tenant_and_due_ones_of_all,
 }

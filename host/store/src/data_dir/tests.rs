@@ -56,24 +56,23 @@ async fn what_others_may_read_is_refused_by_name() {
     Store::open(dir.path()).await.unwrap();
 }
 
-#[tokio::test]
 async fn one_process_has_it_at_a_time() {
     let (dir, store) = store().await;
     let own = std::process::id();
-    let error = Store::open(dir.path()).await.unwrap_err();
+    let error = Store::open_with(dir.path(), &dir.options()).await.unwrap_err();
     assert!(matches!(error, StoreError::Locked { pid: Some(pid) } if pid == own), "{error}");
     assert!(error.to_string().contains(&own.to_string()), "{error}");
-    assert!(matches!(Store::init(dir.path()).await, Err(StoreError::Locked { .. })));
+    let init = Store::init_with(dir.path(), &dir.options()).await;
+    assert!(matches!(init, Err(StoreError::Locked { .. })));
     store.close().await;
-    Store::open(dir.path()).await.unwrap();
+    dir.open().await;
 }
 
-#[tokio::test]
 async fn init_can_be_repeated_until_there_is_a_root_check() {
     let (dir, store) = store().await;
     store.close().await;
-    Store::init(dir.path()).await.unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    Store::init_with(dir.path(), &dir.options()).await.unwrap();
+    let store = dir.open().await;
     assert!(store.root_check().await.unwrap().is_none());
     let (_, check) = Vault::create(&RootKey::generate());
     store.root_check_insert(&check, 1).await.unwrap();
@@ -81,7 +80,8 @@ async fn init_can_be_repeated_until_there_is_a_root_check() {
     let again = store.root_check_insert(&check, 2).await;
     assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
     store.close().await;
-    assert!(matches!(Store::init(dir.path()).await, Err(StoreError::AlreadyInitialised(_))));
+    let again = Store::init_with(dir.path(), &dir.options()).await;
+    assert!(matches!(again, Err(StoreError::AlreadyInitialised(_))));
 }
 
 #[tokio::test]
@@ -94,4 +94,9 @@ async fn a_directory_of_something_else_is_left_alone() {
     assert!(Store::init(dir.path()).await.is_err());
     assert_eq!(mode(dir.path()), 0o755);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+crate::fixture::on_both_engines! {
+    one_process_has_it_at_a_time,
+    init_can_be_repeated_until_there_is_a_root_check,
 }

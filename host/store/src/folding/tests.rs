@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions as _, Connection as _};
-use tempfile::TempDir;
 
 use super::{Folder, Length, Sizes, length};
 use crate::Store;
-use crate::fixture::{Doc, sealed, store, tenant};
+use crate::fixture::{Dir, Doc, sealed, store, tenant};
 
 /// Writes about `pages` pages of 8 KiB, a few a commit.
 async fn write(store: &Store, pages: usize, round: usize) {
@@ -27,11 +26,11 @@ fn log_file(dir: &Path) -> u64 {
 }
 
 /// A store that nobody folds, and who may, beyond these sizes.
-async fn small() -> (TempDir, Store, Folder) {
+async fn small() -> (Dir, Store, Folder) {
     let (dir, mut store) = store().await;
-    store.folding().stop().await;
+    store.folding().unwrap().stop().await;
     let sizes = Sizes { fold: 100, long: 300, rest: 100, most: 600 };
-    let folder = Folder::new(store.folder().options.clone(), sizes);
+    let folder = Folder::new(store.folder().unwrap().options.clone(), sizes);
     (dir, store, folder)
 }
 
@@ -97,8 +96,12 @@ async fn an_open_store_folds_by_itself() {
     let (dir, store) = store().await;
     write(&store, 1_200, 0).await;
     let begun = Instant::now();
-    while now(store.folder()).await.left() >= Sizes::default().fold {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it is not folded: {:?}", now(store.folder()).await);
+    while now(store.folder().unwrap()).await.left() >= Sizes::default().fold {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it is not folded: {:?}",
+            now(store.folder().unwrap()).await
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     store.close().await;

@@ -12,7 +12,6 @@ async fn claim_at(store: &Store, key: IdempotencyKey<'_>, params: &[u8; 32], by:
     claim
 }
 
-#[tokio::test]
 async fn a_key_belongs_to_one_call_until_it_expires() {
     let (_dir, store, _) = shop().await;
     let (acme, beta) = (id("acme"), id("beta"));
@@ -44,7 +43,6 @@ async fn a_key_belongs_to_one_call_until_it_expires() {
     assert!(matches!(claim_at(&store, key, &OTHER, 5, 101).await, Claim::InFlight(by) if by == invocation(4)));
 }
 
-#[tokio::test]
 async fn an_interrupted_call_is_not_run_again_and_a_released_one_may_be() {
     let (_dir, store, _) = shop().await;
     let acme = id("acme");
@@ -65,7 +63,6 @@ async fn an_interrupted_call_is_not_run_again_and_a_released_one_may_be() {
     tx.commit().await.unwrap();
 }
 
-#[tokio::test]
 async fn of_many_claims_at_once_one_is_new() {
     let (_dir, store, _) = shop().await;
     let acme = id("acme");
@@ -73,4 +70,10 @@ async fn of_many_claims_at_once_one_is_new() {
     let claims = futures::future::join_all((0..50).map(|by| claim_at(&store, key, &PARAMS, by, 0))).await;
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::New)).count(), 1);
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::InFlight(_))).count(), 49);
+}
+
+crate::fixture::on_both_engines! {
+    a_key_belongs_to_one_call_until_it_expires,
+    an_interrupted_call_is_not_run_again_and_a_released_one_may_be,
+    of_many_claims_at_once_one_is_new,
 }

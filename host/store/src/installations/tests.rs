@@ -2,7 +2,6 @@ use super::*;
 use crate::fixture::{Doc, id, installation, plugin, sealed, shop};
 use crate::{UserRow, UserState};
 
-#[tokio::test]
 async fn a_change_needs_the_revision_that_was_read() {
     let (_dir, store, mut row) = shop().await;
     let mut tx = store.begin().await.unwrap();
@@ -20,7 +19,6 @@ async fn a_change_needs_the_revision_that_was_read() {
     assert_eq!((read.id, read.digest), (row.id, row.digest));
 }
 
-#[tokio::test]
 async fn names_are_unique_within_a_tenant_and_no_further() {
     let (_dir, store, row) = shop().await;
     let mut tx = store.begin().await.unwrap();
@@ -43,7 +41,6 @@ async fn names_are_unique_within_a_tenant_and_no_further() {
     assert_eq!(foreign.tenant, id("beta"), "the same id of another tenant is another row");
 }
 
-#[tokio::test]
 async fn the_catalogue_names_one_digest_each() {
     let (_dir, store, _) = shop().await;
     let mut tx = store.begin().await.unwrap();
@@ -60,7 +57,6 @@ async fn the_catalogue_names_one_digest_each() {
     assert_eq!(store.plugins().await.unwrap().len(), 2);
 }
 
-#[tokio::test]
 async fn users_change_by_version() {
     let (_dir, store, _) = shop().await;
     let mut alice = UserRow::<Doc> {
@@ -84,4 +80,11 @@ async fn users_change_by_version() {
     tx.commit().await.unwrap();
     assert!(store.user_by_name::<Doc>(&id("beta"), &[1; 32]).await.unwrap().is_none());
     assert_eq!(store.users::<Doc>(&id("acme")).await.unwrap().len(), 1);
+}
+
+crate::fixture::on_both_engines! {
+    a_change_needs_the_revision_that_was_read,
+    names_are_unique_within_a_tenant_and_no_further,
+    the_catalogue_names_one_digest_each,
+    users_change_by_version,
 }

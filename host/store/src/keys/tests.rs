@@ -1,7 +1,6 @@
 use super::*;
 use crate::fixture::{Doc, id, installation_id, sealed, shop};
 
-#[tokio::test]
 async fn versions_live_together_and_a_retired_one_loses_its_secret() {
     let (_dir, store, shop) = shop().await;
     let version = |name: &str, version| KeyVersionRow::<Doc> {
@@ -34,4 +33,8 @@ async fn versions_live_together_and_a_retired_one_loses_its_secret() {
     assert!(store.live_key_versions::<Doc>(&id("beta")).await.unwrap().is_empty());
     assert!(store.key_versions::<Doc>(&id("beta"), &shop.id).await.unwrap().is_empty());
     assert!(store.key_versions::<Doc>(&shop.tenant, &installation_id(9)).await.unwrap().is_empty());
+}
+
+crate::fixture::on_both_engines! {
+    versions_live_together_and_a_retired_one_loses_its_secret,
 }

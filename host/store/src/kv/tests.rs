@@ -5,7 +5,6 @@ fn entry(key: u8, version: u64, bytes: u64) -> KvEntryRow<Doc, Doc> {
     KvEntryRow { key_index: [key; 32], version, bytes, key: sealed(&[key]), value: sealed(&version.to_be_bytes()) }
 }
 
-#[tokio::test]
 async fn writes_compare_and_swap_and_count_bytes() {
     let (_dir, store, shop) = shop().await;
     let (tenant, inst) = (&shop.tenant, &shop.id);
@@ -36,7 +35,6 @@ async fn writes_compare_and_swap_and_count_bytes() {
     tx.commit().await.unwrap();
 }
 
-#[tokio::test]
 async fn removing_an_installation_takes_its_entries_and_keys_or_nothing() {
     let (_dir, store, shop) = shop().await;
     let (tenant, inst) = (&shop.tenant, &shop.id);
@@ -50,4 +48,9 @@ async fn removing_an_installation_takes_its_entries_and_keys_or_nothing() {
     assert!(tx.kv_set(tenant, inst, &entry(1, 1, 10), 0).await.is_err(), "nothing is kept for what is gone");
     tx.commit().await.unwrap();
     assert!(store.installation::<Doc>(tenant, inst).await.unwrap().is_none());
+}
+
+crate::fixture::on_both_engines! {
+    writes_compare_and_swap_and_count_bytes,
+    removing_an_installation_takes_its_entries_and_keys_or_nothing,
 }

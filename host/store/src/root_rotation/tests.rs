@@ -52,7 +52,6 @@ async fn every_key_and_then_the_check_goes_under_the_new_root() {
 }
 
 /// Stopped after any step, both root keys open everything, and going on ends it.
-#[tokio::test]
 async fn half_done_it_is_said_and_goes_on() {
     let (_dir, store) = store().await;
     let (old, new) = (RootKey::generate(), RootKey::generate());
@@ -93,4 +92,8 @@ async fn a_retired_generation_is_gone_from_the_files() {
     assert_eq!(store.tenant_keys(&acme).await.unwrap(), std::slice::from_ref(&second));
     let bytes = files(dir.path());
     assert!(!holds(&bytes, first.as_bytes()) && holds(&bytes, second.as_bytes()));
+}
+
+crate::fixture::on_both_engines! {
+    half_done_it_is_said_and_goes_on,
 }

@@ -6,11 +6,11 @@ use std::fmt;
 
 use futures::TryStreamExt as _;
 use opsiq_vault::TenantVault;
-use sqlx::{AssertSqlSafe, query_as};
 
-use super::table::{Found, TABLES, Table, term};
+use super::table::{Found, Table, tables, term};
 use super::{HEAD, Sums, WHAT};
 use crate::column::unsigned;
+use crate::db::{query, query_as, query_scalar};
 use crate::{Store, StoreError};
 
 /// What is wrong with a row, or with the rows of a table.
@@ -62,8 +62,9 @@ impl Store {
     /// [`StoreError::Unavailable`]; [`StoreError::Damaged`] for columns that hold what no host writes.
     pub async fn check_rows(&self, host: &TenantVault) -> Result<BTreeMap<String, Vec<RowFault>>, StoreError> {
         let mut found: BTreeMap<String, Sums> = BTreeMap::new();
-        for (at, table) in TABLES.iter().enumerate() {
-            let mut rows = sqlx::query(AssertSqlSafe(table.all)).fetch(self.reader());
+        for (at, table) in tables(self.reader().dialect()).iter().enumerate() {
+            let rows = query(table.all).fetch(self.reader());
+            let mut rows = rows.map_err(|error| StoreError::of(WHAT, &error))?;
             while let Some(row) = rows.try_next().await.map_err(|error| StoreError::of(WHAT, &error))? {
                 let Found { owner, mark, .. } = Found::read(table, &row, host)?;
                 let Some(mark) = mark else { continue };
@@ -108,7 +109,7 @@ impl Store {
         if head.is_none() {
             faults.push(RowFault { table: "row_head", row: owner.to_owned(), kind: RowFaultKind::Head });
         }
-        for (at, table) in TABLES.iter().enumerate() {
+        for (at, table) in tables(self.reader().dialect()).iter().enumerate() {
             let named = self.name_in(host, owner, table).await?;
             if named.is_empty() && head.is_some_and(|head| head.0[at] != sums.0[at]) {
                 faults.push(RowFault { table: table.name, row: String::new(), kind: RowFaultKind::PutBack });
@@ -121,15 +122,14 @@ impl Store {
     async fn name_in(&self, host: &TenantVault, owner: &str, table: &Table) -> Result<Vec<RowFault>, StoreError> {
         let failed = |error: sqlx::Error| StoreError::of(WHAT, &error);
         let fault = |row: String, kind| RowFault { table: table.name, row, kind };
-        let marked: Vec<(String,)> = query_as("SELECT pk FROM row_mark WHERE tenant = $1 AND tbl = $2")
+        let marked: Vec<String> = query_scalar("SELECT pk FROM row_mark WHERE tenant = $1 AND tbl = $2")
             .bind(owner)
             .bind(table.name)
             .fetch_all(self.reader())
             .await
             .map_err(failed)?;
-        let mut marked: BTreeSet<String> = marked.into_iter().map(|(pk,)| pk).collect();
-        let rows =
-            sqlx::query(AssertSqlSafe(table.owned)).bind(owner).fetch_all(self.reader()).await.map_err(failed)?;
+        let mut marked: BTreeSet<String> = marked.into_iter().collect();
+        let rows = query(table.owned).bind(owner).fetch_all(self.reader()).await.map_err(failed)?;
         let mut faults = Vec::new();
         for row in rows {
             let row = Found::read(table, &row, host)?;

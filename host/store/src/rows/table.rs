@@ -5,39 +5,49 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use opsiq_vault::{Sealed, TenantVault};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::StoreError;
+use crate::db::{Cell, Dialect, Row};
 
 /// How a column that names a row is written as text.
-enum Key {
+pub(super) enum Key {
     Text(&'static str),
     Number(&'static str),
     Bytes(&'static str),
 }
 
 impl Key {
-    fn column(&self) -> &'static str {
+    pub(super) fn column(&self) -> &'static str {
         let (Self::Text(name) | Self::Number(name) | Self::Bytes(name)) = self;
         name
     }
 
-    fn text(&self, row: &str) -> String {
-        match self {
-            Self::Text(name) => format!("{row}.{name}"),
-            Self::Number(name) => format!("CAST({row}.{name} AS TEXT)"),
-            Self::Bytes(name) => format!("lower(hex({row}.{name}))"),
+    fn text(&self, row: &str, dialect: Dialect) -> String {
+        match (self, dialect) {
+            (Self::Text(name), _) => format!("{row}.{name}"),
+            (Self::Number(name), _) => format!("CAST({row}.{name} AS TEXT)"),
+            (Self::Bytes(name), Dialect::Sqlite) => format!("lower(hex({row}.{name}))"),
+            (Self::Bytes(name), Dialect::Postgres) => format!("encode({row}.{name}, 'hex')"),
         }
+    }
+
+    /// The column of the list of touched rows that keeps it as the part at place `at` of a name.
+    fn slot(&self, at: usize, dialect: Dialect) -> String {
+        let kind = match (self, dialect) {
+            (_, Dialect::Sqlite) | (Self::Text(_), _) => 'k',
+            (Self::Number(_), Dialect::Postgres) => 'n',
+            (Self::Bytes(_), Dialect::Postgres) => 'b',
+        };
+        format!("{kind}{at}")
     }
 }
 
-struct Shape {
-    name: &'static str,
+pub(super) struct Shape {
+    pub(super) name: &'static str,
     /// Whether its rows say whose they are, where the empty text means the host; else they belong to the host.
-    tenants: bool,
+    pub(super) tenants: bool,
     /// What names a row beside the tenant.
-    keys: &'static [Key],
+    pub(super) keys: &'static [Key],
     plain: &'static [&'static str],
     sealed: &'static [&'static str],
 }
@@ -46,7 +56,7 @@ struct Shape {
 /// which requests were taken, of which a row that is lost matters for minutes, and when a session was last used, which
 /// its expiry bounds.
 /// New ones come last: a head holds a sum for each in this order.
-const SHAPES: [Shape; 17] = [
+pub(super) const SHAPES: [Shape; 17] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -186,60 +196,73 @@ pub(super) struct Table {
 const CONTENT: usize = 4;
 
 impl Table {
-    fn of(shape: &Shape) -> Self {
+    fn of(shape: &Shape, dialect: Dialect) -> Self {
         let Shape { name, tenants, keys, plain, sealed } = shape;
+        let (list, main) = (touched(dialect), dialect.pick("main.", ""));
         let content = joined(plain.iter().chain(*sealed).map(|column| format!(", x.{column}")));
         let (owner, of_owner) = if *tenants { ("x.tenant", "x.tenant = $1") } else { ("''", "'' = $1") };
-        let pk = pk(keys, "x");
+        let pk = pk(keys, "x", dialect);
         let same: Vec<String> = tenants
             .then(|| "x.tenant = t.tenant".to_owned())
             .into_iter()
-            .chain(keys.iter().zip(1..).map(|(key, at)| format!("x.{} = t.k{at}", key.column())))
+            .chain(keys.iter().zip(1..).map(|(key, at)| format!("x.{} = t.{}", key.column(), key.slot(at, dialect))))
             .collect();
         let same = same.join(" AND ");
         let present = if *tenants { "tenant" } else { keys[0].column() };
-        let mark = "LEFT JOIN main.row_mark m ON m.tenant";
-        let columns = columns(keys);
+        let mark = format!("LEFT JOIN {main}row_mark m ON m.tenant");
+        let (yes, no) = ("CAST(1 AS BIGINT)", "CAST(0 AS BIGINT)");
+        let columns = slots(keys, dialect);
         let values = joined(keys.iter().map(|key| format!(", x.{}", key.column())));
-        let from = ", NULL".repeat(keys.len());
         Self {
             name,
             plain: plain.len(),
             sealed: sealed.len(),
             touched: leak(format!(
-                "SELECT t.tenant, t.pk, x.{present} IS NOT NULL, m.mark{content} FROM temp.touched t \
-                 LEFT JOIN main.{name} x ON {same} \
+                "SELECT t.tenant, t.pk, CASE WHEN x.{present} IS NULL THEN {no} ELSE {yes} END, m.mark{content} \
+                 FROM {list} t LEFT JOIN {main}{name} x ON {same} \
                  {mark} = t.tenant AND m.tbl = t.tbl AND m.pk = t.pk WHERE t.tbl = '{name}'"
             )),
-            all: leak(format!("SELECT {owner}, {pk}, 1, NULL{content} FROM main.{name} x")),
+            all: leak(format!("SELECT {owner}, {pk}, {yes}, CAST(NULL AS BYTEA){content} FROM {main}{name} x")),
             owned: leak(format!(
-                "SELECT {owner}, {pk}, 1, m.mark{content} FROM main.{name} x \
+                "SELECT {owner}, {pk}, {yes}, m.mark{content} FROM {main}{name} x \
                  {mark} = {owner} AND m.tbl = '{name}' AND m.pk = {pk} WHERE {of_owner}"
             )),
             touch_owned: [
                 leak(format!(
-                    "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
-                     SELECT '{name}', {owner}, {pk}{values} FROM main.{name} x WHERE {of_owner}"
+                    "INSERT INTO {list} (tbl, tenant, pk{columns}) \
+                     SELECT '{name}', {owner}, {pk}{values} FROM {main}{name} x WHERE {of_owner} ON CONFLICT DO NOTHING"
                 )),
                 leak(format!(
-                    "INSERT OR IGNORE INTO temp.touched (tbl, tenant, pk{columns}) \
-                     SELECT '{name}', m.tenant, m.pk{from} FROM main.row_mark m WHERE m.tenant = $1 AND m.tbl = '{name}'"
+                    "INSERT INTO {list} (tbl, tenant, pk) SELECT '{name}', m.tenant, m.pk FROM {main}row_mark m \
+                     WHERE m.tenant = $1 AND m.tbl = '{name}' ON CONFLICT DO NOTHING"
                 )),
             ],
         }
     }
 }
 
-fn pk(keys: &[Key], row: &str) -> String {
-    let parts: Vec<String> = keys.iter().map(|key| key.text(row)).collect();
+/// The list of touched rows, which each connection that writes has for itself.
+fn touched(dialect: Dialect) -> &'static str {
+    dialect.pick("temp.touched", "pg_temp.touched")
+}
+
+/// What is touched: the tables' names.
+pub(super) fn touched_tables(dialect: Dialect) -> &'static str {
+    dialect.pick("SELECT DISTINCT tbl FROM temp.touched", "SELECT DISTINCT tbl FROM pg_temp.touched")
+}
+
+/// The name of a row as text: its keys, with a slash between them.
+pub(super) fn pk(keys: &[Key], row: &str, dialect: Dialect) -> String {
+    let parts: Vec<String> = keys.iter().map(|key| key.text(row, dialect)).collect();
     if parts.is_empty() { "''".to_owned() } else { parts.join(" || '/' || ") }
 }
 
-fn columns(keys: &[Key]) -> String {
-    joined((1..=keys.len()).map(|at| format!(", k{at}")))
+/// The columns of the list that keep the keys.
+pub(super) fn slots(keys: &[Key], dialect: Dialect) -> String {
+    joined(keys.iter().zip(1..).map(|(key, at)| format!(", {}", key.slot(at, dialect))))
 }
 
-fn joined(parts: impl Iterator<Item = String>) -> String {
+pub(super) fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().concat()
 }
 
@@ -249,12 +272,21 @@ fn leak(text: String) -> &'static str {
 }
 
 /// The guarded tables, in the order of the sums in a head.
-pub(super) static TABLES: LazyLock<[Table; COUNT]> = LazyLock::new(|| SHAPES.each_ref().map(Table::of));
+pub(super) fn tables(dialect: Dialect) -> &'static [Table; COUNT] {
+    static SQLITE: LazyLock<[Table; COUNT]> =
+        LazyLock::new(|| SHAPES.each_ref().map(|shape| Table::of(shape, Dialect::Sqlite)));
+    static POSTGRES: LazyLock<[Table; COUNT]> =
+        LazyLock::new(|| SHAPES.each_ref().map(|shape| Table::of(shape, Dialect::Postgres)));
+    match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+    }
+}
 
 /// What a connection that writes is given first: the list of touched rows, and triggers that fill it, so that no statement
 /// can change a guarded row without being noticed. Both are the connection's own and in memory, and undone with a
 /// transaction that is rolled back.
-pub(crate) static TRIGGERS: LazyLock<&'static str> = LazyLock::new(|| {
+pub(crate) static SQLITE_SESSION: LazyLock<&'static str> = LazyLock::new(|| {
     let mut sql = "CREATE TEMP TABLE touched (tbl TEXT NOT NULL, tenant TEXT NOT NULL, pk TEXT NOT NULL, k1, k2, k3, \
                    PRIMARY KEY (tbl, tenant, pk)) WITHOUT ROWID;\n"
         .to_owned();
@@ -262,7 +294,7 @@ pub(crate) static TRIGGERS: LazyLock<&'static str> = LazyLock::new(|| {
         for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("UPDATE", "NEW"), ("DELETE", "OLD")] {
             let owner = if *tenants { format!("{row}.tenant") } else { "''".to_owned() };
             let values = joined(keys.iter().map(|key| format!(", {row}.{}", key.column())));
-            let (columns, pk) = (columns(keys), pk(keys, row));
+            let (columns, pk) = (slots(keys, Dialect::Sqlite), pk(keys, row, Dialect::Sqlite));
             // Not `OR IGNORE`: what the firing statement says about conflicts would hold instead.
             let _ = writeln!(
                 sql,
@@ -287,12 +319,12 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads a row and marks its content.
-    pub(super) fn read(table: &Table, row: &SqliteRow, host: &TenantVault) -> Result<Self, StoreError> {
+    pub(super) fn read(table: &Table, row: &Row, host: &TenantVault) -> Result<Self, StoreError> {
         let failed = |error: sqlx::Error| StoreError::of("row", &error);
-        let owner: String = row.try_get(0).map_err(failed)?;
-        let pk: String = row.try_get(1).map_err(failed)?;
-        let present: bool = row.try_get_unchecked::<i64, _>(2).map_err(failed)? != 0;
-        let marked: Option<Vec<u8>> = row.try_get(3).map_err(failed)?;
+        let owner: String = row.get(0).map_err(failed)?;
+        let pk: String = row.get(1).map_err(failed)?;
+        let present = row.cell(2).map_err(failed)? == Cell::Number(1);
+        let marked: Option<Vec<u8>> = row.get(3).map_err(failed)?;
         let mut mark = None;
         if present {
             let mut content = Vec::with_capacity(256);
@@ -301,7 +333,7 @@ impl Found {
             }
             for at in CONTENT..CONTENT + table.plain + table.sealed {
                 let sealed = at >= CONTENT + table.plain;
-                value(&mut content, row, at, sealed).map_err(failed)?;
+                value(&mut content, row.cell(at).map_err(failed)?, sealed);
             }
             mark = Some(host.blind_index("row mark", &content));
         }
@@ -315,23 +347,14 @@ pub(super) fn term(host: &TenantVault, mark: &[u8]) -> [u8; 32] {
     host.blind_index("row sum", mark)
 }
 
-/// Of a sealed column only what stays when keys rotate.
-fn value(out: &mut Vec<u8>, row: &SqliteRow, at: usize, sealed: bool) -> Result<(), sqlx::Error> {
-    let raw = row.try_get_raw(at)?;
-    if raw.is_null() {
-        push(out, b'n', &[]);
-        return Ok(());
+/// Of a sealed column only what stays when keys rotate. Both engines' rows have the same marks.
+fn value(out: &mut Vec<u8>, cell: Cell<'_>, sealed: bool) {
+    match cell {
+        Cell::Null => push(out, b'n', &[]),
+        Cell::Number(number) => push(out, b'i', &number.to_be_bytes()),
+        Cell::Text(text) => push(out, b't', text.as_bytes()),
+        Cell::Bytes(bytes) => push(out, b'b', if sealed { Sealed::<()>::lasting(bytes) } else { bytes }),
     }
-    let kind = raw.type_info().name().to_owned();
-    match kind.as_str() {
-        "INTEGER" => push(out, b'i', &row.try_get_unchecked::<i64, _>(at)?.to_be_bytes()),
-        "TEXT" => push(out, b't', row.try_get_unchecked::<&str, _>(at)?.as_bytes()),
-        _ => {
-            let bytes = row.try_get_unchecked::<&[u8], _>(at)?;
-            push(out, b'b', if sealed { Sealed::<()>::lasting(bytes) } else { bytes });
-        }
-    }
-    Ok(())
 }
 
 fn push(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
@@ -346,26 +369,15 @@ mod tests {
     use crate::fixture;
 
     /// Every column of a guarded table is marked, and every table with sealed columns is guarded or the log's.
-    #[tokio::test]
     async fn no_column_is_left_out() {
         let (_dir, store) = fixture::store().await;
-        let tables: Vec<String> = sqlx::query_scalar(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '_sqlx%'",
-        )
-        .fetch_all(store.reader())
-        .await
-        .unwrap();
-        for table in tables {
-            let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
-                .bind(&table)
-                .fetch_all(store.reader())
-                .await
-                .unwrap();
+        for (table, columns) in fixture::schema(store.reader(), false).await {
             let Some(shape) = SHAPES.iter().find(|shape| shape.name == table) else {
                 let logs = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
-                // What can only make a request of the last minutes run again, or a session last until it expires.
-                let brief = ["request_nonce", "request_floor", "session_seen"];
-                let known = logs.contains(&table.as_str()) || brief.contains(&table.as_str());
+                // What can only make a request of the last minutes run again, or a session last until it expires; and files,
+                // which their digests vouch for.
+                let others = ["request_nonce", "request_floor", "session_seen", "blob"];
+                let known = logs.contains(&table.as_str()) || others.contains(&table.as_str());
                 assert!(known, "{table} is neither guarded nor the log's");
                 continue;
             };
@@ -382,5 +394,9 @@ mod tests {
             }
             assert_eq!(columns.len(), covered.len(), "{table}");
         }
+    }
+
+    fixture::on_both_engines! {
+        no_column_is_left_out,
     }
 }

@@ -1,9 +1,9 @@
 use opsiq_vault::{RootKey, Vault};
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use super::*;
-use crate::fixture::{self, Doc};
+use crate::fixture::{self, Dir, Doc};
 use crate::{KeyState, KeyVersionRow, KvEntryRow};
 
 fn host() -> TenantVault {
@@ -11,18 +11,28 @@ fn host() -> TenantVault {
 }
 
 /// What somebody with the file does to it.
-async fn behind(dir: &std::path::Path, sql: &'static str) {
+async fn behind(dir: &Dir, sql: &'static str) {
+    if let Some(server) = dir.server() {
+        let mut thief = server.connect().await;
+        // The triggers must find a list; this one nobody reads.
+        sqlx::raw_sql(POSTGRES_SESSION).execute(&mut thief).await.unwrap();
+        let sql = sql.replace("x'00'", "'\\x00'");
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut thief).await.unwrap();
+        assert!(done.rows_affected() > 0 || sql.starts_with("CREATE"), "changed nothing: {sql}");
+        return sqlx::Connection::close(thief).await.unwrap();
+    }
     let mut thief =
-        SqliteConnectOptions::new().filename(dir.join("data.db")).foreign_keys(false).connect().await.unwrap();
+        SqliteConnectOptions::new().filename(dir.path().join("data.db")).foreign_keys(false).connect().await.unwrap();
     let done = sqlx::raw_sql(sql).execute(&mut thief).await.unwrap();
     assert!(done.rows_affected() > 0 || sql.starts_with("CREATE"), "changed nothing: {sql}");
     sqlx::Connection::close(thief).await.unwrap();
 }
 
 /// The shop of the fixture, marked, with a kv entry and a key.
-async fn shop(host: &TenantVault) -> (tempfile::TempDir, Store, BTreeMap<String, RowHead>) {
-    let (dir, store, row) = fixture::shop().await;
+async fn shop(host: &TenantVault) -> (Dir, Store, BTreeMap<String, RowHead>) {
+    let (dir, store) = fixture::store().await;
     let mut tx = store.begin().await.unwrap();
+    let row = fixture::furnish(&mut tx).await;
     let entry = KvEntryRow::<Doc, Doc> {
         key_index: [3; 32],
         version: 1,
@@ -62,11 +72,9 @@ fn a_head_written_before_a_table_was_there_still_counts() {
     }
 }
 
-#[tokio::test]
 async fn what_the_host_writes_is_as_marked() {
     let host = host();
     let (_dir, store, heads) = shop(&host).await;
-    // the fixture's rows were touched by a transaction that was not marked, and are marked with the next one
     assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), ["", "acme", "beta"]);
     assert_eq!(store.row_head("acme").await.unwrap(), Some(heads["acme"]));
     assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
@@ -88,7 +96,6 @@ async fn what_the_host_writes_is_as_marked() {
     assert_eq!(marks, 1, "only the tenant's own row is left");
 }
 
-#[tokio::test]
 async fn a_transaction_that_is_rolled_back_marks_nothing() {
     let host = host();
     let (_dir, store, before) = shop(&host).await;
@@ -109,7 +116,6 @@ async fn a_transaction_that_is_rolled_back_marks_nothing() {
     assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
 }
 
-#[tokio::test]
 async fn what_others_write_is_named() {
     let cases: [(&'static str, &str, &str, RowFaultKind); 6] = [
         ("UPDATE installation SET revision = 7", "acme", "installation", RowFaultKind::NotAsWritten),
@@ -120,22 +126,24 @@ async fn what_others_write_is_named() {
         ("UPDATE row_head SET changes = 9 WHERE tenant = 'beta'", "beta", "row_head", RowFaultKind::Head),
     ];
     for (sql, owner, table, kind) in cases {
-        let host = host();
-        let (dir, store, _) = shop(&host).await;
-        behind(dir.path(), sql).await;
-        let found = store.check_rows(&host).await.unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), [owner], "{sql}");
-        assert!(found[owner].iter().any(|fault| fault.table == table && fault.kind == kind), "{sql}: {found:?}");
+        fixture::on_others(async {
+            let host = host();
+            let (dir, store, _) = shop(&host).await;
+            behind(&dir, sql).await;
+            let found = store.check_rows(&host).await.unwrap();
+            assert_eq!(found.keys().collect::<Vec<_>>(), [owner], "{sql}");
+            assert!(found[owner].iter().any(|fault| fault.table == table && fault.kind == kind), "{sql}: {found:?}");
+        })
+        .await;
     }
 }
 
 /// Rows, and then rows with their marks, and then the head as well: each needs the next.
-#[tokio::test]
 async fn older_rows_put_back_are_noticed() {
     let host = host();
     let (dir, store, _) = shop(&host).await;
     behind(
-        dir.path(),
+        &dir,
         "CREATE TABLE old_row AS SELECT * FROM plugin; CREATE TABLE old_mark AS SELECT * FROM row_mark WHERE tbl = 'plugin'; \
          CREATE TABLE old_head AS SELECT * FROM row_head WHERE tenant = '';",
     )
@@ -145,18 +153,18 @@ async fn older_rows_put_back_are_noticed() {
     let newer = tx.mark_rows(&host).await.unwrap();
     tx.commit().await.unwrap();
 
-    behind(dir.path(), "UPDATE plugin SET size = (SELECT size FROM old_row)").await;
+    behind(&dir, "UPDATE plugin SET size = (SELECT size FROM old_row)").await;
     let found = store.check_rows(&host).await.unwrap();
     let digest = fixture::plugin().digest.to_string();
     assert_eq!(found[""], [RowFault { table: "plugin", row: digest, kind: RowFaultKind::NotAsWritten }]);
 
-    behind(dir.path(), "UPDATE row_mark SET mark = (SELECT mark FROM old_mark) WHERE tbl = 'plugin'").await;
+    behind(&dir, "UPDATE row_mark SET mark = (SELECT mark FROM old_mark) WHERE tbl = 'plugin'").await;
     let found = store.check_rows(&host).await.unwrap();
     assert_eq!(found[""], [RowFault { table: "plugin", row: String::new(), kind: RowFaultKind::PutBack }]);
 
     // with the head as well everything fits: only its count tells, which is why checkpoints repeat it
     behind(
-        dir.path(),
+        &dir,
         "UPDATE row_head SET changes = (SELECT changes FROM old_head), sealed = (SELECT sealed FROM old_head) WHERE tenant = ''",
     )
     .await;
@@ -164,15 +172,66 @@ async fn older_rows_put_back_are_noticed() {
     assert!(store.row_head("").await.unwrap().unwrap().changes < newer[""].changes);
 }
 
-#[tokio::test]
 async fn accepted_rows_are_as_marked_again() {
     let host = host();
     let (dir, store, _) = shop(&host).await;
-    behind(dir.path(), "UPDATE installation SET revision = 7; DELETE FROM kv").await;
+    behind(&dir, "UPDATE installation SET revision = 7; DELETE FROM kv").await;
     let mut tx = store.begin().await.unwrap();
     tx.accept_rows("acme", 40, &host).await.unwrap();
     let heads = tx.mark_rows(&host).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(heads["acme"].changes, 41);
     assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+}
+
+/// Whoever is not a host has no list of touched rows, and changes no guarded row; also not where triggers are switched off.
+#[tokio::test]
+async fn on_a_server_strangers_change_no_guarded_row() {
+    fixture::on_server(async {
+        let (dir, _store, _) = shop(&host()).await;
+        let mut stranger = dir.server().unwrap().connect().await;
+        for statement in ["UPDATE plugin SET size = 7", "DELETE FROM kv", "INSERT INTO tenant VALUES ('x', 1, 1, '')"] {
+            for replica in ["SET session_replication_role = origin", "SET session_replication_role = replica"] {
+                sqlx::raw_sql(replica).execute(&mut stranger).await.unwrap();
+                let refused = sqlx::query(statement).execute(&mut stranger).await.unwrap_err();
+                let code = refused.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap().into_owned();
+                assert!(["42P01", "3F000"].contains(&code.as_str()), "{statement}: {refused}");
+            }
+        }
+        sqlx::raw_sql(POSTGRES_SESSION).execute(&mut stranger).await.unwrap();
+        sqlx::query("UPDATE plugin SET size = 7").execute(&mut stranger).await.unwrap();
+    })
+    .await;
+}
+
+/// A trigger that somebody took away or changed is there again when a store is opened.
+#[tokio::test]
+async fn on_a_server_guards_are_put_back() {
+    fixture::on_server(async {
+        let host = host();
+        let (dir, store, _) = shop(&host).await;
+        store.close().await;
+        let mut stranger = dir.server().unwrap().connect().await;
+        let off = "DROP TRIGGER touched ON plugin; ALTER TABLE kv DISABLE TRIGGER touched; CREATE OR REPLACE FUNCTION \
+                   touched_tenant() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$";
+        sqlx::raw_sql(off).execute(&mut stranger).await.unwrap();
+        let store = dir.open().await;
+        let mut tx = store.begin().await.unwrap();
+        fixture::change_plugin(&mut tx).await;
+        tx.tenant_insert(&fixture::tenant("gamma")).await.unwrap();
+        let heads = tx.mark_rows(&host).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(heads.keys().map(String::as_str).collect::<Vec<_>>(), ["", "gamma"]);
+        sqlx::query("DELETE FROM kv").execute(&mut stranger).await.unwrap_err();
+        assert_eq!(store.check_rows(&host).await.unwrap(), BTreeMap::new());
+    })
+    .await;
+}
+
+crate::fixture::on_both_engines! {
+    what_the_host_writes_is_as_marked,
+    a_transaction_that_is_rolled_back_marks_nothing,
+    what_others_write_is_named,
+    older_rows_put_back_are_noticed,
+    accepted_rows_are_as_marked_again,
 }

@@ -2,10 +2,9 @@ use std::collections::BTreeSet;
 
 use opsiq_contract::TenantId;
 use opsiq_vault::{Place, RootKey, Secret, Vault, WrappedKey};
-use sqlx::query_scalar;
 
 use super::*;
-use crate::fixture::{id, installation, plugin, shop, store};
+use crate::fixture::{id, installation, plugin, schema, shop, store};
 use crate::{AuditRow, InstallationRow, KeyState, KeyVersionRow, KvEntryRow, TenantRow};
 
 /// Columns that the migration says hold ciphertext, and the tables whose ciphertext is the host's own and not a tenant's.
@@ -13,20 +12,14 @@ const NAMES: [&str; 7] = ["doc", "secret", "answer", "key", "value", "sealed", "
 const HOSTS_OWN: &[&str] = &["row_head", "root_check", "tenant_key"];
 
 /// Whoever adds a sealed column to the schema must add it to the list, or rotation and verifying would pass it over.
-#[tokio::test]
 async fn every_sealed_column_of_the_schema_is_listed() {
     let (_dir, store) = store().await;
     let mut found = BTreeSet::new();
     for pool in [store.reader(), store.key_db()] {
-        let tables: Vec<String> =
-            query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(pool).await.unwrap();
-        for table in tables.iter().filter(|table| !HOSTS_OWN.contains(&table.as_str())) {
-            let columns: Vec<String> = query_scalar("SELECT name FROM pragma_table_info($1) WHERE type = 'BLOB'")
-                .bind(table)
-                .fetch_all(pool)
-                .await
-                .unwrap();
-            found.extend(columns.into_iter().filter(|c| NAMES.contains(&c.as_str())).map(|c| (table.clone(), c)));
+        for (table, columns) in schema(pool, true).await {
+            if !HOSTS_OWN.contains(&table.as_str()) {
+                found.extend(columns.into_iter().filter(|c| NAMES.contains(&c.as_str())).map(|c| (table.clone(), c)));
+            }
         }
     }
     let listed = SEALED_COLUMNS.iter().map(|column| (column.table.to_owned(), column.column.to_owned())).collect();
@@ -70,7 +63,6 @@ fn entry(vault: &TenantVault, seq: u64) -> AuditRow<String> {
     }
 }
 
-#[tokio::test]
 async fn a_walk_moves_every_value_once_and_none_of_another_tenant() {
     let (_dir, store, _) = shop().await;
     let (vault, _) = Vault::create(&RootKey::generate());
@@ -105,7 +97,6 @@ async fn a_walk_moves_every_value_once_and_none_of_another_tenant() {
 }
 
 /// The place the list gives for each column is the one that values are sealed for.
-#[tokio::test]
 async fn the_places_of_the_list_are_those_of_the_rows() {
     let (_dir, store) = store().await;
     let (vault, _) = Vault::create(&RootKey::generate());
@@ -160,4 +151,10 @@ async fn the_places_of_the_list_are_those_of_the_rows() {
         }
     }
     assert_eq!(seen.len(), 6, "{seen:?}");
+}
+
+crate::fixture::on_both_engines! {
+    every_sealed_column_of_the_schema_is_listed,
+    a_walk_moves_every_value_once_and_none_of_another_tenant,
+    the_places_of_the_list_are_those_of_the_rows,
 }

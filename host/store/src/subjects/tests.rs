@@ -53,7 +53,6 @@ async fn a_subject_has_one_key_and_a_destroyed_one_is_gone_from_the_files() {
     assert!(!held(&bob));
 }
 
-#[tokio::test]
 async fn subjects_keys_move_to_the_newest_key_of_their_tenant() {
     let (_dir, store) = store().await;
     let acme = id("acme");
@@ -85,7 +84,6 @@ async fn subjects_keys_move_to_the_newest_key_of_their_tenant() {
     }
 }
 
-#[tokio::test]
 async fn an_erasure_begins_once_and_ends_once() {
     let (_dir, store, _) = shop().await;
     let (acme, subject) = (id("acme"), [3; 32]);
@@ -105,4 +103,9 @@ async fn an_erasure_begins_once_and_ends_once() {
     let done = ErasedSubjectRow { done_ms: Some(9), ..row };
     assert_eq!(store.erasures_of(&acme, &subject).await.unwrap(), std::slice::from_ref(&done));
     assert_eq!(store.all_erasures().await.unwrap(), [done]);
+}
+
+crate::fixture::on_both_engines! {
+    subjects_keys_move_to_the_newest_key_of_their_tenant,
+    an_erasure_begins_once_and_ends_once,
 }

@@ -9,10 +9,9 @@ async fn names(store: &Store) -> Vec<String> {
 }
 
 async fn pragma(tx: &mut WriteTx<'_>, statement: &'static str) {
-    sqlx::query(statement).execute(tx.connection().await.unwrap()).await.unwrap();
+    crate::db::query(statement).execute(tx.connection().await.unwrap()).await.unwrap();
 }
 
-#[tokio::test]
 async fn a_savepoint_undoes_its_own_and_keeps_the_rest() {
     let (_dir, store) = store().await;
     let mut tx = store.begin().await.unwrap();
@@ -33,7 +32,6 @@ async fn a_savepoint_undoes_its_own_and_keeps_the_rest() {
     assert_eq!(names(&store).await, ["first", "last", "outer"]);
 }
 
-#[tokio::test]
 async fn nothing_of_a_dropped_transaction_remains() {
     let (dir, store) = store().await;
     let mut tx = store.begin().await.unwrap();
@@ -49,11 +47,10 @@ async fn nothing_of_a_dropped_transaction_remains() {
     tx.tenant_insert(&tenant("dropped-last")).await.unwrap();
     drop(tx);
     store.close().await;
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = dir.open().await;
     assert_eq!(names(&store).await, ["kept"]);
 }
 
-#[tokio::test]
 async fn readers_see_what_is_committed_while_a_write_goes_on() {
     let (_dir, store) = store().await;
     let mut tx = store.begin().await.unwrap();
@@ -103,7 +100,6 @@ async fn a_read_only_database_is_a_trouble() {
 }
 
 /// Wherever a caller is cut off, all of its transaction is there or none, and the next caller is not disturbed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_transaction_is_whole_or_absent() {
     let (_dir, store) = store().await;
     let mut committed = 0;
@@ -145,6 +141,74 @@ async fn a_database_of_a_newer_host_is_refused() {
     assert!(matches!(error, StoreError::Version("data.db")), "{error:?}");
 }
 
+/// On a server a host of an older version that is running goes on; one that starts is refused.
+#[tokio::test]
+async fn tables_of_a_newer_host_on_a_server_are_refused() {
+    crate::fixture::on_server(async {
+        let (dir, running) = store().await;
+        let mut newer = dir.server().unwrap().connect().await;
+        let later = "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
+                     VALUES (9999, 'later', '2030-01-01', TRUE, '', 0); ALTER TABLE tenant ADD COLUMN later BIGINT";
+        sqlx::raw_sql(later).execute(&mut newer).await.unwrap();
+        let mut tx = running.begin().await.unwrap();
+        tx.tenant_insert(&tenant("acme")).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(names(&running).await, ["acme"]);
+        running.close().await;
+        let error = Store::open_with(dir.path(), &dir.options()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Version("data.db")), "{error:?}");
+    })
+    .await;
+}
+
+/// A server that ends a connection between two transactions is asked anew; within one, the transaction is lost and said to be.
+#[tokio::test]
+async fn a_connection_that_ended_is_made_anew() {
+    crate::fixture::on_server(async {
+        let (dir, store) = store().await;
+        let mut killer = dir.server().unwrap().connect().await;
+        let mut tx = store.begin().await.unwrap();
+        tx.tenant_insert(&tenant("first")).await.unwrap();
+        let own = crate::db::query_scalar::<i64>("SELECT pg_backend_pid()::bigint");
+        let pid = own.fetch_one(tx.connection().await.unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+        let end = format!("SELECT pg_terminate_backend({pid})");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(end)).execute(&mut killer).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+
+        let mut tx = store.begin().await.unwrap();
+        tx.tenant_insert(&tenant("second")).await.unwrap();
+        let own = crate::db::query_scalar::<i64>("SELECT pg_backend_pid()::bigint");
+        let pid = own.fetch_one(tx.connection().await.unwrap()).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend({pid})");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(end)).execute(&mut killer).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let lost = tx.tenant_insert(&tenant("third")).await;
+        assert!(matches!(lost, Err(StoreError::Unavailable { trouble: Trouble::Away })), "{lost:?}");
+        assert!(tx.commit().await.is_err());
+        let mut tx = store.begin().await.unwrap();
+        tx.tenant_insert(&tenant("fourth")).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(names(&store).await, ["first", "fourth"]);
+    })
+    .await;
+}
+
+/// A commit of a transaction that failed without anybody noting it is no commit.
+#[tokio::test]
+async fn a_failed_transaction_is_not_taken_for_committed() {
+    crate::fixture::on_server(async {
+        let (_dir, store) = store().await;
+        let mut tx = store.begin().await.unwrap();
+        tx.tenant_insert(&tenant("lost")).await.unwrap();
+        let failed = crate::db::query("SELECT nothing").execute(tx.connection().await.unwrap()).await;
+        assert!(failed.is_err());
+        assert!(tx.commit().await.is_err());
+        assert!(names(&store).await.is_empty());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_damaged_database_is_named() {
     let (dir, store) = store().await;
@@ -154,4 +218,11 @@ async fn a_damaged_database_is_named() {
     std::fs::write(&path, vec![0x5a; usize::try_from(len).unwrap()]).unwrap();
     let error = Store::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: "data.db" }), "{error:?}");
+}
+
+crate::fixture::on_both_engines! {
+    a_savepoint_undoes_its_own_and_keeps_the_rest,
+    nothing_of_a_dropped_transaction_remains,
+    readers_see_what_is_committed_while_a_write_goes_on,
+    a_cancelled_transaction_is_whole_or_absent,
 }

@@ -1,0 +1,97 @@
+//! Two hosts on the databases of one server: what one does holds on the other within a second.
+
+use std::time::{Duration, Instant};
+
+use opsiq_contract::Role;
+use opsiq_gate::{Actor, Databases, Host, HostOptions, NewTenant, Refusal, RootSource, Selection};
+use opsiq_gate::{Answer, Call};
+use tempfile::TempDir;
+
+use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, tenant};
+
+// Who has the password is of no concern here.
+#[expect(dead_code)]
+#[path = "../../../store/src/fixture/server.rs"]
+mod server;
+
+use server::Server;
+
+/// What a change may take to hold everywhere.
+const PROMISED: Duration = Duration::from_secs(1);
+
+struct Nodes {
+    first: Host,
+    second: Host,
+    _dirs: [TempDir; 2],
+    _server: Server,
+}
+
+/// As `World`, and a second host beside it.
+async fn two() -> Option<Nodes> {
+    let server = Server::new().await?;
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = Some(Databases { url: server.data(), keys: server.keys(), password_file: None });
+    let first = HostOptions { store: store.clone(), ..options(&first_dir) };
+    Box::pin(Host::init(first.clone())).await.unwrap();
+    // From here on `opsiq.toml` says where the databases are.
+    let first = Box::pin(Host::open(HostOptions { store: None, ..first })).await.unwrap();
+    let root = RootSource::File(data(&first_dir).join("root.key"));
+    let second = HostOptions { store, root, ..options(&second_dir) };
+    Box::pin(Host::init(second.clone())).await.unwrap();
+    let second = Box::pin(Host::open(second)).await.unwrap();
+
+    let operator = Actor::operator();
+    first.catalogue().register(&operator, PLUGIN.clone()).await.unwrap();
+    let new = NewTenant { id: tenant("acme"), title: "ACME".to_owned(), owner: "olga".to_owned() };
+    first.tenants().create(&operator, new).await.unwrap();
+    first.users().add(&acme("olga"), "adam", Role::Admin).await.unwrap();
+    first.users().add(&acme("olga"), "sam", Role::Support).await.unwrap();
+    first.installations().install(&acme("adam"), &request("echo")).await.unwrap();
+    first.keys().set(&acme("adam"), "echo", "api-key", secret()).await.unwrap();
+    Some(Nodes { first, second, _dirs: [first_dir, second_dir], _server: server })
+}
+
+/// Calls until the answer is as wanted; how long that took.
+async fn until(host: &Host, user: &str, call: Call, wanted: impl Fn(&Result<Answer, Refusal>) -> bool) -> Duration {
+    let start = Instant::now();
+    loop {
+        let answer = host.invoke(&acme(user), call.clone()).await;
+        if wanted(&answer) {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < 10 * PROMISED, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_does_holds_on_the_other() {
+    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let look = || call("look", r#"{"id":"7"}"#);
+    // The tenant, its users, plugin and key came after the second node was opened.
+    until(&second, "sam", look(), Result::is_ok).await;
+    first.invoke(&acme("sam"), look()).await.unwrap();
+
+    second.users().disable(&acme("olga"), "sam").await.unwrap();
+    let took = until(&first, "sam", look(), Result::is_err).await;
+    assert!(took <= PROMISED, "a user who is out was served for {took:?}");
+    first.users().enable(&acme("olga"), "sam").await.unwrap();
+    until(&second, "sam", look(), Result::is_ok).await;
+
+    let all = Selection::Publisher("opsiq".to_owned());
+    first.control().quarantine(&Actor::operator(), &all, "a test").await.unwrap();
+    let stopped =
+        |answer: &Result<Answer, Refusal>| answer.as_ref().is_err_and(|refusal| refusal.code == "sandbox.quarantined");
+    let took = until(&second, "sam", look(), stopped).await;
+    assert!(took <= PROMISED, "what is quarantined ran for {took:?}");
+    second.control().release(&Actor::operator(), &all).await.unwrap();
+    until(&first, "sam", look(), Result::is_ok).await;
+
+    // One key, two nodes: the second answers what the first did.
+    let change = || keyed("change", r#"{"id":"7"}"#, "k-1");
+    let Answer::Done(ran) = first.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
+    let Answer::Done(same) = second.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
+    assert_eq!(ran.invocation, same.invocation);
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}

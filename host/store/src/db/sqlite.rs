@@ -1,0 +1,119 @@
+//! `SQLite`: the databases in the data directory.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{Connection, Pool};
+use crate::StoreError;
+use crate::folding::{Folder, Sizes};
+
+static DATA_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/data");
+static KEY_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/keys");
+
+/// How long a statement waits for a lock another connection holds.
+const BUSY: Duration = Duration::from_secs(1);
+/// How long a read waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Connections that read at the same time.
+const READERS: u32 = 4;
+/// Page cache of a connection: a negative number is KiB (<https://sqlite.org/pragma.html#pragma_cache_size>).
+const PAGE_CACHE: &str = "-16384";
+/// Pages in the write-ahead log of the keys before a commit folds them into their database.
+const CHECKPOINT_PAGES: &str = "1000";
+/// No commit folds the log of the data: see [`Folder`].
+const NO_CHECKPOINT: &str = "0";
+/// Bytes of a page of a new database of data. An audit entry takes about 1,400, of which 4 KiB hold two and 8 KiB five,
+/// and each page written costs two calls of the kernel.
+const DATA_PAGE: u32 = 8 << 10;
+/// Distinct statements kept prepared on a connection; more than this crate has.
+const STATEMENTS: usize = 200;
+
+/// Where the two databases are.
+pub(crate) struct Files {
+    data: SqliteConnectOptions,
+    keys: SqliteConnectOptions,
+}
+
+impl Files {
+    /// The databases at these paths.
+    pub(crate) fn at(data: &Path, keys: &Path) -> Self {
+        let data = options(data).page_size(DATA_PAGE).pragma("wal_autocheckpoint", NO_CHECKPOINT);
+        Self { data, keys: options(keys) }
+    }
+
+    /// Brings their tables up to date.
+    pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
+        migrate(data, &self.data, &DATA_MIGRATIONS).await?;
+        migrate(keys, &self.keys, &KEY_MIGRATIONS).await
+    }
+
+    /// Who folds the write-ahead log of the data.
+    pub(crate) fn folder(&self) -> Folder {
+        Folder::new(self.data.clone(), Sizes::default())
+    }
+
+    /// Connections that read the data.
+    pub(crate) fn readers(&self) -> Pool {
+        Pool::Sqlite(lasting(READERS).connect_lazy_with(self.data.clone().read_only(true)))
+    }
+
+    /// The one connection to the keys.
+    pub(crate) fn keys(&self) -> Pool {
+        Pool::Sqlite(lasting(1).connect_lazy_with(self.keys.clone()))
+    }
+
+    /// A connection that writes to the data, prepared by `first`.
+    pub(crate) async fn writer(&self, first: &'static str) -> Result<Connection, sqlx::Error> {
+        let mut connection = self.data.connect().await?;
+        sqlx::raw_sql(first).execute(&mut connection).await?;
+        Ok(Connection::Sqlite(connection))
+    }
+}
+
+fn lasting(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+/// A commit is on disk when it answers (`synchronous=FULL`), references are enforced, sorting needs no files, and what is
+/// deleted or written over is overwritten in the file: a wrapped key, or a value as it was under an older key.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", PAGE_CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("secure_delete", "ON")
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging()
+}
+
+async fn migrate(name: &'static str, options: &SqliteConnectOptions, migrator: &Migrator) -> Result<(), StoreError> {
+    let of = |error: sqlx::Error| StoreError::of(name, &error);
+    let mut connection = options.connect().await.map_err(of)?;
+    migrator.run(&mut connection).await.map_err(|error| StoreError::of_migration(name, &error))?;
+    sqlx::Connection::close(connection).await.map_err(of)
+}
+
+/// Empties the write-ahead log behind a connection (<https://sqlite.org/pragma.html#pragma_wal_checkpoint>).
+pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let done: Result<(i64, i64, i64), _> =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await;
+    match done.map_err(|error| StoreError::of("write-ahead log", &error))? {
+        (0, ..) => Ok(()),
+        _ => Err(StoreError::unavailable(crate::Trouble::Busy)),
+    }
+}
