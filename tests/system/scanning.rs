@@ -47,8 +47,9 @@ fn open_closed_filtered_and_unknown_look_alike_from_outside() {
     let (open_port, served_port) = (open.local_addr().unwrap().port(), served.local_addr().unwrap().port());
     std::thread::spawn(move || {
         for stream in served.incoming().flatten() {
-            let _ = std::io::Write::write_all(&mut &stream, &crate::upstream::raw(200, &["connection: close"], "{}"));
+            // What is said before the request came would be nobody's answer.
             let _ = std::io::Read::read(&mut &stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(&mut &stream, &crate::upstream::raw(200, &["connection: close"], "{}"));
         }
     });
     let config = format!("[ceiling.limits]\nhttp-connect = \"{}ms\"\n", CONNECT.as_millis());

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use opsiq_gate::{Answer, Call, Host, KeyRule, Origin, Refusal, ReplySigner, idempotency_key, status_of};
@@ -20,15 +20,19 @@ const BODY: &str = r#"{"name":"Grüße"}"#;
 struct Served {
     upstream: Upstream,
     runtime: Arc<Runtime>,
-    host: Host,
+    /// Until it is closed: the server's thread goes on.
+    host: Arc<Mutex<Option<Host>>>,
 }
 
 impl Served {
     fn start(world: &World) -> Self {
         let runtime = Arc::new(Runtime::new().unwrap());
-        let host = runtime.block_on(Host::open(world.options())).unwrap();
+        let host = Arc::new(Mutex::new(Some(runtime.block_on(Host::open(world.options())).unwrap())));
         let (on, door) = (runtime.clone(), host.clone());
-        let upstream = Upstream::start(move |request| on.block_on(answer(&door, request)));
+        let upstream = Upstream::start(move |request| {
+            let host = door.lock().unwrap().clone().unwrap();
+            on.block_on(answer(&host, request))
+        });
         Self { upstream, runtime, host }
     }
 
@@ -37,7 +41,8 @@ impl Served {
     }
 
     fn close(self) {
-        self.runtime.block_on(self.host.close()).unwrap();
+        let host = self.host.lock().unwrap().take().unwrap();
+        self.runtime.block_on(host.close()).unwrap();
     }
 }
 
