@@ -152,8 +152,9 @@ pub(crate) fn write_params(components: &[(&str, bool)], created: i64, nonce: Opt
     if let Some(nonce) = nonce {
         params.insert(key_ref("nonce").to_owned(), string(nonce).into());
     }
-    params.insert(key_ref("keyid").to_owned(), string(&keyid.to_string()).into());
+    // In the order in which libraries write them that do not keep the one that came.
     params.insert(key_ref("alg").to_owned(), string(ALGORITHM).into());
+    params.insert(key_ref("keyid").to_owned(), string(&keyid.to_string()).into());
     let list = InnerList::with_params(components.iter().map(item).collect(), params);
     let text = vec![ListEntry::InnerList(list)].serialize();
     text.expect("a list of one member has a form")
