@@ -85,7 +85,10 @@ async fn an_outside_judge_finds_no_fault_of_the_host_and_no_answer_that_is_not_i
     let served = Served::start(&world, &[]);
     let port = relay(&world.data().join("operator.sock"));
     for who in [Some("acme/ada"), None] {
+        // It keeps what it found where it runs.
+        let kept = tempfile::tempdir().unwrap();
         let mut command = Command::new("python3");
+        command.current_dir(kept.path());
         command.env("PYTHONPATH", &modules).args(["-m", "schemathesis.cli", "run"]);
         command.arg(format!("http://127.0.0.1:{port}/v1/openapi.json"));
         if let Some(who) = who {
