@@ -17,8 +17,8 @@
 //! 3. *When old nonces are dropped*, the moment up to which they are (the *floor*) is written with that, and only grows. A request whose nonce may
 //!    have been dropped is refused by it, whatever the clock says by then.
 //!
-//! Where a table is shared by several nodes, memory is not enough for the first point: then a request must wait for
-//! [`Nonces::is_durable`] before it runs, and a row that was there already is somebody else's.
+//! Where a table is shared by several nodes, memory is not enough for the first point: there a request is taken by adding its
+//! row ([`Nonces::take_shared`]), and runs only once that is durable. A row that was there already is another node's.
 //!
 //! Nonces are kept as hashes, and apart from the guarded tables: whoever can change the database can make a captured
 //! request of the last five minutes run again, and nothing else.
@@ -70,6 +70,11 @@ pub enum NotTaken {
 /// A request that was taken: its place in the order of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
+
+impl Ticket {
+    /// Of a request whose nonce is durable already.
+    pub const WRITTEN: Self = Self(0);
+}
 
 /// What a commit has to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,31 +146,21 @@ impl Nonces {
     /// # Errors
     /// [`NotTaken`].
     pub fn take(&self, key_id: &KeyId, nonce: &str, created: i64, now_ms: i64) -> Result<Ticket, NotTaken> {
-        let digest = Sha256::digest(nonce.as_bytes());
-        let nonce: [u8; 16] = digest[..16].try_into().expect("a digest has 32 bytes");
-        let expires_ms = (created + WINDOW_S) * 1000;
-        let hash = self.hasher.hash_one((&key_id.tenant, &key_id.client, &nonce));
         let mut kept = self.kept();
-        kept.drop_until(now_ms - SLACK_MS);
-        if expires_ms <= kept.floor_ms {
-            return Err(NotTaken::Forgotten);
-        }
-        let span = span_of(expires_ms);
-        if kept.spans.get(&span).is_some_and(|taken| taken.contains(&hash)) {
-            return Err(NotTaken::Replayed);
-        }
-        if kept.of_tenant.get(&key_id.tenant).is_some_and(|spans| spans.values().sum::<usize>() >= TENANT_MOST) {
-            return Err(NotTaken::Full { tenant: true });
-        }
-        if kept.total >= MOST || kept.waiting.len() + kept.writing.len() >= WAITING_MOST {
-            return Err(NotTaken::Full { tenant: false });
-        }
-        kept.add(span, hash, key_id.tenant.clone());
+        let row = kept.keep(&self.hasher, key_id, nonce, created, now_ms)?;
         kept.last += 1;
         let ticket = Ticket(kept.last);
-        let (tenant, client) = (key_id.tenant.clone(), key_id.client.clone());
-        kept.waiting.push(NonceRow { tenant, client, nonce, expires_ms });
+        kept.waiting.push(row);
         Ok(ticket)
+    }
+
+    /// The same where other nodes take requests too: the row that is still to be added, and decides. It must not be there,
+    /// and must be durable before the request runs; the ticket of that is [`Ticket::WRITTEN`].
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn take_shared(&self, key_id: &KeyId, nonce: &str, created: i64, now_ms: i64) -> Result<NonceRow, NotTaken> {
+        self.kept().keep(&self.hasher, key_id, nonce, created, now_ms)
     }
 
     /// Whether a request's nonce is durable, so that it may be answered.
@@ -219,6 +214,38 @@ impl Nonces {
 }
 
 impl Kept {
+    /// Keeps a nonce in memory, unless it is there, or may have been.
+    fn keep(
+        &mut self,
+        hasher: &RandomState,
+        key_id: &KeyId,
+        nonce: &str,
+        created: i64,
+        now_ms: i64,
+    ) -> Result<NonceRow, NotTaken> {
+        let digest = Sha256::digest(nonce.as_bytes());
+        let nonce: [u8; 16] = digest[..16].try_into().expect("a digest has 32 bytes");
+        let expires_ms = (created + WINDOW_S) * 1000;
+        let hash = hasher.hash_one((&key_id.tenant, &key_id.client, &nonce));
+        self.drop_until(now_ms - SLACK_MS);
+        if expires_ms <= self.floor_ms {
+            return Err(NotTaken::Forgotten);
+        }
+        let span = span_of(expires_ms);
+        if self.spans.get(&span).is_some_and(|taken| taken.contains(&hash)) {
+            return Err(NotTaken::Replayed);
+        }
+        if self.of_tenant.get(&key_id.tenant).is_some_and(|spans| spans.values().sum::<usize>() >= TENANT_MOST) {
+            return Err(NotTaken::Full { tenant: true });
+        }
+        if self.total >= MOST || self.waiting.len() + self.writing.len() >= WAITING_MOST {
+            return Err(NotTaken::Full { tenant: false });
+        }
+        self.add(span, hash, key_id.tenant.clone());
+        let (tenant, client) = (key_id.tenant.clone(), key_id.client.clone());
+        Ok(NonceRow { tenant, client, nonce, expires_ms })
+    }
+
     fn add(&mut self, span: i64, hash: u64, tenant: TenantId) {
         if self.spans.entry(span).or_default().insert(hash) {
             self.total += 1;

@@ -10,6 +10,25 @@ use crate::{Store, StoreError, WriteTx};
 const WHAT: &str = "request nonce";
 const FLOOR: &str = "request floor";
 
+// Nodes' clocks differ, and one that is wrong must neither forget what another could still accept, nor keep the others from
+// accepting anything. So on a server its own clock decides with them: nothing is forgotten until a minute after its window,
+// and nothing is taken from ten seconds before that on, whatever else is in flight.
+const KEEP: &str = "INSERT INTO request_floor (tenant, floor_ms) VALUES ('', $1) \
+    ON CONFLICT (tenant) DO UPDATE SET floor_ms = excluded.floor_ms \
+    WHERE request_floor.floor_ms < excluded.floor_ms";
+const KEEP_SHARED: &str = "INSERT INTO request_floor (tenant, floor_ms) \
+    VALUES ('', LEAST($1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT - 60000)) \
+    ON CONFLICT (tenant) DO UPDATE SET floor_ms = excluded.floor_ms \
+    WHERE request_floor.floor_ms < excluded.floor_ms";
+const DROP: &str = "DELETE FROM request_nonce WHERE (tenant, client, nonce) IN \
+    (SELECT tenant, client, nonce FROM request_nonce WHERE expires_ms <= $1 \
+     AND expires_ms <= (SELECT floor_ms FROM request_floor WHERE tenant = '') ORDER BY expires_ms LIMIT $2)";
+const CLAIM: &str = "INSERT INTO request_nonce (tenant, client, nonce, expires_ms) SELECT $1, $2, $3, $4 \
+    WHERE NOT EXISTS (SELECT 1 FROM request_floor WHERE tenant = '' AND floor_ms >= $4) ON CONFLICT DO NOTHING";
+const CLAIM_SHARED: &str = "INSERT INTO request_nonce (tenant, client, nonce, expires_ms) SELECT $1, $2, $3, $4 \
+    WHERE NOT EXISTS (SELECT 1 FROM request_floor WHERE tenant = '' AND floor_ms >= $4) \
+    AND $4 > (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT - 50000 ON CONFLICT DO NOTHING";
+
 /// A request that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonceRow {
@@ -68,23 +87,28 @@ impl WriteTx<'_> {
         .await
     }
 
+    /// Takes a request for this node: adds its row, which no node did before.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one did, or may have; [`StoreError::Unavailable`].
+    pub async fn nonce_claim(&mut self, row: &NonceRow) -> Result<(), StoreError> {
+        let claim = query(self.dialect().pick(CLAIM, CLAIM_SHARED))
+            .bind(row.tenant.as_str())
+            .bind(row.client.as_str())
+            .bind(row.nonce.as_slice())
+            .bind(row.expires_ms);
+        self.run_one(WHAT, claim).await
+    }
+
     /// Writes the moment up to which requests are forgotten, which only grows, and drops at most `most` of their rows;
     /// answers how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn nonces_drop(&mut self, floor_ms: i64, most: u32) -> Result<u64, StoreError> {
-        let floor = query(
-            "INSERT INTO request_floor (tenant, floor_ms) VALUES ('', $1) \
-             ON CONFLICT (tenant) DO UPDATE SET floor_ms = excluded.floor_ms \
-             WHERE request_floor.floor_ms < excluded.floor_ms",
-        );
+        let floor = query(self.dialect().pick(KEEP, KEEP_SHARED));
         self.run(FLOOR, floor.bind(floor_ms)).await?;
-        let drop = query(
-            "DELETE FROM request_nonce WHERE (tenant, client, nonce) IN \
-             (SELECT tenant, client, nonce FROM request_nonce WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2)",
-        );
-        self.run(WHAT, drop.bind(floor_ms).bind(i64::from(most))).await
+        self.run(WHAT, query(DROP).bind(floor_ms).bind(i64::from(most))).await
     }
 }
 
@@ -117,6 +141,39 @@ mod tests {
         assert!(found.iter().all(|row| row.expires_ms >= 50));
     }
 
+    async fn a_row_is_claimed_once_and_never_below_the_floor() {
+        let (_dir, store) = fixture::store().await;
+        let future = i64::MAX / 2;
+        let claim = async |row: NonceRow| {
+            let mut tx = store.begin().await.unwrap();
+            let claimed = tx.nonce_claim(&row).await;
+            tx.commit().await.unwrap();
+            claimed.map_err(|error| assert!(matches!(error, StoreError::Conflict { .. }), "{error}"))
+        };
+        assert_eq!(claim(row(1, future)).await, Ok(()));
+        assert_eq!(claim(row(1, future)).await, Err(()));
+        assert_eq!(claim(row(2, future)).await, Ok(()));
+        let mut tx = store.begin().await.unwrap();
+        tx.nonces_drop(49, 20).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(claim(row(3, 49)).await, Err(()));
+    }
+
+    /// A node whose clock is an hour ahead forgets nothing that others could still accept.
+    async fn on_a_server_its_clock_decides_with_the_nodes() {
+        let (_dir, store) = fixture::store().await;
+        let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        let mut tx = store.begin().await.unwrap();
+        if tx.dialect() == crate::db::Dialect::Sqlite {
+            return;
+        }
+        tx.nonce_claim(&row(1, now_ms)).await.unwrap();
+        assert_eq!(tx.nonces_drop(now_ms + 3_600_000, 20).await.unwrap(), 0);
+        tx.nonce_claim(&row(2, now_ms)).await.unwrap();
+        assert!(matches!(tx.nonce_claim(&row(3, now_ms - 55_000)).await, Err(StoreError::Conflict { .. })));
+        tx.commit().await.unwrap();
+    }
+
     async fn a_transaction_that_does_not_commit_leaves_none() {
         let (_dir, store) = fixture::store().await;
         let mut tx = store.begin().await.unwrap();
@@ -126,6 +183,7 @@ mod tests {
     }
 
     crate::fixture::on_both_engines! {
-        rows_stay_until_the_floor_passes_them, a_transaction_that_does_not_commit_leaves_none
+        rows_stay_until_the_floor_passes_them, a_row_is_claimed_once_and_never_below_the_floor,
+        on_a_server_its_clock_decides_with_the_nodes, a_transaction_that_does_not_commit_leaves_none
     }
 }

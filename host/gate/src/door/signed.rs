@@ -26,12 +26,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use opsiq_audit::{Draft, Kind, Log, field};
+use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_signing::{Jumped, KeyId, NotTaken, Origin, Presented, Reading, Refused, Request, Ticket};
 use opsiq_vault::Secret;
 
 use super::Door;
-use super::refused::network;
+use super::refused::{network, used_first};
 use super::reply::ReplySigner;
 use crate::actor::Actor;
 use crate::refusal::{Class, Refusal, Stage};
@@ -61,7 +61,7 @@ impl Door {
     ) -> Result<(Actor, ReplySigner), Refusal> {
         let mut claimed = None;
         match self.verified(origin, parts, body, &mut claimed).await {
-            Ok(verified) => match self.taken(&verified) {
+            Ok(verified) => match self.taken(&verified).await {
                 Ok(ticket) => {
                     let key_id = &verified.presented.key_id;
                     let actor = Actor::client(key_id.tenant.clone(), key_id.client.clone()).from_address(peer);
@@ -109,22 +109,18 @@ impl Door {
         Ok(client.and_then(|client| client.secret(key_id.version, now_ms)))
     }
 
-    /// Takes the request, once.
-    fn taken(&self, verified: &Verified) -> Result<Ticket, Refusal> {
+    /// Takes the request, once. Among nodes the row of its nonce decides, so that is durable before the request runs.
+    async fn taken(&self, verified: &Verified) -> Result<Ticket, Refusal> {
         let Presented { key_id, nonce, created, .. } = &verified.presented;
-        self.core.window.nonces().take(key_id, nonce, *created, verified.now_ms).map_err(|error| {
-            let (class, code, fix) = match error {
-                NotTaken::Replayed => {
-                    (Class::Unauthenticated, "signature.replayed", "sign each request anew, with a new nonce")
-                }
-                NotTaken::Forgotten => {
-                    (Class::Unauthenticated, "signature.forgotten", "sign each request when it is sent")
-                }
-                NotTaken::Full { tenant: true } => (Class::Limited, "signature.too-many", "send fewer, and try again"),
-                NotTaken::Full { tenant: false } => (Class::Busy, "signature.full", "try again in a minute"),
-            };
-            Refusal::new(class, Stage::Authenticate, code, error.to_string(), fix)
-        })
+        let nonces = self.core.window.nonces();
+        if !self.core.store.is_shared() {
+            return nonces.take(key_id, nonce, *created, verified.now_ms).map_err(not_taken);
+        }
+        let row = nonces.take_shared(key_id, nonce, *created, verified.now_ms).map_err(not_taken)?;
+        let claim = Op::new(|tx| Box::pin(async move { Ok(tx.nonce_claim(&row).await?) }));
+        let claimed = self.core.journal.commit(&Log::Tenant(key_id.tenant.clone()), Vec::new(), claim).await;
+        claimed.map_err(|error| used_first(&error, not_taken(NotTaken::Replayed)))?;
+        Ok(Ticket::WRITTEN)
     }
 
     /// What time it is, unless the clock jumped, which is an alarm.
@@ -169,6 +165,18 @@ fn draft(peer: IpAddr, who: &str, key_id: Option<&KeyId>) -> Draft {
         Some(key_id) => draft.field(field::DETAIL, format!("named the key {key_id}")),
         None => draft,
     }
+}
+
+fn not_taken(why: NotTaken) -> Refusal {
+    let (class, code, fix) = match why {
+        NotTaken::Replayed => {
+            (Class::Unauthenticated, "signature.replayed", "sign each request anew, with a new nonce")
+        }
+        NotTaken::Forgotten => (Class::Unauthenticated, "signature.forgotten", "sign each request when it is sent"),
+        NotTaken::Full { tenant: true } => (Class::Limited, "signature.too-many", "send fewer, and try again"),
+        NotTaken::Full { tenant: false } => (Class::Busy, "signature.full", "try again in a minute"),
+    };
+    Refusal::new(class, Stage::Authenticate, code, why.to_string(), fix)
 }
 
 fn refused(error: Refused) -> Refusal {

@@ -7,6 +7,7 @@ use opsiq_gate::{Actor, Databases, Host, HostOptions, NewTenant, Refusal, RootSo
 use opsiq_gate::{Answer, Call};
 use tempfile::TempDir;
 
+use crate::signed::{Sender, arrive};
 use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, tenant};
 
 // Who has the password is of no concern here.
@@ -92,6 +93,32 @@ async fn what_one_node_does_holds_on_the_other() {
     let Answer::Done(ran) = first.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
     let Answer::Done(same) = second.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
     assert_eq!(ran.invocation, same.invocation);
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+/// Many copies of each of many requests, at both nodes at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_request_is_taken_once_among_nodes() {
+    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let scopes = ["things:write".to_owned()].into();
+    let new = first.clients().create(&acme("olga"), "till", Role::Support, &scopes).await.unwrap();
+    let till = Sender::of(new);
+    until(&second, "sam", call("look", r#"{"id":"7"}"#), Result::is_ok).await;
+    let mut copies = tokio::task::JoinSet::new();
+    for at in 0..20 {
+        let sent = till.now(&at.to_string());
+        for host in [&first, &second, &first, &second] {
+            let (host, sent) = (host.clone(), sent.clone());
+            copies.spawn(async move { (at, arrive(&host, &sent).await.map(drop)) });
+        }
+    }
+    let ended = copies.join_all().await;
+    for at in 0..20 {
+        let of = ended.iter().filter(|(which, _)| *which == at);
+        assert_eq!(of.filter(|(_, taken)| taken.is_ok()).count(), 1, "request {at}: {ended:?}");
+    }
+    assert!(ended.iter().filter_map(|(_, taken)| taken.as_ref().err()).all(|no| no.code == "signature.replayed"));
     first.close().await.unwrap();
     second.close().await.unwrap();
 }

@@ -24,18 +24,19 @@ fn origin() -> Origin {
 
 /// A signed request.
 #[derive(Clone)]
-struct Sent {
+pub(crate) struct Sent {
     parts: Parts,
     body: Vec<u8>,
 }
 
-struct Sender {
+/// A client that signs.
+pub(crate) struct Sender {
     key_id: KeyId,
     secret: Arc<Secret>,
 }
 
 impl Sender {
-    fn of(new: NewClientKey) -> Self {
+    pub(crate) fn of(new: NewClientKey) -> Self {
         Self { key_id: new.key_id.parse().unwrap(), secret: Arc::new(new.secret) }
     }
 
@@ -50,12 +51,12 @@ impl Sender {
         Sent { parts: request.into_parts().0, body: BODY.to_vec() }
     }
 
-    fn now(&self, nonce: &str) -> Sent {
+    pub(crate) fn now(&self, nonce: &str) -> Sent {
         self.sign(nonce, Reading::now().wall_ms / 1000)
     }
 }
 
-async fn arrive(host: &Host, sent: &Sent) -> Result<(Actor, ReplySigner), Refusal> {
+pub(crate) async fn arrive(host: &Host, sent: &Sent) -> Result<(Actor, ReplySigner), Refusal> {
     host.door().signed(&origin(), &sent.parts, &sent.body, PEER).await
 }
 
