@@ -1,6 +1,6 @@
 //! The commands about people and roles, as a person or a script uses them.
 
-use crate::opsiq::World;
+use crate::opsiq::{World, guest};
 
 fn world() -> World {
     let world = World::new();
@@ -44,6 +44,26 @@ fn the_first_owner_is_invited_by_the_operator_and_others_by_an_owner() {
             assert!(!crate::canary::find(&std::fs::read(&file).unwrap(), token), "{}", file.display());
         }
     }
+}
+
+/// Where a rule leads is part of the grant, whatever it is changed by.
+#[test]
+fn who_may_set_the_config_but_not_the_grant_changes_no_origin() {
+    let world = World::new();
+    world.install(&guest("orders"), "shop", &[("base-url", "https://shop.example.com/v1")], &[]);
+    let acts = ["--act", "connector config", "--act", "connector show"];
+    world.run(&ada(&[&["role", "create", "setter", "--base", "admin"][..], &acts].concat())).ok();
+    world.run(&ada(&["user", "add", "eve", "--role", "support"])).ok();
+    world.run(&ada(&["user", "role", "eve", "setter"])).ok();
+    let set = |who: &str, url: &str| {
+        world.run(&["--as", who, "connector", "config", "shop", "--config", &format!("base-url={url}")])
+    };
+    set("acme/eve", "https://shop.example.com/v2").ok();
+    let elsewhere = "https://shop.example.net/v2";
+    assert_eq!(set("acme/eve", elsewhere).refused(3)["code"], "role.narrowed");
+    set("acme/ada", elsewhere).ok();
+    let log = world.run(&ada(&["audit", "list"])).stdout;
+    assert!(log.contains("https://shop.example.net"), "where it leads now is told: {log}");
 }
 
 #[test]

@@ -123,6 +123,11 @@ fn shown_lately(act: &str, session: Option<Lifetime>, now_ms: i64, times: &Sessi
 /// What is asked for a fresh second factor, when it is done in a session.
 const FRESH: &[&str] = &[
     "audit export",
+    "client allow",
+    "client create",
+    "client retire",
+    "client revoke",
+    "client rotate",
     "confirm approve",
     "connector grant",
     "connector install",

@@ -1,6 +1,7 @@
 //! Installations: a tenant's named use of one plugin version. Granting narrows or widens within the contract, never
 //! beyond it; every change of what runs raises the revision, which voids confirmations that were asked under the old one.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, field};
@@ -51,6 +52,8 @@ pub struct Installations {
 pub(crate) const MAY: &[Role] = &[Role::Owner, Role::Admin];
 /// Those who look.
 pub(crate) const SEE: &[Role] = &[Role::Owner, Role::Admin, Role::Support];
+
+const GRANT: &str = "connector grant";
 
 impl Installations {
     /// The same, for a change that happens only while the installation has this revision: with another one, somebody else
@@ -207,7 +210,7 @@ impl Installations {
     ) -> Result<InstallationView, Refusal> {
         let listed = |items: &[Permission]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let detail = format!("add [{}], remove [{}]", listed(add), listed(remove));
-        self.alter(actor, "connector grant", name, &detail, |contract, change| {
+        self.alter(actor, GRANT, name, &detail, |contract, change| {
             for permission in add {
                 change.grant.add(contract, permission).map_err(|error| not_granted(&error))?;
             }
@@ -219,8 +222,8 @@ impl Installations {
         .await
     }
 
-    /// Replaces the config. What decides an origin is part of the grant, so the origins are granted anew with it. For
-    /// owners and admins.
+    /// Replaces the config. What decides an origin is part of the grant, so the origins are granted anew with it, and who
+    /// changes one must be allowed to change the grant. For owners and admins.
     ///
     /// # Errors
     /// Not an owner or admin; no such installation; a config that does not fit the contract.
@@ -309,9 +312,17 @@ impl Installations {
                 self.as_expected(&installed)?;
                 let mut doc = installed.doc();
                 alter(&installed.contract, &mut doc)?;
+                let mut detail = if detail.is_empty() { doc.state.to_string() } else { detail.to_owned() };
+                if doc.grant.origins != installed.installation.grant.origins {
+                    // Injected credentials follow the origin, so whatever changes one is a change of the grant.
+                    person.must_be(MAY, GRANT)?;
+                    person.fresh(GRANT, &self.core.identity.times)?;
+                    let origins = doc.grant.origins.iter().map(|(rule, origin)| format!("{rule} to {origin}"));
+                    let _ = write!(detail, ", origins [{}]", origins.collect::<Vec<_>>().join(" "));
+                }
                 let draft = about(&person, act, &installed.installation)
                     .field(field::OUTCOME, "ok")
-                    .field(field::DETAIL, if detail.is_empty() { doc.state.to_string() } else { detail.to_owned() });
+                    .field(field::DETAIL, detail);
                 Ok(view(&self.core, &*self.put(&person, &installed, &doc, draft).await?))
             })
             .await
