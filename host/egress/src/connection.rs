@@ -81,6 +81,8 @@ pub(crate) struct Connection {
     pub(crate) made: Instant,
     /// Requests it carried.
     pub(crate) carried: u32,
+    /// How much is sent for the current one when its body has left, at least.
+    due: u64,
     _driver: Driver,
 }
 
@@ -120,7 +122,7 @@ impl Connection {
                 (Sender::Http2(sender), drive(connection))
             }
         };
-        Ok(Self { sender, meter, purpose, address, tls, made, carried: 0, _driver: driver })
+        Ok(Self { sender, meter, purpose, address, tls, made, carried: 0, due: 0, _driver: driver })
     }
 
     /// Whether it speaks HTTP/1.1, whose messages are framed by what stands in them.
@@ -134,6 +136,12 @@ impl Connection {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         }
+    }
+
+    /// Whether the body of its current request has left: a server may answer before it has taken it all, and what is sent
+    /// then would be nobody's.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.meter.sent_for_request() > self.due
     }
 
     /// Bytes that move from now on belong to no request.
@@ -163,6 +171,7 @@ impl Connection {
         self.meter.charge(traffic);
         self.carried = self.carried.saturating_add(1);
         let body = message.body().size_hint().exact().unwrap_or_default();
+        self.due = self.meter.sent_for_request() + body;
         match &mut self.sender {
             Sender::Http1(sender) => pace.head(traffic, body, deadline, sender.send_request(message)).await,
             Sender::Http2(sender) => {

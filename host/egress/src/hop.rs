@@ -42,7 +42,9 @@ pub(crate) struct Lease {
 impl Lease {
     /// The answer was read to its end.
     pub(crate) fn over(self) {
-        if let Some(back) = self.back {
+        if let Some(back) = self.back
+            && self.connection.has_sent_all()
+        {
             back.put(self.connection);
         }
     }

@@ -77,6 +77,14 @@ impl Meter {
         *self.lock() = Use::Idle(0);
     }
 
+    /// Bytes sent so far for the request they are charged to.
+    pub(crate) fn sent_for_request(&self) -> u64 {
+        match &*self.lock() {
+            Use::Request(traffic) => traffic.sent(),
+            Use::Idle(_) => 0,
+        }
+    }
+
     fn sent(&self, count: u64, whole: bool) {
         if let Use::Request(traffic) = &*self.lock() {
             traffic.sent.fetch_add(count, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use opsiq_contract::PrivateTarget;
 use opsiq_egress::{Egress, EgressConfig, GuestRequest, HttpFailure, Kept, Resolve, Session, Share, Verdict};
 use support::{Keys, Names, World, failed, get, limits, post, read_request, rule, text};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -257,6 +257,30 @@ async fn an_answer_not_read_to_its_end_or_too_large_keeps_none() {
     assert_eq!(answer.body.read(9).await.unwrap(), b"ok");
     assert_eq!(kept.unused(), 1);
     assert_eq!(answer.body.read(9).await.unwrap(), b"");
+}
+
+/// A server that answers before it has taken the request: what is left of that would be sent as nobody's.
+#[tokio::test]
+async fn an_answer_that_comes_before_its_request_has_left_keeps_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hasty = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut head = [0; 64];
+        tcp.read_exact(&mut head).await.unwrap();
+        tcp.write_all(OK.as_bytes()).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+    });
+    let url = format!("http://127.0.0.1:{port}/x");
+    let cidr = "127.0.0.0/8".parse().unwrap();
+    let mut world = World::new(vec![rule("all", &["POST"], &url)], vec![PrivateTarget { cidr, port, tls: false }]);
+    world.grant.rules[0].request_max = 32 << 20;
+    world.grant.limits.egress_bytes = 32 << 20;
+    let (host, kept) = (Host::new(world), none_yet());
+    // More than the buffers of both ends take.
+    assert_eq!(host.ask(&kept, post(&url, &vec![0; 24 << 20])).await.unwrap(), "ok");
+    assert_eq!(kept.unused(), 0);
+    hasty.abort();
 }
 
 /// A connection belongs to an installation, a scheme, a host, a port and an address that the name has now.
