@@ -42,6 +42,9 @@ impl Default for Sizes {
     }
 }
 
+/// How long a log that has become too long may keep the writer waiting for readers of its beginning.
+const READERS: Duration = Duration::from_millis(300);
+
 /// How soon after a commit the log is looked at, so that a thousand commits cost a few looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -71,7 +74,7 @@ impl Length {
 impl Folder {
     /// One that connects at the first need.
     pub(crate) fn new(options: SqliteConnectOptions, sizes: Sizes) -> Self {
-        Self { options, sizes, connection: Mutex::new(None) }
+        Self { options: options.busy_timeout(READERS), sizes, connection: Mutex::new(None) }
     }
 
     /// Keeps anybody from folding while it is held.
@@ -99,7 +102,10 @@ impl Folder {
         let Sizes { fold: enough, long, rest, most } = self.sizes;
         if length(&mut connection).await?.left() >= enough {
             let now = fold(&mut connection).await?;
-            if now.written >= most || (now.written >= long && now.left() <= rest) {
+            if now.written >= most {
+                let _writer = writer.hold().await;
+                restart(&mut connection).await?;
+            } else if now.written >= long && now.left() <= rest {
                 let _writer = writer.hold().await;
                 fold(&mut connection).await?;
             }
@@ -117,6 +123,12 @@ async fn length(connection: &mut SqliteConnection) -> Result<Length, StoreError>
 /// Folds what no reader needs as it was, without waiting for anybody.
 async fn fold(connection: &mut SqliteConnection) -> Result<Length, StoreError> {
     ask(connection, "PRAGMA wal_checkpoint(PASSIVE)").await
+}
+
+/// Folds all of it, and lets the next commit begin it anew: waits for readers of what it holds, which are cut short by
+/// nobody, and gives up when they take long.
+async fn restart(connection: &mut SqliteConnection) -> Result<Length, StoreError> {
+    ask(connection, "PRAGMA wal_checkpoint(RESTART)").await
 }
 
 async fn ask(connection: &mut SqliteConnection, statement: &'static str) -> Result<Length, StoreError> {

@@ -97,14 +97,14 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    /// Adds a session.
+    /// Adds a session of a user who is active, also as another node knows it.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such user; [`StoreError::Unavailable`].
     pub async fn session_insert<D>(&mut self, row: &SessionRow<D>) -> Result<(), StoreError> {
         let query = query(
             "INSERT INTO user_session (tenant, id, token_index, user_id, created_ms, expires_ms, stepped_up_ms, doc) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             SELECT $1, $2, $3, id, $5, $6, $7, $8 FROM app_user WHERE tenant = $1 AND id = $4 AND state = 'active'",
         )
         .bind(row.tenant.as_ref())
         .bind(&row.id)
@@ -203,6 +203,7 @@ impl WriteTx<'_> {
 mod tests {
     use super::*;
     use crate::fixture::{self, Doc, id, sealed, with_user};
+    use crate::{UserRow, UserState};
 
     fn row(number: u8) -> SessionRow<Doc> {
         SessionRow {
@@ -252,7 +253,17 @@ mod tests {
         assert!(store.sessions_of::<Doc>(&acme, "1").await.unwrap().is_empty());
     }
 
+    async fn a_user_who_is_out_gets_none() {
+        let (_dir, store) = with_user().await;
+        let user = store.users::<Doc>(&id("acme")).await.unwrap().remove(0);
+        let mut tx = store.begin().await.unwrap();
+        tx.user_update(&UserRow { state: UserState::Disabled, version: 2, ..user }, 1).await.unwrap();
+        assert!(matches!(tx.session_insert(&row(1)).await, Err(StoreError::Conflict { .. })));
+        let nobody = SessionRow { user: "2".to_owned(), ..row(1) };
+        assert!(matches!(tx.session_insert(&nobody).await, Err(StoreError::Conflict { .. })));
+    }
+
     crate::fixture::on_both_engines! {
-        sessions_begin_are_seen_and_end
+        sessions_begin_are_seen_and_end, a_user_who_is_out_gets_none
     }
 }

@@ -199,8 +199,9 @@ async fn unfit(connection: &mut PgConnection, local: bool) -> Result<Option<&'st
         Some("fsync is off, so what it commits may be lost")
     } else if pages != "on" {
         Some("full_page_writes is off, so a crash may tear its pages")
-    } else if commit == "off" {
-        Some("synchronous_commit is off, so what it commits may be lost")
+    } else if commit == "off" || commit == "local" {
+        // With `local` a standby that takes over may not have what was answered.
+        Some("synchronous_commit is off or local, so what it commits may be lost")
     } else if encoding != "UTF8" {
         Some("the encoding of the database is not UTF8")
     } else if !local && tls.as_deref() != Some("TLSv1.3") {
