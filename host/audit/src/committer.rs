@@ -34,11 +34,13 @@ use crate::key::CheckpointKey;
 use crate::kind::Kind;
 use crate::log::Log;
 use crate::op;
-use crate::permit::{Abandoned, Abandonments, Call, Open, Permit};
-use crate::request::{Done, Part, Request};
+use crate::permit::{Abandoned, Abandonments, Call};
+use crate::request::{Part, Request};
 use crate::rider::Rider;
 use crate::stage::Stage;
 use crate::turns::Turns;
+
+mod ended;
 
 /// Most requests of one transaction.
 const BATCH: usize = 1024;
@@ -205,17 +207,17 @@ impl Committer {
         match self.attempt(&mut batch, &mut stage, &mut committing, due.clone(), last).await {
             Ok(()) => {
                 let signed = std::mem::take(&mut stage.checkpoints);
-                // Whoever closes waits for it; nobody else needs to.
                 self.outside.add(&signed).await;
-                if last {
-                    self.outside.finish().await;
-                }
                 self.finish(batch, stage, &due);
             }
             Err(error) => {
                 self.fail(batch, &stage, committing, &error);
                 self.store.let_go().await;
             }
+        }
+        if last {
+            // What was signed before is kept outside also when this commit failed.
+            self.outside.finish().await;
         }
     }
 
@@ -391,95 +393,6 @@ impl Committer {
         }
         let after = (turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         dirty.range::<Log, _>(after).chain(dirty).take(CHECKPOINTS).cloned().collect()
-    }
-
-    /// Everything is durable: take over the new ends and answer.
-    fn finish(&mut self, batch: Vec<Request>, stage: Stage, signed: &BTreeSet<Log>) {
-        for (log, head) in &stage.heads {
-            if !head.is_dirty() {
-                self.state.dirty.remove(log);
-                continue;
-            }
-            if self.state.dirty.is_empty() {
-                // The first entry after a pause is signed when it has had time to get company.
-                self.state.checkpoint_at = self.state.checkpoint_at.max(Instant::now() + CHECKPOINT_EVERY);
-            }
-            self.state.dirty.insert(log.clone());
-        }
-        if let Some(log) = signed.last() {
-            // So that all that are dirty have their turn within the period.
-            let turns = 1 + self.state.dirty.len() / signed.len();
-            self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY / u32::try_from(turns).unwrap_or(u32::MAX);
-            self.state.turn = Some(log.clone());
-        }
-        self.state.heads.accept(stage.heads);
-        for request in batch {
-            let Request { part, reply, refused, signed, .. } = request;
-            let answer = match (part, refused) {
-                (Part::Interruption(call), Some(error)) => {
-                    tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is refused");
-                    self.abandonments.done();
-                    Err(error)
-                }
-                (Part::Outcome(mut open), Some(error)) => {
-                    open.abandon("the outcome could not be recorded");
-                    Err(error)
-                }
-                (_, Some(error)) => Err(error),
-                (Part::Intent(call), None) => {
-                    let permit = Permit::new(call.invocation.clone(), true);
-                    Ok(Done::Started(permit, Open::new(call, self.abandonments.clone())))
-                }
-                (Part::Outcome(open), None) => {
-                    open.discharge();
-                    Ok(Done::Recorded)
-                }
-                (Part::Interruption(_), None) => {
-                    self.abandonments.done();
-                    Ok(Done::Recorded)
-                }
-                (Part::Plain | Part::Close, None) => Ok(Done::Recorded),
-                (Part::Head, None) => {
-                    signed.map(Done::Head).ok_or_else(|| AuditError::unavailable("the head was not signed"))
-                }
-            };
-            Request::answer(reply, answer);
-        }
-    }
-
-    /// Nothing was written, or nobody knows: forget the ends, answer everybody, keep what must still be recorded.
-    fn fail(&mut self, batch: Vec<Request>, stage: &Stage, committing: bool, error: &AuditError) {
-        tracing::error!(%error, entries = stage.rows.len(), "audit entries were not written");
-        self.state.heads.forget();
-        self.state.checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
-        self.state.retry_at = Instant::now() + RETRY;
-        let staged = |call: &Call| {
-            let is =
-                |row: &opsiq_store::OpenIntentRow| row.invocation == call.invocation && row.log == call.log.column();
-            stage.opened.iter().any(is)
-        };
-        for mut request in batch {
-            let answer = Err(request.refused.take().unwrap_or_else(|| error.clone()));
-            let reply = request.reply.take();
-            match request.part {
-                Part::Interruption(_) => self.state.pending.push(request),
-                // What the plugin did is known; that nobody was told is what the entry's kind says.
-                Part::Outcome(mut open) => {
-                    if let Some(call) = open.take_intent() {
-                        for entry in request.entries.iter_mut().filter(|entry| entry.kind.ends()) {
-                            entry.kind = Kind::Interrupted;
-                        }
-                        self.abandonments.more();
-                        self.state.pending.push(Request { part: Part::Interruption(call), ..request });
-                    } else {
-                        open.abandon("the outcome could not be recorded");
-                    }
-                }
-                Part::Intent(call) if committing && staged(&call) => self.state.unsure.push(call),
-                _ => {}
-            }
-            Request::answer(reply, answer);
-        }
     }
 }
 
