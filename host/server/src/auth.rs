@@ -54,6 +54,13 @@ pub trait SignReply: Send + Sync {
 /// Proves who calls over the network.
 #[async_trait]
 pub trait Authenticate: Send + Sync + 'static {
+    /// Refuses a request whose head offers no proof of who sends it, so that its body is not read for nobody. `authority` is
+    /// as below.
+    ///
+    /// # Errors
+    /// As [`Authenticate::authenticate`] would refuse it, whatever its body.
+    fn offers(&self, parts: &Parts, authority: &str) -> Result<(), Refusal>;
+
     /// The principal of a request whose body came in whole. `authority` is what clients call this host, as the operator said
     /// and not only the request.
     ///
@@ -68,23 +75,6 @@ pub trait Authenticate: Send + Sync + 'static {
         peer: SocketAddr,
         authority: &str,
     ) -> Result<Caller, Refusal>;
-}
-
-/// Proves nobody: every request over the network is refused.
-#[derive(Debug, Clone, Copy)]
-pub struct Nobody;
-
-#[async_trait]
-impl Authenticate for Nobody {
-    async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: SocketAddr, _: &str) -> Result<Caller, Refusal> {
-        Err(Refusal::new(
-            opsiq_gate::Class::Denied,
-            opsiq_gate::Stage::Authenticate,
-            "caller.unauthenticated",
-            "the request proves nobody",
-            "sign the request as an API client, or send a session's token",
-        ))
-    }
 }
 
 /// The header by which the operator acts as a user, over the operator's socket alone.

@@ -33,6 +33,13 @@ enum Proof<'a> {
 
 #[async_trait]
 impl Authenticate for HostDoor {
+    fn offers(&self, parts: &Parts, authority: &str) -> Result<(), Refusal> {
+        match proof(&parts.headers)? {
+            Proof::Cookie(_) if !parts.method.is_safe() => own_page(&parts.headers, authority),
+            _ => Ok(()),
+        }
+    }
+
     async fn authenticate(
         &self,
         host: &Host,
@@ -41,6 +48,7 @@ impl Authenticate for HostDoor {
         peer: SocketAddr,
         authority: &str,
     ) -> Result<Caller, Refusal> {
+        self.offers(parts, authority)?;
         let address = peer.ip().to_canonical();
         let token = match proof(&parts.headers)? {
             Proof::Signature => {
@@ -51,13 +59,7 @@ impl Authenticate for HostDoor {
                 let (actor, signer) = host.door().signed(&origin, parts, body, address).await?;
                 return Ok(Caller { actor, reply: Some(Box::new(signer)) });
             }
-            Proof::Bearer(token) => token,
-            Proof::Cookie(token) => {
-                if !parts.method.is_safe() {
-                    own_page(&parts.headers, authority)?;
-                }
-                token
-            }
+            Proof::Bearer(token) | Proof::Cookie(token) => token,
         };
         let (actor, _) = host.door().session(token, Some(address)).await?;
         Ok(Caller { actor, reply: None })
