@@ -82,7 +82,7 @@ pub(super) async fn run(args: TopArgs, session: &Session<'_>) -> Result<Exit, Fa
 
 /// Without a process that has the directory nothing is counted.
 async fn look(request: &Request, session: &Session<'_>) -> Result<Vec<TotalsView>, Failure> {
-    match client::ask(&session.place.data, request).await? {
+    match client::ask(session.place.data()?, request).await? {
         Some(data) => read(&data),
         None => Ok(Vec::new()),
     }
