@@ -130,7 +130,12 @@ impl World {
 
     /// Runs one command with something on its standard input.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Ran {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        self.ran(args, self.command(args), input)
+    }
+
+    /// Runs a command that was made from these words, with something on its standard input.
+    pub(crate) fn ran(&self, args: &[&str], mut command: Command, input: &str) -> Ran {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         // A command that refuses before it reads closes the pipe; its answer says why.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         Ran::of(args, child.wait_with_output().unwrap())
