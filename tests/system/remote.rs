@@ -212,6 +212,8 @@ fn said(ran: &Ran) -> Value {
         }
     }
     if let Some(entries) = said.pointer_mut("/data/entries").and_then(Value::as_array_mut) {
+        // Without a host a component is inspected as well, and nobody records that.
+        entries.retain(|entry| entry["fields"]["action"] != "plugin inspect");
         for entry in entries {
             if let Some(fields) = entry["fields"].as_object_mut() {
                 fields
@@ -234,8 +236,10 @@ fn a_story_is_the_same_either_way() {
     let addr = format!("unix:{}", there.data().join("operator.sock").display());
     for name in ["hello", "orders"] {
         let file = guest(name);
-        let words = ["plugin", "register", file.to_str().unwrap()];
-        assert_eq!(said(&run(&here, None, &words, "")), said(&run(&there, Some(&addr), &words, "")));
+        for verb in ["inspect", "register", "register"] {
+            let words = ["plugin", verb, file.to_str().unwrap()];
+            assert_eq!(said(&run(&here, None, &words, "")), said(&run(&there, Some(&addr), &words, "")), "{words:?}");
+        }
     }
     for (words, input, code) in story() {
         let local = run(&here, None, words, input);

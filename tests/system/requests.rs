@@ -73,7 +73,8 @@ async fn a_body_is_read_for_somebody_only() {
     assert_eq!(first("").await, "HTTP/1.1 401");
     assert_eq!(first("authorization: Basic YTpi\r\n").await, "HTTP/1.1 401");
     assert_eq!(first("cookie: __Host-opsiq=t\r\norigin: https://evil.example\r\n").await, "HTTP/1.1 401");
-    assert_eq!(first("authorization: Bearer t\r\n").await, "HTTP/1.1 100", "the body is asked for");
+    assert_eq!(first("authorization: Bearer ses.acme.t\r\n").await, "HTTP/1.1 401");
+    assert_eq!(first("signature: s\r\n").await, "HTTP/1.1 100", "a signature covers the body, which is asked for");
 }
 
 /// What binds a request and is not read where it is sent would be overlooked.
@@ -248,7 +249,7 @@ async fn who_dawdles_is_cut_and_who_comes_too_often_is_closed() {
     let _ = idle.read_to_end(&mut rest).await;
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     let head = format!(
-        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nauthorization: Bearer t\r\n\
+        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nsignature: s\r\n\
          content-length: 99\r\n\r\n{{",
         served.address.port()
     );

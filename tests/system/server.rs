@@ -144,7 +144,7 @@ async fn ending_finishes_what_has_begun_and_takes_no_more() {
     let mut begun = served.tls(&["http/1.1"]).await;
     let port = served.address.port();
     let head = format!(
-        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{port}\r\nauthorization: Bearer t\r\ncontent-type: application/json\r\n\
+        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{port}\r\nsignature: s\r\ncontent-type: application/json\r\n\
          content-length: 2\r\n\r\n{{"
     );
     begun.write_all(head.as_bytes()).await.unwrap();

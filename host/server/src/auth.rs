@@ -54,20 +54,25 @@ pub trait SignReply: Send + Sync {
 /// Proves who calls over the network.
 #[async_trait]
 pub trait Authenticate: Send + Sync + 'static {
-    /// Refuses a request whose head offers no proof of who sends it, so that its body is not read for nobody. `authority` is
-    /// as below.
+    /// The principal of a request whose head alone proves it; `None` when its proof covers its body, which is then read.
+    /// `authority` is what clients call this host, as the operator said and not only the request.
     ///
     /// # Errors
-    /// As [`Authenticate::authenticate`] would refuse it, whatever its body.
-    fn offers(&self, parts: &Parts, authority: &str) -> Result<(), Refusal>;
+    /// Why the head proves nobody, so that no body is read for nobody; as [`Authenticate::whole`].
+    async fn head(
+        &self,
+        host: &Host,
+        parts: &Parts,
+        peer: SocketAddr,
+        authority: &str,
+    ) -> Result<Option<Caller>, Refusal>;
 
-    /// The principal of a request whose body came in whole. `authority` is what clients call this host, as the operator said
-    /// and not only the request.
+    /// The principal of a request whose proof covers its body, which came in whole.
     ///
     /// # Errors
     /// Why the request proves nobody; in the class [`Denied`](opsiq_gate::Class::Denied) at the stage
     /// [`Authenticate`](opsiq_gate::Stage::Authenticate) unless the store is away.
-    async fn authenticate(
+    async fn whole(
         &self,
         host: &Host,
         parts: &Parts,

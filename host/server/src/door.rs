@@ -33,14 +33,28 @@ enum Proof<'a> {
 
 #[async_trait]
 impl Authenticate for HostDoor {
-    fn offers(&self, parts: &Parts, authority: &str) -> Result<(), Refusal> {
-        match proof(&parts.headers)? {
-            Proof::Cookie(_) if !parts.method.is_safe() => own_page(&parts.headers, authority),
-            _ => Ok(()),
-        }
+    async fn head(
+        &self,
+        host: &Host,
+        parts: &Parts,
+        peer: SocketAddr,
+        authority: &str,
+    ) -> Result<Option<Caller>, Refusal> {
+        let token = match proof(&parts.headers)? {
+            Proof::Signature => return Ok(None),
+            Proof::Bearer(token) => token,
+            Proof::Cookie(token) => {
+                if !parts.method.is_safe() {
+                    own_page(&parts.headers, authority)?;
+                }
+                token
+            }
+        };
+        let (actor, _) = host.door().session(token, Some(peer.ip().to_canonical())).await?;
+        Ok(Some(Caller { actor, reply: None }))
     }
 
-    async fn authenticate(
+    async fn whole(
         &self,
         host: &Host,
         parts: &Parts,
@@ -48,21 +62,11 @@ impl Authenticate for HostDoor {
         peer: SocketAddr,
         authority: &str,
     ) -> Result<Caller, Refusal> {
-        self.offers(parts, authority)?;
-        let address = peer.ip().to_canonical();
-        let token = match proof(&parts.headers)? {
-            Proof::Signature => {
-                let authority = authority
-                    .parse::<Authority>()
-                    .map_err(|_| refused("request.host", "the name of this host is none"))?;
-                let origin = Origin::new(&Scheme::HTTPS, &authority);
-                let (actor, signer) = host.door().signed(&origin, parts, body, address).await?;
-                return Ok(Caller { actor, reply: Some(Box::new(signer)) });
-            }
-            Proof::Bearer(token) | Proof::Cookie(token) => token,
-        };
-        let (actor, _) = host.door().session(token, Some(address)).await?;
-        Ok(Caller { actor, reply: None })
+        let authority =
+            authority.parse::<Authority>().map_err(|_| refused("request.host", "the name of this host is none"))?;
+        let origin = Origin::new(&Scheme::HTTPS, &authority);
+        let (actor, signer) = host.door().signed(&origin, parts, body, peer.ip().to_canonical()).await?;
+        Ok(Caller { actor, reply: Some(Box::new(signer)) })
     }
 }
 

@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use bytes::Bytes;
-use opsiq_gate::{Actor, Host};
+use opsiq_gate::Host;
 
 use crate::ask::{Ask, Content, Reply};
 use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
@@ -222,9 +222,11 @@ impl Front {
         let host = self.host()?;
         let query = query(spec, parts.uri.query().unwrap_or_default())?;
         let path = path(&mut parts).await?;
-        if let (Run::Asked(_), From::Network(_, authority)) = (&route.run, &from) {
-            self.door.offers(&parts, authority)?;
-        }
+        // Who is known by the head alone is known before the body is read, and nobody's body is read.
+        let known = match &route.run {
+            Run::Asked(_) => self.head(&host, &parts, &from).await?,
+            _ => None,
+        };
         // The room it takes is held until this returns.
         let Whole { bytes: body, room: _room } = self.bodies.read(&parts.headers, body, most).await?;
         let address = from.address();
@@ -232,9 +234,16 @@ impl Front {
             Run::Open(run) => Ok(run(self)),
             Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
             Run::Asked(run) => {
-                let caller = self.caller(&host, &parts, &body, &from, id).await?;
-                *signer = caller.reply;
-                let (actor, headers) = (caller.actor, parts.headers);
+                let Caller { actor, reply } = match known {
+                    Some(caller) => caller,
+                    None => self.whole(&host, &parts, &body, &from).await?,
+                };
+                *signer = reply;
+                let actor = match address {
+                    Some(address) => actor.in_request(id).from_address(address),
+                    None => actor.in_request(id),
+                };
+                let headers = parts.headers;
                 let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
                 let ask = Ask { host, actor, headers, body, path, query, address };
                 once::answered(spec, run, ask, &target).await
@@ -242,21 +251,19 @@ impl Front {
         }
     }
 
-    async fn caller(
-        &self,
-        host: &Host,
-        parts: &Parts,
-        body: &Bytes,
-        from: &From<'_>,
-        id: &str,
-    ) -> Result<Caller, Problem> {
+    /// Who asks, where the head says it.
+    async fn head(&self, host: &Host, parts: &Parts, from: &From<'_>) -> Result<Option<Caller>, Problem> {
         match from {
-            From::Operator => Ok(Caller { actor: named(over_socket(&parts.headers)?, id), reply: None }),
-            From::Network(peer, authority) => {
-                let caller = self.door.authenticate(host, parts, body, *peer, authority).await?;
-                let actor = named(caller.actor, id).from_address(peer.ip().to_canonical());
-                Ok(Caller { actor, reply: caller.reply })
-            }
+            From::Operator => Ok(Some(Caller { actor: over_socket(&parts.headers)?, reply: None })),
+            From::Network(peer, authority) => Ok(self.door.head(host, parts, *peer, authority).await?),
+        }
+    }
+
+    /// Who asks, where it takes the body to say it.
+    async fn whole(&self, host: &Host, parts: &Parts, body: &Bytes, from: &From<'_>) -> Result<Caller, Problem> {
+        match from {
+            From::Operator => Ok(Caller { actor: over_socket(&parts.headers)?, reply: None }),
+            From::Network(peer, authority) => Ok(self.door.whole(host, parts, body, *peer, authority).await?),
         }
     }
 
@@ -311,11 +318,6 @@ impl Front {
     pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
         finish(unsigned(problem, &id.0), &id.0)
     }
-}
-
-/// The principal, as its entries name the request.
-fn named(actor: Actor, id: &str) -> Actor {
-    actor.in_request(id)
 }
 
 fn unsigned(problem: &Problem, id: &str) -> Response<Body> {

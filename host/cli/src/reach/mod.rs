@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::actions::Came;
 pub(crate) use self::clients::NewKey;
+pub(crate) use self::plugins::{Problem, judged};
 use crate::control::protocol::Ask;
 use crate::failure::{Exit, Failure};
 use crate::remote::{Api, path};

@@ -6,10 +6,11 @@ use http::Method;
 use opsiq_contract::{Contract, Digest, PluginRef};
 use opsiq_gate::{CatalogueEntry, Registering};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Reach;
 use crate::failure::{Exit, Failure};
-use crate::remote::{Sent, WASM, path};
+use crate::remote::{Api, Sent, WASM, path};
 
 /// What registering did.
 #[derive(Deserialize)]
@@ -17,6 +18,31 @@ pub(crate) struct Registered {
     pub(crate) plugin: PluginRef,
     pub(crate) digest: Digest,
     pub(crate) new: bool,
+}
+
+/// What a server thinks of a component.
+#[derive(Deserialize)]
+struct Judged {
+    inspection: Value,
+}
+
+/// Why a server would not register a component, and all that it found.
+pub(crate) async fn judged(api: &Api, component: Vec<u8>) -> Result<(Value, Vec<Problem>), Failure> {
+    let sent = Sent::new(Method::POST, "/v1/plugins/inspect".to_owned()).body(WASM, component);
+    let whole: Value = api.ask(sent).await?;
+    let unknown = |error: serde_json::Error| Failure::internal("the server's answer is of another form", &error);
+    let Judged { inspection } = Judged::deserialize(&whole).map_err(unknown)?;
+    let problems = inspection.get("problems").cloned().unwrap_or_default();
+    Ok((whole, Vec::<Problem>::deserialize(&problems).map_err(unknown)?))
+}
+
+/// One reason not to register a component.
+#[derive(Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) code: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) message: String,
+    pub(crate) fix: String,
 }
 
 impl Reach<'_> {

@@ -1,5 +1,7 @@
 //! The catalogue.
 
+use opsiq_contract::World;
+use opsiq_contract::component::WIT_PACKAGE;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -30,6 +32,8 @@ pub(crate) struct InspectionView {
     acceptable: bool,
     /// `publisher/id@version`, when it holds a contract.
     plugin: Option<String>,
+    /// The interface it is made for, when it holds a contract.
+    world: Option<String>,
     /// What was found, item by item.
     #[schema(value_type = Object)]
     inspection: Value,
@@ -94,7 +98,9 @@ async fn register(ask: Ask) -> Done {
 async fn inspect(ask: Ask) -> Done {
     let seen = ask.host.catalogue().inspect(&ask.actor, ask.body.to_vec()).await?;
     let plugin = seen.plugin.map(|plugin| plugin.to_string());
-    Reply::json(&InspectionView { acceptable: seen.acceptable, plugin, inspection: json!(seen.inspection) })
+    let contract = seen.inspection.contract.as_ref();
+    let world = contract.map(|contract| contract.plugin.world.map_or(WIT_PACKAGE, World::as_str).to_owned());
+    Reply::json(&InspectionView { acceptable: seen.acceptable, plugin, world, inspection: json!(seen.inspection) })
 }
 
 async fn show(ask: Ask) -> Done {
