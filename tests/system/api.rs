@@ -206,9 +206,9 @@ async fn a_write_that_comes_again_is_done_once() {
     assert_eq!(served.socket(None, add("k1", &sam)).await.refused(400), "idempotency.no-tenant");
 
     let till = json!({ "name": "till", "role": "support", "scopes": ["orders:read"] });
-    let make = || keyed("POST", "/v1/clients", "k3", Some(till.clone()));
-    let made = served.socket(owner, make()).await.is(201);
-    let again = served.socket(owner, make()).await.is(201);
+    let client = || keyed("POST", "/v1/clients", "k3", Some(till.clone()));
+    let made = served.socket(owner, client()).await.is(201);
+    let again = served.socket(owner, client()).await.is(201);
     assert_eq!((&again["secret"], &again["withheld"]), (&json!(null), &json!(["secret"])));
     assert_eq!(again["key_id"], made["key_id"]);
     let secret = made["secret"].as_str().unwrap();

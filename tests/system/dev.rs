@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::https::terminate;
 use crate::opsiq::{World, binary, guest};
 
-/// `opsiq` in a directory, with nothing of OpsIQ in its environment.
+/// `opsiq` in a directory, with nothing of it in its environment.
 fn opsiq(dir: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(binary("opsiq"));
     command.args(words).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());

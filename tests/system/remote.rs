@@ -75,128 +75,127 @@ fn alike(value: &mut Value) {
     }
 }
 
-fn story() -> Vec<Step> {
-    vec![
-        (&["tenant", "create", "acme", "--owner", "ada"], "", 0),
-        (&["tenant", "create", "acme", "--owner", "ada"], "", 3),
-        (&["tenant", "create", "beta", "--owner", "bob", "--title", "Beta"], "", 0),
-        (&["tenant", "list"], "", 0),
-        (&["tenant", "invite", "nowhere"], "", 5),
-        (&["plugin", "list"], "", 0),
-        (&["--as", ADA, "connector", "install", "nothing", "--yes"], "", 5),
-        (&["--as", ADA, "connector", "install", "hello", "--yes"], "", 0),
-        (&["--as", ADA, "connector", "install", "hello", "--yes"], "", 3),
-        (&["--as", ADA, "connector", "install", "orders", "--name", "shop", "--yes"], "", 6),
-        (
-            &[
-                "--as",
-                ADA,
-                "connector",
-                "install",
-                "orders",
-                "--name",
-                "shop",
-                "--yes",
-                "--config",
-                "base-url=http://127.0.0.1:9",
-            ],
-            "",
-            0,
-        ),
-        (&["--as", ADA, "key", "set", "shop", "signing-secret", "--stdin"], orders::SECRET, 0),
-        (&["--as", ADA, "key", "set", "shop", "signing-secret", "--stdin"], orders::SECRET, 3),
-        (
-            &["--as", ADA, "key", "rotate", "shop", "signing-secret", "--stdin", "--verbatim"],
-            "whsec_of_some_length_or_other",
-            0,
-        ),
-        (&["--as", ADA, "key", "list", "shop"], "", 0),
-        (&["--as", ADA, "key", "retire", "shop", "signing-secret", "1"], "", 0),
-        (&["--as", ADA, "connector", "list"], "", 0),
-        (&["--as", ADA, "connector", "show", "shop"], "", 0),
-        (&["--as", ADA, "connector", "show", "shp"], "", 5),
-        (&["--as", ADA, "connector", "grant", "shop", "--remove", "action:list-orders"], "", 0),
-        (&["--as", ADA, "connector", "config", "shop", "--config", "base-url=http://127.0.0.1:10"], "", 0),
-        (&["--as", ADA, "connector", "upgrade", "shop"], "", 0),
-        (&["--as", ADA, "action", "list"], "", 0),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada", "--idempotency-key", "k"], "", 0),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada", "--idempotency-key", "k"], "", 0),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Bob", "--idempotency-key", "k"], "", 6),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "nam=Ada"], "", 6),
-        (&["--as", ADA, "action", "call", "hello", "helo", "--param", "name=Ada"], "", 5),
-        (&["--as", ADA, "action", "explain", "shop", "list-orders"], "", 3),
-        (&["--as", "acme/eve", "action", "call", "hello", "hello", "--param", "name=Ada"], "", 5),
-        (&["--as", ADA, "confirm", "list"], "", 0),
-        (&["--as", ADA, "confirm", "show", "none"], "", 5),
-        (&["--as", ADA, "connector", "pause", "hello"], "", 0),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada"], "", 3),
-        (&["--as", ADA, "connector", "resume", "hello"], "", 0),
-        (&["--as", ADA, "user", "add", "sam", "--role", "support"], "", 0),
-        (&["--as", ADA, "user", "invite", "eve", "--role", "admin"], "", 0),
-        (&["--as", ADA, "user", "invite", "nobody"], "", 5),
-        (&["--as", ADA, "user", "role", "sam", "admin"], "", 0),
-        (&["--as", ADA, "user", "disable", "sam"], "", 0),
-        (&["--as", ADA, "user", "enable", "sam"], "", 0),
-        (&["--as", ADA, "user", "reset-2fa", "sam"], "", 0),
-        (&["--as", ADA, "user", "sessions", "sam"], "", 0),
-        (&["--as", ADA, "user", "revoke", "sam"], "", 0),
-        (&["--as", ADA, "user", "list"], "", 0),
-        (&["--as", "acme/eve", "user", "add", "mallory", "--role", "owner"], "", 3),
-        (
-            &[
-                "--as",
-                ADA,
-                "role",
-                "create",
-                "clerk",
-                "--base",
-                "admin",
-                "--scope",
-                "orders:read",
-                "--act",
-                "connector list",
-            ],
-            "",
-            0,
-        ),
-        (&["--as", ADA, "role", "create", "clerk", "--base", "admin", "--scope", "orders:read"], "", 3),
-        (&["--as", ADA, "role", "create", "clerk", "--base", "admin", "--scope", "orders:read", "--replace"], "", 0),
-        (&["--as", ADA, "role", "list"], "", 0),
-        (&["--as", ADA, "role", "show", "clerk"], "", 0),
-        (&["--as", ADA, "role", "remove", "clerk"], "", 0),
-        (&["--as", ADA, "client", "create", "till", "--scope", "orders:read"], "", 0),
-        (&["--as", ADA, "client", "rotate", "till", "--overlap", "1h"], "", 0),
-        (&["--as", ADA, "client", "rotate", "till"], "", 3),
-        (&["--as", ADA, "client", "retire", "till"], "", 0),
-        (&["--as", ADA, "client", "allow", "till", "--scope", "refunds:create", "--role", "admin"], "", 0),
-        (&["--as", ADA, "client", "list"], "", 0),
-        (&["--as", ADA, "client", "revoke", "till"], "", 0),
-        (&["--as", ADA, "tenant", "second-person", "on"], "", 0),
-        (&["--as", ADA, "subject", "show", "customer-17"], "", 0),
-        (&["sandbox", "list"], "", 0),
-        (&["--as", ADA, "sandbox", "quarantine", "installation:hello", "--reason", "it greets"], "", 0),
-        (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada"], "", 3),
-        (&["--as", ADA, "sandbox", "release", "installation:hello"], "", 0),
-        (&["--as", ADA, "connector", "remove", "hello", "--yes"], "", 0),
-        (&["--as", "acme/eve", "audit", "list"], "", 3),
-        (&["--as", ADA, "audit", "key"], "", 0),
-        (&["--as", ADA, "audit", "checkpoint"], "", 0),
-        (&["--as", ADA, "audit", "list", "--limit", "500"], "", 0),
-        (&["--as", ADA, "audit", "list", "--limit", "3", "--kind", "refused"], "", 0),
-        (&["tenant", "cancel", "beta"], "", 0),
-        (&["tenant", "restore", "beta"], "", 0),
-        (&["tenant", "erase", "beta", "--confirm", "bet"], "", 3),
-        (&["tenant", "erase", "beta", "--confirm", "beta", "--now"], "", 0),
-        (&["audit", "list"], "", 0),
-    ]
-}
+/// What is done, in order.
+const STORY: &[Step] = &[
+    (&["tenant", "create", "acme", "--owner", "ada"], "", 0),
+    (&["tenant", "create", "acme", "--owner", "ada"], "", 3),
+    (&["tenant", "create", "beta", "--owner", "bob", "--title", "Beta"], "", 0),
+    (&["tenant", "list"], "", 0),
+    (&["tenant", "invite", "nowhere"], "", 5),
+    (&["plugin", "list"], "", 0),
+    (&["--as", ADA, "connector", "install", "nothing", "--yes"], "", 5),
+    (&["--as", ADA, "connector", "install", "hello", "--yes"], "", 0),
+    (&["--as", ADA, "connector", "install", "hello", "--yes"], "", 3),
+    (&["--as", ADA, "connector", "install", "orders", "--name", "shop", "--yes"], "", 6),
+    (
+        &[
+            "--as",
+            ADA,
+            "connector",
+            "install",
+            "orders",
+            "--name",
+            "shop",
+            "--yes",
+            "--config",
+            "base-url=http://127.0.0.1:9",
+        ],
+        "",
+        0,
+    ),
+    (&["--as", ADA, "key", "set", "shop", "signing-secret", "--stdin"], orders::SECRET, 0),
+    (&["--as", ADA, "key", "set", "shop", "signing-secret", "--stdin"], orders::SECRET, 3),
+    (
+        &["--as", ADA, "key", "rotate", "shop", "signing-secret", "--stdin", "--verbatim"],
+        "whsec_of_some_length_or_other",
+        0,
+    ),
+    (&["--as", ADA, "key", "list", "shop"], "", 0),
+    (&["--as", ADA, "key", "retire", "shop", "signing-secret", "1"], "", 0),
+    (&["--as", ADA, "connector", "list"], "", 0),
+    (&["--as", ADA, "connector", "show", "shop"], "", 0),
+    (&["--as", ADA, "connector", "show", "shp"], "", 5),
+    (&["--as", ADA, "connector", "grant", "shop", "--remove", "action:list-orders"], "", 0),
+    (&["--as", ADA, "connector", "config", "shop", "--config", "base-url=http://127.0.0.1:10"], "", 0),
+    (&["--as", ADA, "connector", "upgrade", "shop"], "", 0),
+    (&["--as", ADA, "action", "list"], "", 0),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada", "--idempotency-key", "k"], "", 0),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada", "--idempotency-key", "k"], "", 0),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Bob", "--idempotency-key", "k"], "", 6),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "nam=Ada"], "", 6),
+    (&["--as", ADA, "action", "call", "hello", "helo", "--param", "name=Ada"], "", 5),
+    (&["--as", ADA, "action", "explain", "shop", "list-orders"], "", 3),
+    (&["--as", "acme/eve", "action", "call", "hello", "hello", "--param", "name=Ada"], "", 5),
+    (&["--as", ADA, "confirm", "list"], "", 0),
+    (&["--as", ADA, "confirm", "show", "none"], "", 5),
+    (&["--as", ADA, "connector", "pause", "hello"], "", 0),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada"], "", 3),
+    (&["--as", ADA, "connector", "resume", "hello"], "", 0),
+    (&["--as", ADA, "user", "add", "sam", "--role", "support"], "", 0),
+    (&["--as", ADA, "user", "invite", "eve", "--role", "admin"], "", 0),
+    (&["--as", ADA, "user", "invite", "nobody"], "", 5),
+    (&["--as", ADA, "user", "role", "sam", "admin"], "", 0),
+    (&["--as", ADA, "user", "disable", "sam"], "", 0),
+    (&["--as", ADA, "user", "enable", "sam"], "", 0),
+    (&["--as", ADA, "user", "reset-2fa", "sam"], "", 0),
+    (&["--as", ADA, "user", "sessions", "sam"], "", 0),
+    (&["--as", ADA, "user", "revoke", "sam"], "", 0),
+    (&["--as", ADA, "user", "list"], "", 0),
+    (&["--as", "acme/eve", "user", "add", "mallory", "--role", "owner"], "", 3),
+    (
+        &[
+            "--as",
+            ADA,
+            "role",
+            "create",
+            "clerk",
+            "--base",
+            "admin",
+            "--scope",
+            "orders:read",
+            "--act",
+            "connector list",
+        ],
+        "",
+        0,
+    ),
+    (&["--as", ADA, "role", "create", "clerk", "--base", "admin", "--scope", "orders:read"], "", 3),
+    (&["--as", ADA, "role", "create", "clerk", "--base", "admin", "--scope", "orders:read", "--replace"], "", 0),
+    (&["--as", ADA, "role", "list"], "", 0),
+    (&["--as", ADA, "role", "show", "clerk"], "", 0),
+    (&["--as", ADA, "role", "remove", "clerk"], "", 0),
+    (&["--as", ADA, "client", "create", "till", "--scope", "orders:read"], "", 0),
+    (&["--as", ADA, "client", "rotate", "till", "--overlap", "1h"], "", 0),
+    (&["--as", ADA, "client", "rotate", "till"], "", 3),
+    (&["--as", ADA, "client", "retire", "till"], "", 0),
+    (&["--as", ADA, "client", "allow", "till", "--scope", "refunds:create", "--role", "admin"], "", 0),
+    (&["--as", ADA, "client", "list"], "", 0),
+    (&["--as", ADA, "client", "revoke", "till"], "", 0),
+    (&["--as", ADA, "tenant", "second-person", "on"], "", 0),
+    (&["--as", ADA, "subject", "show", "customer-17"], "", 0),
+    (&["sandbox", "list"], "", 0),
+    (&["--as", ADA, "sandbox", "quarantine", "installation:hello", "--reason", "it greets"], "", 0),
+    (&["--as", ADA, "action", "call", "hello", "hello", "--param", "name=Ada"], "", 3),
+    (&["--as", ADA, "sandbox", "release", "installation:hello"], "", 0),
+    (&["--as", ADA, "connector", "remove", "hello", "--yes"], "", 0),
+    (&["--as", "acme/eve", "audit", "list"], "", 3),
+    (&["--as", ADA, "audit", "key"], "", 0),
+    (&["--as", ADA, "audit", "checkpoint"], "", 0),
+    (&["--as", ADA, "audit", "list", "--limit", "500"], "", 0),
+    (&["--as", ADA, "audit", "list", "--limit", "3", "--kind", "refused"], "", 0),
+    (&["tenant", "cancel", "beta"], "", 0),
+    (&["tenant", "restore", "beta"], "", 0),
+    (&["tenant", "erase", "beta", "--confirm", "bet"], "", 3),
+    (&["tenant", "erase", "beta", "--confirm", "beta", "--now"], "", 0),
+    (&["audit", "list"], "", 0),
+];
 
 fn run(world: &World, at: Option<&str>, words: &[&str], input: &str) -> Ran {
     let mut command = world.command(words);
     if let Some(addr) = at {
         command.env("OPSIQ_ADDR", addr);
     }
-    world.ran(words, command, input)
+    Ran::of_command(words, command, input)
 }
 
 /// What a command said, without what is its host's own.
@@ -241,7 +240,7 @@ fn a_story_is_the_same_either_way() {
             assert_eq!(said(&run(&here, None, &words, "")), said(&run(&there, Some(&addr), &words, "")), "{words:?}");
         }
     }
-    for (words, input, code) in story() {
+    for &(words, input, code) in STORY {
         let local = run(&here, None, words, input);
         assert_eq!(local.code, code, "{local:?}");
         let remote = run(&there, Some(&addr), words, input);
@@ -322,28 +321,28 @@ fn a_program_signs_with_its_key_and_is_answered_signed() {
     let call = ["action", "call", "hello", "hello", "--param", "name=Ada"];
     let mut command = over(&world, &served, &home, &call);
     command.env("OPSIQ_KEY_FILE", &key);
-    assert!(world.ran(&call, command, "").ok()["result"]["greeting"].as_str().unwrap().contains("Ada"));
+    assert!(Ran::of_command(&call, command, "").ok()["result"]["greeting"].as_str().unwrap().contains("Ada"));
     // On standard input, as two lines.
     let data = &made.json()["data"];
     let lines = format!("{}\n{}\n", data["key_id"].as_str().unwrap(), data["secret"].as_str().unwrap());
     let mut command = over(&world, &served, &home, &call);
     command.env("OPSIQ_KEY_FILE", "-");
-    world.ran(&call, command, &lines).ok();
+    Ran::of_command(&call, command, &lines).ok();
     // A program is no person, and neither is nobody.
     let list = ["client", "list"];
     let mut command = over(&world, &served, &home, &list);
     command.env("OPSIQ_KEY_FILE", &key);
-    assert_eq!(world.ran(&list, command, "").refused(3)["code"], "act.needs-person");
+    assert_eq!(Ran::of_command(&list, command, "").refused(3)["code"], "act.needs-person");
     let command = over(&world, &served, &home, &call);
-    assert_eq!(world.ran(&call, command, "").refused(3)["code"], "addr.no-proof");
+    assert_eq!(Ran::of_command(&call, command, "").refused(3)["code"], "addr.no-proof");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     let mut command = over(&world, &served, &home, &call);
     command.env("OPSIQ_KEY_FILE", &key);
-    assert_eq!(world.ran(&call, command, "").refused(3)["code"], "key.exposed");
+    assert_eq!(Ran::of_command(&call, command, "").refused(3)["code"], "key.exposed");
     // A host that is not trusted is not spoken to.
     let mut command = over(&world, &served, &home, &call);
     command.env_remove("OPSIQ_CA").env("OPSIQ_KEY_FILE", "-");
-    assert_eq!(world.ran(&call, command, &lines).refused(8)["code"], "addr.unreachable");
+    assert_eq!(Ran::of_command(&call, command, &lines).refused(8)["code"], "addr.unreachable");
 }
 
 /// A host that has the name and not the secret: what it answers is believed in nothing.
@@ -376,7 +375,7 @@ fn an_answer_that_the_host_did_not_sign_is_none() {
         .env("OPSIQ_CA", &ca)
         .env("OPSIQ_KEY_ID", "acme/till/1")
         .env("OPSIQ_CLIENT_SECRET", "a secret of some length or other");
-    assert_eq!(world.ran(&list, command, "").refused(9)["code"], "reply.signature");
+    assert_eq!(Ran::of_command(&list, command, "").refused(9)["code"], "reply.signature");
 }
 
 const TOTP: &str = "
@@ -409,7 +408,7 @@ async fn a_person_signs_in_and_out() {
 
     let list = ["user", "list"];
     let login = ["--as", ADA, "login", "--stdin"];
-    let at = |words: &[&str], input: &str| world.ran(words, over(&world, &served, &home, words), input);
+    let at = |words: &[&str], input: &str| Ran::of_command(words, over(&world, &served, &home, words), input);
     assert_eq!(at(&list, "").refused(3)["code"], "addr.no-proof");
     assert_eq!(at(&login, "another password\n000000\n").refused(3)["code"], "login.failed");
     let signed_in = at(&login, &format!("{password}\n{}\n", totp(seed, "1")));
