@@ -55,6 +55,8 @@ async fn who_asks_for_another_host_is_told_so() {
 #[tokio::test]
 async fn a_body_is_read_for_somebody_only() {
     let world = World::new();
+    world.run(&["tenant", "create", "acme", "--owner", "ada"]).ok();
+    let client = world.run(&["--as", "acme/ada", "client", "create", "till", "--scope", "a:b"]).ok();
     let served = Served::start(&world, &[("OPSIQ_SERVER__BODY_READ", "60s")]);
     let port = served.address.port();
     let head = |proof: &str| {
@@ -74,7 +76,18 @@ async fn a_body_is_read_for_somebody_only() {
     assert_eq!(first("authorization: Basic YTpi\r\n").await, "HTTP/1.1 401");
     assert_eq!(first("cookie: __Host-opsiq=t\r\norigin: https://evil.example\r\n").await, "HTTP/1.1 401");
     assert_eq!(first("authorization: Bearer ses.acme.t\r\n").await, "HTTP/1.1 401");
-    assert_eq!(first("signature: s\r\n").await, "HTTP/1.1 100", "a signature covers the body, which is asked for");
+    assert_eq!(first("signature: s\r\n").await, "HTTP/1.1 401");
+    // What a client signs is asked for: it is the client's before its body came.
+    let url = format!("https://localhost:{port}/v1/plugins");
+    let sign = ["signature", "sign", "--url", &url, "-o", "table"];
+    let made = &client;
+    let mut command = world.command(&sign);
+    command.env("OPSIQ_KEY_ID", made["key_id"].as_str().unwrap());
+    command.env("OPSIQ_CLIENT_SECRET", made["secret"].as_str().unwrap());
+    let fields = String::from_utf8(command.output().unwrap().stdout).unwrap().replace('\n', "\r\n");
+    assert_eq!(first(&fields).await, "HTTP/1.1 100");
+    let forged = fields.replace("keyid=\"acme/till/1\"", "keyid=\"acme/till/2\"");
+    assert_eq!(first(&forged).await, "HTTP/1.1 401");
 }
 
 /// What binds a request and is not read where it is sent would be overlooked.
@@ -249,7 +262,7 @@ async fn who_dawdles_is_cut_and_who_comes_too_often_is_closed() {
     let _ = idle.read_to_end(&mut rest).await;
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     let head = format!(
-        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nsignature: s\r\n\
+        "POST /v1/login HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\n\
          content-length: 99\r\n\r\n{{",
         served.address.port()
     );

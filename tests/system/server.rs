@@ -144,7 +144,7 @@ async fn ending_finishes_what_has_begun_and_takes_no_more() {
     let mut begun = served.tls(&["http/1.1"]).await;
     let port = served.address.port();
     let head = format!(
-        "POST /v1/tenants HTTP/1.1\r\nhost: localhost:{port}\r\nsignature: s\r\ncontent-type: application/json\r\n\
+        "POST /v1/login HTTP/1.1\r\nhost: localhost:{port}\r\ncontent-type: application/json\r\n\
          content-length: 2\r\n\r\n{{"
     );
     begun.write_all(head.as_bytes()).await.unwrap();
@@ -156,7 +156,7 @@ async fn ending_finishes_what_has_begun_and_takes_no_more() {
     begun.write_all(b"}").await.unwrap();
     let mut came = String::new();
     begun.read_to_string(&mut came).await.unwrap();
-    assert!(came.starts_with("HTTP/1.1 401 "), "{came}");
+    assert!(came.starts_with("HTTP/1.1 422 "), "{came}");
     assert!(served.ended(Duration::from_secs(20)).success());
     world.run(&["tenant", "list"]).ok();
 }

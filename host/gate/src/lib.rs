@@ -81,7 +81,7 @@ pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
     DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedIn, idempotency_key, status_of,
+    ShownOnce, SignedHead, SignedIn, idempotency_key, status_of,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};

@@ -1,6 +1,6 @@
-//! What happens to every request, in this order: whether it is for this host, its form, what proof of its sender it
-//! offers; then its body is read, the proof is held against it, and only then does a handler see it. What is refused on
-//! the way is a problem like any other; nothing is answered in a form of the libraries below.
+//! What happens to every request, in this order: whether it is for this host, its form, whose head it is; then its body is
+//! read, a signature is held against it, and only then does a handler see it. What is refused on the way is a problem like
+//! any other; nothing is answered in a form of the libraries below.
 //!
 //! Framing that two readers could read differently is refused (RFC 9112 section 6.1): a request says its length by
 //! `Content-Length` or by HTTP/2, never by `Transfer-Encoding`.
@@ -23,7 +23,7 @@ use bytes::Bytes;
 use opsiq_gate::Host;
 
 use crate::ask::{Ask, Content, Reply};
-use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
+use crate::auth::{Authenticate, Caller, Head, Peer, SignReply, over_socket};
 use crate::body::{Bodies, Whole};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
@@ -222,9 +222,9 @@ impl Front {
         let host = self.host()?;
         let query = query(spec, parts.uri.query().unwrap_or_default())?;
         let path = path(&mut parts).await?;
-        // Who is known by the head alone is known before the body is read, and nobody's body is read.
-        let known = match &route.run {
-            Run::Asked(_) => self.head(&host, &parts, &from).await?,
+        // Nobody's body is read.
+        let head = match &route.run {
+            Run::Asked(_) => Some(self.head(&host, &parts, &from).await?),
             _ => None,
         };
         // The room it takes is held until this returns.
@@ -234,9 +234,10 @@ impl Front {
             Run::Open(run) => Ok(run(self)),
             Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
             Run::Asked(run) => {
-                let Caller { actor, reply } = match known {
-                    Some(caller) => caller,
-                    None => self.whole(&host, &parts, &body, &from).await?,
+                let Caller { actor, reply } = match head {
+                    Some(Head::Known(caller)) => caller,
+                    Some(Head::Covering(proof)) => proof.with_body(&body).await?,
+                    None => return Err(Problem::malformed("request.peer", "the request came from nobody")),
                 };
                 *signer = reply;
                 let actor = match address {
@@ -251,19 +252,11 @@ impl Front {
         }
     }
 
-    /// Who asks, where the head says it.
-    async fn head(&self, host: &Host, parts: &Parts, from: &From<'_>) -> Result<Option<Caller>, Problem> {
+    /// What the head of a request proves.
+    async fn head(&self, host: &Host, parts: &Parts, from: &From<'_>) -> Result<Head, Problem> {
         match from {
-            From::Operator => Ok(Some(Caller { actor: over_socket(&parts.headers)?, reply: None })),
+            From::Operator => Ok(Head::Known(Caller { actor: over_socket(&parts.headers)?, reply: None })),
             From::Network(peer, authority) => Ok(self.door.head(host, parts, *peer, authority).await?),
-        }
-    }
-
-    /// Who asks, where it takes the body to say it.
-    async fn whole(&self, host: &Host, parts: &Parts, body: &Bytes, from: &From<'_>) -> Result<Caller, Problem> {
-        match from {
-            From::Operator => Ok(Caller { actor: over_socket(&parts.headers)?, reply: None }),
-            From::Network(peer, authority) => Ok(self.door.whole(host, parts, body, *peer, authority).await?),
         }
     }
 

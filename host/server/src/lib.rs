@@ -35,7 +35,7 @@ mod settings;
 mod tls;
 mod viewer;
 
-pub use auth::{AS, Authenticate, Caller, Peer, SignReply};
+pub use auth::{AS, Authenticate, Caller, Covers, Head, Peer, SignReply};
 pub use door::HostDoor;
 pub use server::{SOCKET, Server, StartError};
 pub use settings::{ENVIRONMENT, Explained, Origin, Settings};
