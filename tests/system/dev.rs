@@ -1,8 +1,8 @@
 //! `opsiq dev`: from nothing to a first signed call, and in no directory but its own.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -25,13 +25,16 @@ struct Dev {
     child: Child,
     /// The lines to paste into a shell.
     exports: String,
+    /// Open as long as it runs: it ends when nobody reads what it says.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Dev {
     fn start(dir: &Path, words: &[&str]) -> Self {
         let mut child = opsiq(dir, words).spawn().unwrap();
         let mut exports = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        for line in stdout.by_ref().lines() {
             let line = line.unwrap();
             if line.starts_with("export ") {
                 exports.push_str(&line);
@@ -42,7 +45,7 @@ impl Dev {
             }
         }
         assert!(exports.contains("OPSIQ_CLIENT_SECRET"), "it said: {exports}");
-        Self { child, exports }
+        Self { child, exports, _stdout: stdout }
     }
 
     /// Runs a line of shell where the lines were pasted.
