@@ -144,7 +144,7 @@ impl Served {
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         let task = tokio::spawn(connection);
         let came = taken(sender.send_request(request).await.unwrap()).await;
-        task.abort();
+        ended(task).await;
         came
     }
 
@@ -154,7 +154,7 @@ impl Served {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let task = tokio::spawn(connection);
         let came = taken(sender.send_request(request).await.unwrap()).await;
-        task.abort();
+        ended(task).await;
         came
     }
 
@@ -169,7 +169,7 @@ impl Served {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let task = tokio::spawn(connection);
         let came = taken(sender.send_request(Request::from_parts(parts, body)).await.unwrap()).await;
-        task.abort();
+        ended(task).await;
         came
     }
 
@@ -228,4 +228,10 @@ async fn taken(response: hyper::Response<hyper::body::Incoming>) -> Came {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Came { status: parts.status, headers: parts.headers, body }
+}
+
+/// Ends a connection, and sees it end: a server that is told to end waits for those that there are.
+async fn ended(connection: tokio::task::JoinHandle<hyper::Result<()>>) {
+    connection.abort();
+    let _ = connection.await;
 }

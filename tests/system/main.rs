@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod admission;
+mod api;
 mod attacked;
 mod attacks;
 mod bare;
@@ -12,6 +13,7 @@ mod compile_bombs;
 mod compiled;
 mod component;
 mod crash;
+mod dev;
 mod disk;
 mod dns;
 mod egress;
@@ -40,6 +42,8 @@ mod people;
 mod plain;
 mod rebinding;
 mod redact;
+mod remote;
+mod requests;
 mod rewritten;
 mod rollback;
 mod rooms;

@@ -49,6 +49,14 @@ impl Ran {
         }
     }
 
+    /// Runs a command that was made from these words, with something on its standard input.
+    pub(crate) fn of_command(args: &[&str], mut command: Command, input: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // A command that refuses before it reads closes the pipe; its answer says why.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Self::of(args, child.wait_with_output().unwrap())
+    }
+
     /// The envelope.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}) from {self:?}"))
@@ -130,10 +138,7 @@ impl World {
 
     /// Runs one command with something on its standard input.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Ran {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
-        // A command that refuses before it reads closes the pipe; its answer says why.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Ran::of(args, child.wait_with_output().unwrap())
+        Ran::of_command(args, self.command(args), input)
     }
 
     /// Starts one command and lets it run.

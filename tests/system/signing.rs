@@ -1,95 +1,21 @@
-//! Signed requests from outside: the examples, made with libraries of others, against a server that verifies each request
-//! with the host's own front door and signs each reply.
+//! Signed requests from outside: the examples, made with libraries of others, against `opsiq serve`, which verifies each
+//! request and signs each reply.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 
-use http::StatusCode;
-use opsiq_gate::{Answer, Call, Host, KeyRule, Origin, Refusal, ReplySigner, idempotency_key, status_of};
-use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use serde_json::Value;
 
+use crate::https::Served;
 use crate::opsiq::{World, binary, built, guest};
-use crate::upstream::{Reply, Request, Upstream};
 
-const PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const BODY: &str = r#"{"name":"Grüße"}"#;
+const PATH: &str = "/v1/installations/hello/actions/hello/call";
 
-/// The front door over HTTP, as small as it can be: `POST /v1/actions/INSTALLATION/ACTION`.
-struct Served {
-    upstream: Upstream,
-    runtime: Arc<Runtime>,
-    /// Until it is closed: the server's thread goes on.
-    host: Arc<Mutex<Option<Host>>>,
-}
-
-impl Served {
-    fn start(world: &World) -> Self {
-        let runtime = Arc::new(Runtime::new().unwrap());
-        let host = Arc::new(Mutex::new(Some(runtime.block_on(Host::open(world.options())).unwrap())));
-        let (on, door) = (runtime.clone(), host.clone());
-        let upstream = Upstream::start(move |request| {
-            let host = door.lock().unwrap().clone().unwrap();
-            on.block_on(answer(&host, request))
-        });
-        Self { upstream, runtime, host }
-    }
-
-    fn url(&self) -> String {
-        format!("{}/v1/actions/hello/hello?from=till", self.upstream.url())
-    }
-
-    fn close(self) {
-        let host = self.host.lock().unwrap().take().unwrap();
-        self.runtime.block_on(host.close()).unwrap();
-    }
-}
-
-async fn answer(host: &Host, request: &Request) -> Reply {
-    let mut parts = http::Request::builder().method(request.method.as_str()).uri(&request.target);
-    for (name, value) in &request.headers {
-        parts = parts.header(name, value);
-    }
-    let parts = parts.body(()).unwrap().into_parts().0;
-    let origin = Origin::of(&format!("http://{}/", request.header("host").unwrap()).parse().unwrap()).unwrap();
-    let (actor, signer) = match host.door().signed(&origin, &parts, &request.body, PEER).await {
-        Ok(signed) => signed,
-        Err(refusal) => return refused(&refusal),
-    };
-    let done = match idempotency_key(&parts.headers, KeyRule::Required) {
-        Ok(idempotency_key) => {
-            let mut path = parts.uri.path().split('/').skip(3).map(str::to_owned);
-            let (installation, action) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
-            let params = request.body.clone();
-            host.invoke(&actor, Call { installation, action, params, idempotency_key }).await
-        }
-        Err(refusal) => Err(refusal),
-    };
-    let (status, body) = match done {
-        Ok(Answer::Done(done)) => (200, json!({ "replayed": done.replayed, "result": done.shown() })),
-        Ok(Answer::Pending(view)) => (202, json!({ "confirmation": view.id })),
-        Err(refusal) => (status_of(&refusal), json!({ "code": refusal.code })),
-    };
-    signed(&signer, status, &body).await
-}
-
-async fn signed(signer: &ReplySigner, status: u16, body: &Value) -> Reply {
-    match signer.sign(StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes()).await {
-        Ok(fields) => fields.iter().fold(Reply::json(status, body), |reply, (name, value)| {
-            reply.header(name.as_str(), value.to_str().unwrap())
-        }),
-        Err(refusal) => refused(&refusal),
-    }
-}
-
-fn refused(refusal: &Refusal) -> Reply {
-    Reply::json(status_of(refusal), &json!({ "code": refusal.code, "message": refusal.message }))
-}
-
-/// A client and where to send.
+/// A client, where to send, and which certificate to trust for it.
 struct Till {
     url: String,
+    ca: PathBuf,
     key_id: String,
     secret: String,
 }
@@ -101,12 +27,23 @@ impl Till {
         world.run(&["--as", "acme/ada", "client", "create", "till", "--scope", "greetings:read"]).ok()
     }
 
-    fn of(made: &Value, served: &Served) -> Self {
+    fn of(made: &Value, url: String, world: &World) -> Self {
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
-        Self { url: served.url(), key_id: text("key_id"), secret: text("secret") }
+        Self { url, ca: world.data().join("tls-certificate.pem"), key_id: text("key_id"), secret: text("secret") }
+    }
+
+    /// The certificate of another host of the same name.
+    fn other_ca(&self) -> PathBuf {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let path = self.ca.with_file_name("other.pem");
+        std::fs::write(&path, made.cert.pem()).unwrap();
+        path
     }
 
     fn run(&self, command: &mut Command) -> Output {
+        for trusts in ["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "OPSIQ_CA"] {
+            command.env(trusts, &self.ca);
+        }
         command
             .env("OPSIQ_URL", &self.url)
             .env("OPSIQ_BODY", BODY)
@@ -123,9 +60,13 @@ impl Till {
         let stdout = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.success(), "{name}: {stdout}{}", String::from_utf8_lossy(&out.stderr));
         assert!(stdout.contains("Grüße") && stdout.contains("\"replayed\":false"), "{name}: {stdout}");
-        let stranger = Self { secret: format!("{}x", self.secret), url: self.url.clone(), key_id: self.key_id.clone() };
+        let (url, ca, key_id) = (self.url.clone(), self.ca.clone(), self.key_id.clone());
+        let stranger = Self { secret: format!("{}x", self.secret), url, ca, key_id };
         let out = stranger.run(&mut command());
         assert!(!out.status.success(), "{name} took a refusal for an answer");
+        let untrusting = Self { secret: self.secret.clone(), ca: self.other_ca(), ..stranger };
+        let out = untrusting.run(&mut command());
+        assert!(!out.status.success(), "{name} spoke to a host it does not trust");
     }
 }
 
@@ -144,17 +85,17 @@ fn fixture(name: &str, holds: &str) -> Option<PathBuf> {
     None
 }
 
-fn with_served(test: impl FnOnce(&Till, &Served)) {
+fn with_served(test: impl FnOnce(&Till)) {
     let world = World::new();
     let made = Till::made(&world);
-    let served = Served::start(&world);
-    test(&Till::of(&made, &served), &served);
-    served.close();
+    let served = Served::start(&world, &[]);
+    let url = format!("https://localhost:{}{PATH}", served.address.port());
+    test(&Till::of(&made, url, &world));
 }
 
 #[test]
 fn the_example_for_curl() {
-    with_served(|till, _| {
+    with_served(|till| {
         till.example("curl", || {
             let mut command = Command::new(examples().join("curl"));
             command.env("OPSIQ", binary("opsiq"));
@@ -166,7 +107,7 @@ fn the_example_for_curl() {
 #[test]
 fn the_example_in_python() {
     let Some(modules) = fixture("signing-python", "http_message_signatures") else { return };
-    with_served(|till, _| {
+    with_served(|till| {
         till.example("python", || {
             let mut command = Command::new("python3");
             command.arg(examples().join("python/client.py")).env("PYTHONPATH", &modules);
@@ -178,7 +119,7 @@ fn the_example_in_python() {
 #[test]
 fn the_example_in_javascript() {
     let Some(modules) = fixture("signing-javascript", "http-message-signatures") else { return };
-    with_served(|till, _| {
+    with_served(|till| {
         till.example("javascript", || {
             let mut command = Command::new("node");
             command.arg(examples().join("javascript/client.js")).env("NODE_PATH", &modules);
@@ -195,7 +136,7 @@ fn the_example_in_rust() {
         eprintln!("NOT RUN: {} is missing; `make guests` builds it", example.display());
         return;
     }
-    with_served(|till, _| till.example("rust", || Command::new(&example)));
+    with_served(|till| till.example("rust", || Command::new(&example)));
 }
 
 /// What `opsiq signature` prints can be sent by anybody once, and verified by whoever has the secret.
@@ -246,36 +187,33 @@ fn signatures_are_made_and_verified_offline() {
 fn a_request_is_taken_once_across_restarts() {
     let world = World::new();
     let made = Till::made(&world);
-    let served = Served::start(&world);
-    let till = Till::of(&made, &served);
-    let body = world.file("body");
-    std::fs::write(&body, BODY).unwrap();
-    let headers = |url: &str| {
-        let sign = ["signature", "sign", "--url", url, "--body", body.to_str().unwrap(), "--idempotency-key", "once"];
-        let out = till.run(world.command(&sign).args(["-o", "table"]));
-        let path = world.file("headers");
-        std::fs::write(&path, out.stdout).unwrap();
-        path
-    };
     // The address that is signed must not change with the port of the next server.
-    let url = "http://host.example/v1/actions/hello/hello";
-    let sent = headers(url);
+    let url = format!("https://host.example{PATH}");
+    let start = || {
+        let named = [("OPSIQ_SERVER__PUBLIC_URL", "https://host.example"), ("OPSIQ_SERVER__TLS_NAMES", "host.example")];
+        Served::start(&world, &named)
+    };
+    let served = start();
+    let till = Till::of(&made, url.clone(), &world);
+    let (body, sent) = (world.file("body"), world.file("headers"));
+    std::fs::write(&body, BODY).unwrap();
+    let sign = ["signature", "sign", "--url", &url, "--body", body.to_str().unwrap(), "--idempotency-key", "once"];
+    let out = till.run(world.command(&sign).args(["-o", "table", "-H", "content-type: application/json"]));
+    std::fs::write(&sent, out.stdout).unwrap();
     let curl = |served: &Served| {
-        let port = served.upstream.port;
-        let out = Command::new("curl")
-            .args(["--silent", "--request", "POST", "--connect-to", &format!("host.example:80:127.0.0.1:{port}")])
+        let there = format!("host.example:443:127.0.0.1:{}", served.address.port());
+        let mut command = Command::new("curl");
+        command
+            .args(["--silent", "--show-error", "--request", "POST", "--connect-to", &there])
             .args(["--header", &format!("@{}", sent.display()), "--data-binary", &format!("@{}", body.display())])
-            .args(["--write-out", "\n%{http_code}", url])
-            .output()
-            .unwrap();
-        String::from_utf8(out.stdout).unwrap()
+            .args(["--write-out", "\n%{http_code}", &url]);
+        let out = till.run(&mut command);
+        String::from_utf8(out.stdout).unwrap() + &String::from_utf8_lossy(&out.stderr)
     };
     let first = curl(&served);
     assert!(first.ends_with("\n200") && first.contains("Grüße"), "{first}");
     assert!(curl(&served).ends_with("\n401"));
-    served.close();
-    let served = Served::start(&world);
-    let again = curl(&served);
+    drop(served);
+    let again = curl(&start());
     assert!(again.ends_with("\n401") && again.contains("signature.replayed"), "{again}");
-    served.close();
 }

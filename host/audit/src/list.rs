@@ -6,7 +6,7 @@ use std::fmt;
 use opsiq_contract::InvocationId;
 use opsiq_store::AuditRow;
 use opsiq_vault::TenantVault;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::content::{self, Content};
 use crate::draft::field;
@@ -37,7 +37,7 @@ pub struct Filter {
 }
 
 /// Some entries, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The entries.
     pub entries: Vec<View>,
@@ -47,7 +47,7 @@ pub struct Page {
 }
 
 /// One entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
     /// Its number, from 0.
     pub seq: u64,
@@ -87,6 +87,12 @@ impl fmt::Display for Shown {
 impl Serialize for Shown {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(Self::Text)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::remote::login::LoginArgs;
 use crate::role::RoleCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
@@ -64,6 +65,12 @@ pub(crate) enum Command {
     /// Say which configuration is in force, and why.
     #[command(subcommand)]
     Config(ConfigCommand),
+
+    /// Sign in at the server named by --addr or `OPSIQ_ADDR`, so that commands may be done there in a user's name.
+    Login(LoginArgs),
+
+    /// Sign out there.
+    Logout,
 
     /// Make, list, cancel and erase tenants.
     #[command(subcommand)]

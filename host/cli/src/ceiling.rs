@@ -28,9 +28,10 @@ pub(crate) enum CeilingCommand {
 
 /// Runs one of them.
 pub(crate) fn run(command: CeilingCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let own = session.place.data.join("opsiq.toml");
+    let own = || Ok::<_, Failure>(session.place.data()?.join("opsiq.toml"));
     match command {
         CeilingCommand::Show => {
+            let own = own()?;
             let OperatorConfig { ceiling, fairness } = read(&own)?;
             let data = json!({
                 "file": own,
@@ -46,7 +47,10 @@ pub(crate) fn run(command: CeilingCommand, session: &Session<'_>) -> Result<Exit
             })?;
         }
         CeilingCommand::Check { file } => {
-            let file = file.unwrap_or(own);
+            let file = match file {
+                Some(file) => file,
+                None => own()?,
+            };
             let OperatorConfig { ceiling, .. } = read(&file)?;
             let data = json!({ "file": file, "fingerprint": ceiling.fingerprint() });
             session.out.data(&data, |_| format!("{} is good ({})", file.display(), ceiling.fingerprint()))?;

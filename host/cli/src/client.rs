@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use opsiq_contract::Role;
-use opsiq_gate::{ClientKeyState, ClientView, NewClientKey};
-use serde::Serialize;
+use opsiq_gate::{ClientKeyState, ClientView};
 
 use crate::failure::{Exit, Failure};
+use crate::reach::NewKey;
 use crate::session::Session;
 use crate::table::{Table, time};
 
@@ -76,24 +76,23 @@ impl Scopes {
 
 /// Runs one of them.
 pub(crate) async fn run(command: ClientCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let clients = host.clients();
+    let reach = session.user_reach().await?;
     let client = match command {
         ClientCommand::Create { name, scopes, role } => {
-            return told(&clients.create(&actor, &name, role, &scopes.set()).await?, session);
+            return told(&reach.client_create(&name, role, &scopes.set()).await?, session);
         }
         ClientCommand::Rotate { name, overlap } => {
-            return told(&clients.rotate(&actor, &name, overlap).await?, session);
+            return told(&reach.client_rotate(&name, overlap).await?, session);
         }
         ClientCommand::Allow { name, scopes, no_scopes, role } => {
             let scopes = scopes.set();
             let scopes = (no_scopes || !scopes.is_empty()).then_some(&scopes);
-            clients.allow(&actor, &name, role, scopes).await?
+            reach.client_allow(&name, role, scopes).await?
         }
-        ClientCommand::Retire { name } => clients.retire(&actor, &name).await?,
-        ClientCommand::Revoke { name } => clients.revoke(&actor, &name).await?,
+        ClientCommand::Retire { name } => reach.client_retire(&name).await?,
+        ClientCommand::Revoke { name } => reach.client_revoke(&name).await?,
         ClientCommand::List => {
-            let clients = clients.list(&actor).await?;
+            let clients = reach.clients().await?;
             session.out.data(&clients, |clients| shown(clients))?;
             return Ok(Exit::Done);
         }
@@ -103,17 +102,10 @@ pub(crate) async fn run(command: ClientCommand, session: &Session<'_>) -> Result
 }
 
 /// A secret is shown this once: whoever made it has to keep it.
-fn told(new: &NewClientKey, session: &Session<'_>) -> Result<Exit, Failure> {
-    #[derive(Serialize)]
-    struct Told<'a> {
-        key_id: &'a str,
-        secret: &'a str,
-        client: &'a ClientView,
-    }
-    let secret = std::str::from_utf8(new.secret.expose())
-        .map_err(|error| Failure::internal("the new secret is no text", &error))?;
-    session.out.data(&Told { key_id: &new.key_id, secret, client: &new.client }, |told| {
-        format!("Key id  {}\nSecret  {}\n\n{}", told.key_id, told.secret, shown(std::slice::from_ref(told.client)))
+fn told(new: &NewKey, session: &Session<'_>) -> Result<Exit, Failure> {
+    session.out.data(new, |new| {
+        let NewKey { key_id, secret, client } = new;
+        format!("Key id  {key_id}\nSecret  {}\n\n{}", secret.expose(), shown(std::slice::from_ref(client)))
     })?;
     session.out.note("Keep the secret now: it is not shown again. Sign with it as examples/signing does.");
     Ok(Exit::Done)

@@ -22,7 +22,7 @@ pub(crate) enum ConfigCommand {
 /// Runs one of them.
 pub(crate) fn run(command: ConfigCommand, session: &Session<'_>) -> Result<Exit, Failure> {
     let ConfigCommand::Explain { key } = command;
-    let settings = read(&session.place.data)?;
+    let settings = read(session.place.data()?)?;
     let all = settings.explained();
     let Some(key) = key else {
         session.out.data(&all, |all| {

@@ -39,10 +39,10 @@ pub(crate) enum ConfirmCommand {
 
 /// Runs one of them.
 pub(crate) async fn run(command: ConfirmCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     match command {
         ConfirmCommand::List { all } => {
-            let mut waiting = host.confirmations().list(&actor).await?;
+            let mut waiting = reach.confirmations().await?;
             waiting.retain(|one| all || one.state == ConfirmationState::Pending);
             session.out.data(&waiting, |waiting| {
                 let mut table = Table::new(["id", "state", "asked by", "expires", "preview"]);
@@ -60,19 +60,19 @@ pub(crate) async fn run(command: ConfirmCommand, session: &Session<'_>) -> Resul
             })?;
         }
         ConfirmCommand::Show { id } => {
-            let one = host.confirmations().show(&actor, &id).await?;
+            let one = reach.confirmation(&id).await?;
             session.out.data(&one, card)?;
         }
         ConfirmCommand::Approve { id, reveal } => {
-            let one = host.confirmations().show(&actor, &id).await?;
+            let one = reach.confirmation(&id).await?;
             session.out.note(&card(&one));
             let progress = session.out.waiting(&format!("{} {}", one.installation, one.action));
-            let answer = host.confirmations().approve(&actor, &id).await;
+            let came = reach.approve(&id, reveal).await;
             drop(progress);
-            return action::answered(&answer?, reveal, session);
+            return action::told(&came?, session);
         }
         ConfirmCommand::Deny { id } => {
-            let one = host.confirmations().deny(&actor, &id).await?;
+            let one = reach.deny(&id).await?;
             session.out.data(&one, card)?;
         }
     }

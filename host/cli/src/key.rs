@@ -4,7 +4,7 @@ use clap::Subcommand;
 use opsiq_gate::{Declared, KeyState, KeyView};
 
 use crate::failure::{Exit, Failure};
-use crate::secret::SecretSource;
+use crate::secret::{Given, SecretSource};
 use crate::session::Session;
 use crate::table::{Table, time};
 
@@ -49,28 +49,30 @@ pub(crate) enum KeyCommand {
 pub(crate) async fn run(command: KeyCommand, session: &Session<'_>) -> Result<Exit, Failure> {
     match command {
         KeyCommand::Set { installation, key, source } => {
-            session.acting.user()?;
-            let secret = source.read(&key, session.out)?;
-            let (host, actor) = session.as_user().await?;
-            one(&host.keys().set(&actor, &installation, &key, secret).await?, session)
+            let given = given(&source, &key, session)?;
+            one(&session.user_reach().await?.key_set(&installation, &key, given).await?, session)
         }
         KeyCommand::Rotate { installation, key, source } => {
-            session.acting.user()?;
-            let secret = source.read(&key, session.out)?;
-            let (host, actor) = session.as_user().await?;
-            one(&host.keys().rotate(&actor, &installation, &key, secret).await?, session)
+            let given = given(&source, &key, session)?;
+            one(&session.user_reach().await?.key_rotate(&installation, &key, given).await?, session)
         }
         KeyCommand::Retire { installation, key, version } => {
-            let (host, actor) = session.as_user().await?;
-            one(&host.keys().retire(&actor, &installation, &key, version).await?, session)
+            one(&session.user_reach().await?.key_retire(&installation, &key, version).await?, session)
         }
         KeyCommand::List { installation } => {
-            let (host, actor) = session.as_user().await?;
-            let keys = host.keys().list(&actor, &installation).await?;
+            let keys = session.user_reach().await?.keys(&installation).await?;
             session.out.data(&keys, |keys| shown(keys))?;
             Ok(Exit::Done)
         }
     }
+}
+
+/// The value, once it is known who gives it, and before anything is opened.
+fn given(source: &SecretSource, key: &str, session: &Session<'_>) -> Result<Given, Failure> {
+    if session.place.addr().is_none() {
+        session.acting.user()?;
+    }
+    source.read(key, session.out)
 }
 
 fn one(key: &KeyView, session: &Session<'_>) -> Result<Exit, Failure> {

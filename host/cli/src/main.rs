@@ -29,7 +29,9 @@ mod memory;
 mod output;
 mod params;
 mod plugin;
+mod reach;
 mod refusal;
+mod remote;
 mod role;
 mod sandbox;
 mod secret;
@@ -102,6 +104,8 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Serve => serve::run(session).await,
         Command::Dev(args) => dev::run(args, session).await,
         Command::Config(command) => config::run(command, session),
+        Command::Login(args) => remote::login::login(args, session).await,
+        Command::Logout => remote::login::logout(session).await,
         Command::Tenant(command) => tenant::run(command, session).await,
         Command::User(command) => user::run(command, session).await,
         Command::Client(command) => client::run(command, session).await,

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure, chain};
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let exit = match refusal.class {
-            Class::Denied | Class::Conflict | Class::Limited => Exit::Refused,
+            Class::Unauthenticated | Class::Denied | Class::Conflict | Class::Limited => Exit::Refused,
             Class::NotFound => Exit::NotFound,
             Class::Invalid => Exit::Invalid,
             Class::Plugin => Exit::Plugin,

@@ -50,24 +50,24 @@ pub(crate) enum RoleCommand {
 
 /// Runs one of them.
 pub(crate) async fn run(command: RoleCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     match command {
         RoleCommand::Create { name, base, actions, scopes, acts, confirm_writes, replace } => {
             let (actions, scopes) = (actions.into_iter().collect(), scopes.into_iter().collect());
             let role = CustomRole { name, base, actions, scopes, acts: acts.into_iter().collect(), confirm_writes };
-            let role = host.roles().create(&actor, role, replace).await?;
+            let role = reach.role_create(role, replace).await?;
             session.out.data(&role, one)?;
         }
         RoleCommand::List => {
-            let roles = host.roles().list(&actor).await?;
+            let roles = reach.roles().await?;
             session.out.data(&roles, |roles| shown(roles))?;
         }
         RoleCommand::Show { name } => {
-            let role = host.roles().show(&actor, &name).await?;
+            let role = reach.role(&name).await?;
             session.out.data(&role, one)?;
         }
         RoleCommand::Remove { name } => {
-            host.roles().remove(&actor, &name).await?;
+            reach.role_remove(&name).await?;
             session.out.data(&json!({ "removed": name }), |_| format!("The role {name} is removed."))?;
         }
     }

@@ -31,9 +31,19 @@ pub(crate) struct SecretSource {
     verbatim: bool,
 }
 
+/// A value as it was given, and what is kept of it.
+pub(crate) struct Given {
+    /// Its text.
+    pub(crate) text: Zeroizing<String>,
+    /// Whether the text itself is the secret, whatever it begins with.
+    pub(crate) verbatim: bool,
+    /// The secret.
+    pub(crate) secret: Secret,
+}
+
 impl SecretSource {
     /// Reads the value. Blocks while a person types, so call it before anything is opened or locked.
-    pub(crate) fn read(&self, name: &str, out: &Output) -> Result<Secret, Failure> {
+    pub(crate) fn read(&self, name: &str, out: &Output) -> Result<Given, Failure> {
         let text = match &self.file {
             Some(path) => {
                 let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
@@ -48,9 +58,10 @@ impl SecretSource {
                 "Taken as a Standard Webhooks secret: the base64 after whsec_ is the key (--verbatim keeps the text).",
             );
         }
-        secret.map_err(|error| {
+        let secret = secret.map_err(|error| {
             Failure::new(Exit::Invalid, "key.value", "this value cannot be a key").detail(error.to_string())
-        })
+        })?;
+        Ok(Given { text, verbatim: self.verbatim, secret })
     }
 }
 

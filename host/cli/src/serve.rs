@@ -21,7 +21,7 @@ const ROOT: &str = "root.";
 /// Serves until it is told to end.
 pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let settings = config::read(&session.place.data)?;
+    let settings = config::read(session.place.data()?)?;
     let mut server = start(session, &settings).await?;
     let host = tokio::select! {
         host = opened(session, &server) => host,
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
 
 /// Listens, the host not yet open.
 pub(crate) async fn start(session: &Session<'_>, settings: &Settings) -> Result<Server, Failure> {
-    Server::start(settings, &session.place.data, Box::new(HostDoor)).await.map_err(|error| not_started(&error))
+    Server::start(settings, session.place.data()?, Box::new(HostDoor)).await.map_err(|error| not_started(&error))
 }
 
 /// Serves until a signal comes, and drains.

@@ -1,6 +1,6 @@
 //! What every command works with: the data directory, opened once and only when needed, who acts, and the output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::control::protocol::{Ask, Request};
 use crate::control::server::Server;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::reach::{self, Reach};
+use crate::remote::{self, Api, Proof};
 
 /// The environment variable that may hold the root key itself.
 const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
@@ -31,9 +33,24 @@ const LOOK: Duration = Duration::from_millis(25);
 /// Options that say where the host lives.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Place {
-    /// The data directory.
-    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR", default_value = DATA)]
-    pub(crate) data: PathBuf,
+    /// The data directory, by default `opsiq-data`.
+    #[arg(long, global = true, env = "OPSIQ_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// A running server to ask, in place of opening a data directory: <https://HOST:PORT>, or unix:FILE for the operator's
+    /// socket in a data directory. What only a data directory can tell is refused then.
+    #[arg(long, global = true, env = "OPSIQ_ADDR", value_name = "ADDRESS")]
+    addr: Option<String>,
+
+    /// A file of roots to trust for that server besides the public ones, as PEM.
+    #[arg(long, global = true, env = "OPSIQ_CA", value_name = "FILE", hide_short_help = true)]
+    ca: Option<PathBuf>,
+
+    /// The file of an API client's key, which signs what is asked of that server: its id on the first line and its secret on
+    /// the second, or what `client create -o json` printed; `-` for standard input. Otherwise it is `OPSIQ_KEY_ID` and
+    /// `OPSIQ_CLIENT_SECRET`, or the session that `opsiq login` began.
+    #[arg(long, global = true, env = "OPSIQ_KEY_FILE", value_name = "FILE", hide_short_help = true)]
+    key_file: Option<PathBuf>,
 
     /// The root key's file, by default `root.key` in the data directory. The environment may hold the key itself instead,
     /// in `OPSIQ_ROOT_KEY`.
@@ -84,17 +101,47 @@ const DATA: &str = "opsiq-data";
 const DEV_DATA: &str = "opsiq-dev";
 
 impl Place {
-    /// The same for trying out: never in the directory that is the default for all else.
+    /// The address of the server to ask, if one is named.
+    pub(crate) fn addr(&self) -> Option<&str> {
+        self.addr.as_deref().filter(|addr| !addr.is_empty())
+    }
+
+    /// Refuses what needs the data directory itself while a server is named: it would be done elsewhere than where it is
+    /// meant.
+    fn is_here(&self) -> Result<(), Failure> {
+        let Some(addr) = self.addr() else { return Ok(()) };
+        let title = "this is done in a data directory, and a server is named to ask instead";
+        Err(Failure::new(Exit::Refused, "addr.local-only", title)
+            .detail(format!("the server is {addr}"))
+            .fix("run it where the data directory is, without --addr and OPSIQ_ADDR"))
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// `addr.local-only` while a server is named.
+    pub(crate) fn data(&self) -> Result<&Path, Failure> {
+        self.is_here()?;
+        Ok(self.data.as_deref().unwrap_or(Path::new(DATA)))
+    }
+
+    /// The same for trying out: in a directory of its own, unless one is named.
     pub(crate) fn for_dev(mut self) -> Self {
-        if self.data.as_os_str() == DATA {
-            self.data = DEV_DATA.into();
-        }
+        self.data.get_or_insert_with(|| DEV_DATA.into());
         self
     }
 
+    /// Whether the databases are on a server, and so others' as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store_url.is_some()
+    }
+
     /// How to open it.
+    ///
+    /// # Errors
+    /// As [`Place::data`]; what the environment holds and is no key.
     pub(crate) fn options(&self) -> Result<HostOptions, Failure> {
-        let mut options = HostOptions::new(&self.data);
+        let mut options = HostOptions::new(self.data()?);
         if let Some(file) = &self.root_key_file {
             options.root = RootSource::File(file.clone());
         } else if let Some(text) = from_environment(ROOT_KEY)? {
@@ -194,9 +241,13 @@ impl<'a> Session<'a> {
 
     /// Asks the process that has the data directory, whatever it does; without one, does it here.
     pub(crate) async fn control(&self, ask: Ask) -> Result<Value, Failure> {
+        if self.place.addr().is_some() {
+            return reach::control(&self.server(None)?, &ask).await;
+        }
         let request = Request::new(&self.acting, ask)?;
+        let data = self.place.data()?;
         let options = self.place.options();
-        let way = self.place.turn(async || match client::ask(&self.place.data, &request).await.transpose() {
+        let way = self.place.turn(async || match client::ask(data, &request).await.transpose() {
             Some(answer) => Ok(Way::Asked(answer)),
             None => match &options {
                 Ok(options) => Host::open(options.clone()).await.map(Way::Opened),
@@ -210,6 +261,42 @@ impl<'a> Session<'a> {
                 request.answer(&opened.host).await
             }
         }
+    }
+
+    /// The server that is named. `proof` says who asks; otherwise it is found where it is kept.
+    pub(crate) fn server(&self, proof: Option<Proof>) -> Result<Api, Failure> {
+        let Some(addr) = self.place.addr() else {
+            return Err(Failure::usage("which server?").fix("--addr https://HOST:PORT, or set OPSIQ_ADDR"));
+        };
+        let set = |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
+        let (ca, key_file) = (set(&self.place.ca), set(&self.place.key_file));
+        remote::server(addr, ca.as_deref(), |address| match proof {
+            Some(proof) => Ok(proof),
+            None => Proof::find(address, &self.acting, key_file.as_deref()),
+        })
+    }
+
+    /// Where a user of a tenant acts: at the server that is named, or in the data directory.
+    pub(crate) async fn user_reach(&self) -> Result<Reach<'_>, Failure> {
+        if self.place.addr().is_none() {
+            let (host, actor) = self.as_user().await?;
+            return Ok(Reach::Here(host, actor));
+        }
+        let api = self.server(None)?;
+        if api.proof.tenant().is_none() {
+            // As in a data directory: an act of a tenant needs a user.
+            self.acting.user()?;
+        }
+        Ok(Reach::There(api))
+    }
+
+    /// Where anyone acts: the user named, or the operator.
+    pub(crate) async fn reach(&self) -> Result<Reach<'_>, Failure> {
+        if self.place.addr().is_none() {
+            let (host, actor) = self.as_anyone().await?;
+            return Ok(Reach::Here(host, actor));
+        }
+        self.server(None).map(Reach::There)
     }
 
     /// The host and the user that acts.

@@ -64,16 +64,14 @@ pub(crate) async fn run(command: SubjectCommand, session: &Session<'_>) -> Resul
     let view = match command {
         SubjectCommand::Show(who) => {
             let subject = who.read()?;
-            let (host, actor) = session.as_user().await?;
-            host.subjects().show(&actor, &subject).await?
+            session.user_reach().await?.subject(&subject).await?
         }
         SubjectCommand::Erase { who, yes } => {
             let subject = who.read()?;
             if !yes {
                 agreed().await?;
             }
-            let (host, actor) = session.as_user().await?;
-            host.subjects().erase(&actor, &subject).await?
+            session.user_reach().await?.subject_erase(&subject).await?
         }
     };
     session.out.data(&view, shown)?;

@@ -79,12 +79,12 @@ pub(crate) enum Switch {
 
 /// Runs one of them.
 pub(crate) async fn run(command: TenantCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_anyone().await?;
+    let reach = session.reach().await?;
     match command {
         TenantCommand::Create { id, owner, title } => {
             let title = title.unwrap_or_else(|| id.to_string());
-            let tenant = host.tenants().create(&actor, NewTenant { id, title, owner: owner.clone() }).await?;
-            let invitation = host.tenants().invite_owner(&actor, &tenant.id).await?;
+            let tenant = reach.tenant_create(NewTenant { id, title, owner: owner.clone() }).await?;
+            let invitation = reach.tenant_invite(&tenant.id).await?;
             let created = Created { tenant, invitation };
             session.out.data(&created, |created| {
                 let mut card = Card::new();
@@ -101,28 +101,28 @@ pub(crate) async fn run(command: TenantCommand, session: &Session<'_>) -> Result
             ));
         }
         TenantCommand::Invite { id } => {
-            return user::invited(&host.tenants().invite_owner(&actor, &id).await?, session);
+            return user::invited(&reach.tenant_invite(&id).await?, session);
         }
         TenantCommand::List => {
-            let tenants = host.tenants().list(&actor).await?;
+            let tenants = reach.tenants().await?;
             session.out.data(&tenants, |tenants| shown(tenants))?;
         }
         TenantCommand::Cancel { id } => {
-            let tenant = host.tenants().cancel(&actor, &id).await?;
+            let tenant = reach.tenant_cancel(&id).await?;
             session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
             session.out.note(&format!("Its owners can read and export. Then: opsiq tenant erase {id} --confirm {id}"));
         }
         TenantCommand::Restore { id } => {
-            let tenant = host.tenants().restore(&actor, &id).await?;
+            let tenant = reach.tenant_restore(&id).await?;
             session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
         }
         TenantCommand::Erase { id, confirm, now } => {
             let erase = EraseTenant { id, confirm: confirm.unwrap_or_default(), now };
-            let tenant = host.tenants().erase(&actor, &erase).await?;
+            let tenant = reach.tenant_erase(&erase).await?;
             session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
         }
         TenantCommand::SecondPerson { required } => {
-            let tenant = host.tenants().require_second_person(&actor, required == Switch::On).await?;
+            let tenant = reach.second_person(required == Switch::On).await?;
             session.out.data(&tenant, |tenant| shown(std::slice::from_ref(tenant)))?;
         }
     }

@@ -70,28 +70,28 @@ pub(crate) enum UserCommand {
 
 /// Runs one of them.
 pub(crate) async fn run(command: UserCommand, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     let user = match command {
-        UserCommand::Add { name, role } => host.users().add(&actor, &name, role).await?,
-        UserCommand::Role { name, role } => host.users().assign(&actor, &name, &role).await?,
+        UserCommand::Add { name, role } => reach.user_add(&name, role).await?,
+        UserCommand::Role { name, role } => reach.user_role(&name, &role).await?,
         UserCommand::Invite { name, role } => {
-            return invited(&host.users().invite(&actor, &name, role.as_deref()).await?, session);
+            return invited(&reach.user_invite(&name, role.as_deref()).await?, session);
         }
-        UserCommand::Reset2fa { name } => return invited(&host.users().reset_2fa(&actor, &name).await?, session),
+        UserCommand::Reset2fa { name } => return invited(&reach.user_reset(&name).await?, session),
         UserCommand::Sessions { name } => {
-            let sessions = host.users().sessions(&actor, &name).await?;
+            let sessions = reach.user_sessions(&name).await?;
             session.out.data(&sessions, |sessions| sessions_shown(sessions))?;
             return Ok(Exit::Done);
         }
         UserCommand::Revoke { name, session: which } => {
-            let ended = host.users().revoke(&actor, &name, which.as_deref()).await?;
+            let ended = reach.user_revoke(&name, which.as_deref()).await?;
             session.out.data(&json!({ "user": name, "ended": ended }), |_| format!("{ended} sessions ended."))?;
             return Ok(Exit::Done);
         }
-        UserCommand::Disable { name } => host.users().disable(&actor, &name).await?,
-        UserCommand::Enable { name } => host.users().enable(&actor, &name).await?,
+        UserCommand::Disable { name } => reach.user_disable(&name).await?,
+        UserCommand::Enable { name } => reach.user_enable(&name).await?,
         UserCommand::List => {
-            let users = host.users().list(&actor).await?;
+            let users = reach.users().await?;
             session.out.data(&users, |users| shown(users))?;
             return Ok(Exit::Done);
         }

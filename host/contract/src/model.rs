@@ -52,7 +52,7 @@ pub struct PluginMeta {
 }
 
 /// What may be done with a key. There is no way to read one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyUse {
     /// The host puts it into requests of a rule.

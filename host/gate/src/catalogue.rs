@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use opsiq_audit::{Kind, Log, Op, field};
-use opsiq_contract::{Contract, Digest, PluginRef, component, nearest, visible};
+use opsiq_audit::{Draft, Kind, Log, Op, field};
+use opsiq_contract::component::Inspection;
+use opsiq_contract::{Contract, Digest, PluginRef, Role, component, nearest, visible};
 use opsiq_sandbox::LoadError;
 use opsiq_store::{PluginRow, StoreError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::operator_draft;
 use crate::actor::Actor;
@@ -29,6 +30,17 @@ pub struct Registered {
     pub new: bool,
 }
 
+/// What a component asks for, and whether it would be registered.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// Whether it would.
+    pub acceptable: bool,
+    /// `publisher/id@version`, when it holds a contract.
+    pub plugin: Option<PluginRef>,
+    /// What was found, item by item.
+    pub inspection: Inspection,
+}
+
 /// How far a registration has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registering {
@@ -44,7 +56,7 @@ pub enum Registering {
 }
 
 /// One registered plugin.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CatalogueEntry {
     /// `publisher/id@version`.
     pub plugin: PluginRef,
@@ -100,15 +112,7 @@ impl Catalogue {
     ) -> Result<Registered, Refusal> {
         let core = &self.core;
         watch(Registering::Checking);
-        if bytes.len() as u64 > core.ceiling.component_bytes {
-            return Err(Refusal::new(
-                Class::Denied,
-                Stage::Admin,
-                "plugin.too-large",
-                format!("the component has {} bytes; {} are allowed", bytes.len(), core.ceiling.component_bytes),
-                "make it smaller, or let the operator raise `component` under [ceiling] in opsiq.toml",
-            ));
-        }
+        self.fits(&bytes)?;
         let bytes: Arc<[u8]> = bytes.into();
         let (looked_at, most) = (bytes.clone(), core.ceiling.component_bytes);
         // Reading a large one takes a while, in which others go on.
@@ -158,6 +162,69 @@ impl Catalogue {
         let change = Op::new(move |tx| Box::pin(async move { Ok(tx.plugin_insert(&row).await?) }));
         core.journal.commit(&Log::Host, vec![draft], change).await.map_err(|e| errors::audit(Stage::Admin, &e))?;
         Ok(Registered { plugin, digest, contract, new: true })
+    }
+
+    /// Says what a component asks for, and whether it would be registered, by the same rules; nothing runs and nothing is
+    /// kept. For the operator, and for owners and admins of a tenant, one at a time. Goes on record.
+    ///
+    /// # Errors
+    /// Not one of those; a component larger than the operator allows.
+    pub async fn inspect(&self, actor: &Actor, bytes: Vec<u8>) -> Result<Inspected, Refusal> {
+        let act = "plugin inspect";
+        let digest = Digest::of(&bytes);
+        let detail = format!("digest {digest}, {} bytes", bytes.len());
+        let told = |draft: Draft, seen: &Inspected| {
+            let detail = format!("{detail}, acceptable {}", seen.acceptable);
+            vec![draft.field(field::OUTCOME, "ok").field(field::DETAIL, detail)]
+        };
+        if actor.tenant().is_none() {
+            let inspect = async {
+                let seen = self.inspect_now(bytes).await?;
+                self.core.record(Log::Host, told(operator_draft(actor, Kind::Read, act), &seen)).await?;
+                Ok(seen)
+            };
+            return self.core.operate(actor, act, &detail, inspect).await;
+        }
+        let person = self.core.person(actor).await?;
+        let inspect = async {
+            let seen = self.inspect_now(bytes).await?;
+            self.core.record(person.log(), told(person.draft(Kind::Read, act), &seen)).await?;
+            Ok(seen)
+        };
+        self.core.act(&person, &[Role::Owner, Role::Admin], act, &detail, inspect).await
+    }
+
+    async fn inspect_now(&self, bytes: Vec<u8>) -> Result<Inspected, Refusal> {
+        self.fits(&bytes)?;
+        let most = self.core.ceiling.component_bytes;
+        // Reading a large one takes a while, in which others go on.
+        let seen = tokio::task::spawn_blocking(move || component::inspect_within(&bytes, most)).await;
+        let mut inspection =
+            seen.map_err(|_| errors::internal(Stage::Admin, "looking at the component ended abnormally"))?;
+        let denial = inspection.contract.as_ref().and_then(|contract| self.core.ceiling.world_denial(contract));
+        inspection.problems.extend(denial.map(|denial| component::Problem {
+            code: denial.code,
+            subject: None,
+            message: denial.message,
+            fix: denial.fix,
+        }));
+        let plugin = inspection.contract.as_ref().map(Contract::plugin_ref);
+        Ok(Inspected { acceptable: inspection.problems.is_empty(), plugin, inspection })
+    }
+
+    /// Refuses a component larger than the operator allows.
+    fn fits(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let most = self.core.ceiling.component_bytes;
+        if bytes.len() as u64 <= most {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Admin,
+            "plugin.too-large",
+            format!("the component has {} bytes; {most} are allowed", bytes.len()),
+            "make it smaller, or let the operator raise `component` under [ceiling] in opsiq.toml",
+        ))
     }
 
     /// All registered plugins, by name and registration.

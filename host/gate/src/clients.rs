@@ -18,7 +18,7 @@ use opsiq_contract::{Role, visible};
 use opsiq_signing::KeyId;
 use opsiq_store::{ApiClientKeyRow, ApiClientRow};
 use opsiq_vault::Secret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::act::Person;
@@ -43,7 +43,7 @@ const PREFIX: &str = "opsiq_cs_";
 const RANDOM: usize = 32;
 
 /// The life of one version of a client's secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientKeyState {
     /// The newest, to sign with.
@@ -53,7 +53,7 @@ pub enum ClientKeyState {
 }
 
 /// One version of a client's secret, never the secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClientKeyView {
     /// The id to sign under: `tenant/client/version`.
     pub key_id: String,
@@ -68,7 +68,7 @@ pub struct ClientKeyView {
 }
 
 /// An API client of a tenant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClientView {
     /// The name, unique in the tenant, for ever.
     pub name: String,

@@ -7,7 +7,8 @@ use opsiq_contract::{
 };
 use opsiq_store::{ConfirmationRow, WriteTx};
 use opsiq_vault::{KeyId, SubjectKey};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use opsiq_store::ConfirmationState;
 
@@ -22,12 +23,12 @@ use crate::state::TenantState;
 use crate::subjects;
 
 /// A confirmation, as a person must see it before deciding.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConfirmationView {
     /// Its id, which is also the id of the invocation that asked for it and that runs it: one id in every log.
     pub id: String,
     /// Where it stands.
-    #[serde(serialize_with = "as_word")]
+    #[serde(serialize_with = "as_word", deserialize_with = "of_word")]
     pub state: ConfirmationState,
     /// The installation's name.
     pub installation: String,
@@ -62,6 +63,11 @@ pub struct ConfirmationView {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn as_word<S: Serializer>(state: &ConfirmationState, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(state.as_str())
+}
+
+fn of_word<'de, D: Deserializer<'de>>(from: D) -> Result<ConfirmationState, D::Error> {
+    let word = String::deserialize(from)?;
+    ConfirmationState::from_word(&word).ok_or_else(|| D::Error::custom("no state of a confirmation"))
 }
 
 /// A confirmation as stored, opened.

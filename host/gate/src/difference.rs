@@ -6,7 +6,7 @@
 
 use opsiq_contract::diff::{Change, Risk, diff};
 use opsiq_contract::{Ceiling, Contract, Digest, Installation, Permission, PluginRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::plan;
@@ -14,7 +14,7 @@ use crate::refusal::Fault;
 use crate::state::Installed;
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradeChange {
     /// What it is about, such as `http:refunds`; the name to withhold it by where it is a permission.
     pub item: String,
@@ -23,7 +23,7 @@ pub struct UpgradeChange {
 }
 
 /// Changes of one weight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeGroup {
     /// The weight they share.
     pub risk: Risk,
@@ -34,7 +34,7 @@ pub struct ChangeGroup {
 }
 
 /// What an upgrade would change.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UpgradePlan {
     /// The version that is installed.
     pub from: PluginRef,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::refusal::Refusal;
+use crate::repeat::KeptAnswer;
 use crate::replay::Replay;
 
 /// Of a tenant.
@@ -320,6 +321,8 @@ pub(crate) enum StoredEnd {
     Failed(Box<Refusal>),
     /// Either, about a data subject.
     About(Apart<StoredEnd>),
+    /// The answer to an administrative request.
+    Reply(Box<KeptAnswer>),
 }
 
 /// The place of the stored answer of `row`, an invocation.

@@ -2,7 +2,7 @@
 //! change it.
 
 use opsiq_contract::{AuthorityRequest, Authorized, CanonicalJson, Decision, Effect, Installation, Verdict, authority};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::Person;
 use crate::actor::Actor;
@@ -13,7 +13,7 @@ use crate::refusal::{Class, Refusal, Stage};
 use crate::stages::{Asked, checked, denied, keys_are_set};
 
 /// How one step comes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepVerdict {
     /// It lets the call through.
@@ -25,7 +25,7 @@ pub enum StepVerdict {
 }
 
 /// One step of the decision.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExplainStep {
     /// The stage, as in [`Stage`](crate::Stage).
     pub stage: String,
@@ -40,7 +40,7 @@ pub struct ExplainStep {
 }
 
 /// What a call would meet, without running it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation {
     /// The steps in order, up to the first that refuses.
     pub steps: Vec<ExplainStep>,

@@ -323,7 +323,7 @@ impl Host {
 
     /// The people of the acting user's tenant.
     pub fn users(&self) -> Users {
-        Users { core: self.core.clone() }
+        Users { core: self.core.clone(), expected: None }
     }
 
     /// The programs of the acting user's tenant, which sign what they ask for.

@@ -1,7 +1,9 @@
 //! An installation as its tenant is shown it.
 
+use std::borrow::Cow;
+
 use opsiq_contract::{Action, Digest, Effect, InstallationId, PluginRef, Role, visible};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::control::QuarantineView;
@@ -10,7 +12,7 @@ use crate::state::Installed;
 use crate::upgrades::HeldUpgrade;
 
 /// One action as an installation offers it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ActionView {
     /// The name to call it by.
     pub name: String,
@@ -33,7 +35,7 @@ pub struct ActionView {
 }
 
 /// An installation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstallationView {
     /// Its id, for ever.
     pub id: InstallationId,
@@ -46,7 +48,7 @@ pub struct InstallationView {
     /// The plugin's title.
     pub title: String,
     /// `enabled`, `paused` or `quarantined`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Why nothing of it runs although it is enabled.
     pub quarantine: Option<QuarantineView>,
     /// Grows by one with each change of grant, config or state.
@@ -98,7 +100,7 @@ pub(crate) fn view(core: &Core, installed: &Installed) -> InstallationView {
         plugin: installation.plugin.clone(),
         digest: installation.digest,
         title: visible(&contract.plugin.title, 120).text,
-        state: if quarantine.is_some() { "quarantined" } else { installation.state.as_str() },
+        state: if quarantine.is_some() { "quarantined" } else { installation.state.as_str() }.into(),
         quarantine,
         revision: installation.revision,
         needs_keys: installed.needs_keys(),

@@ -4,7 +4,7 @@ use opsiq_audit::{Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId, visible};
 use opsiq_identity::{Token, TokenKind};
 use opsiq_store::InvitationRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::operator_draft;
 use crate::actor::Actor;
@@ -23,7 +23,7 @@ use crate::users::{Users, done, unknown};
 const GOOD_MS: i64 = 3 * 24 * 3_600_000;
 
 /// An invitation, shown once: whoever has its token takes up the account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Invitation {
     /// The tenant.
     pub tenant: TenantId,

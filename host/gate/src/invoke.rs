@@ -256,6 +256,8 @@ impl Core {
                     })),
                     // Its own stage is kept, and so not recorded once more as a refusal of this call.
                     StoredEnd::Failed(refusal) => Err(*refusal),
+                    // A request has another hash than a call.
+                    StoredEnd::Reply(_) => Err(replay::other_params()),
                     StoredEnd::About(_) => Err(errors::internal(Stage::Replay, "a stored answer holds another one")),
                 }
             }

@@ -7,7 +7,7 @@ use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{Contract, KeyDecl, KeyUse, Role, nearest, visible};
 use opsiq_store::{KeyState as RowState, KeyVersionRow};
 use opsiq_vault::{SECRET_MIN, Secret};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::Person;
 use crate::actor::Actor;
@@ -18,7 +18,7 @@ use crate::refusal::{Class, Refusal, Stage};
 use crate::state::Installed;
 
 /// The life of one version of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyState {
     /// The newest: signs, is injected, verifies.
@@ -30,7 +30,7 @@ pub enum KeyState {
 }
 
 /// One version of a key.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyVersionView {
     /// Counts from 1.
     pub version: u64,
@@ -43,7 +43,7 @@ pub struct KeyVersionView {
 }
 
 /// Which contract declares a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Declared {
     /// That of the version that runs.
@@ -55,7 +55,7 @@ pub enum Declared {
 }
 
 /// A key of an installation, never its value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyView {
     /// The name the contract declares.
     pub name: String,

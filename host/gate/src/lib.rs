@@ -51,6 +51,7 @@ mod plan;
 mod recovery;
 mod refusal;
 mod rehearse;
+mod repeat;
 mod replay;
 mod roles;
 mod rollback;
@@ -68,7 +69,7 @@ mod users;
 pub use actor::Actor;
 pub use approve::Confirmations;
 pub use audit_log::AuditLog;
-pub use catalogue::{Catalogue, CatalogueEntry, Registered, Registering};
+pub use catalogue::{Catalogue, CatalogueEntry, Inspected, Registered, Registering};
 pub use clients::{ApiClients, ClientKeyState, ClientKeyView, ClientView, NewClientKey, OVERLAP};
 pub use config::{OperatorConfig, read_config};
 pub use confirmations::{ConfirmationState, ConfirmationView};
@@ -80,7 +81,7 @@ pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
     DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedIn, idempotency_key, status_of,
+    ShownOnce, SignedHead, SignedIn, idempotency_key, status_of,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
@@ -99,6 +100,7 @@ pub use opsiq_signing::{Origin, SignedFields};
 pub use plan::{Ask, AskGroup, InstallPlan, Risk};
 pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rehearse::{Part, Played, Props, Rig, stand_in};
+pub use repeat::{Holding, KeptAnswer, Repeat, Repeatable};
 pub use roles::Roles;
 pub use rollback::Rollback;
 pub use subjects::{ErasedKey, SubjectView, Subjects};

@@ -5,11 +5,11 @@ use opsiq_contract::{
     Ceiling, Contract, Digest, Effect, Grant, HttpRule, Limits, Permission, PluginCeiling, PluginRef, show_size,
     show_time, visible,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How much harm an ask could do, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Risk {
     /// Changes that wait for a person each time.
@@ -27,7 +27,7 @@ pub enum Risk {
 }
 
 /// One thing asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ask {
     /// The name to withhold or allow it by, such as `http:refunds`.
     pub item: String,
@@ -40,7 +40,7 @@ pub struct Ask {
 }
 
 /// Asks of one risk.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AskGroup {
     /// The risk they share.
     pub risk: Risk,
@@ -51,7 +51,7 @@ pub struct AskGroup {
 }
 
 /// The install review.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstallPlan {
     /// `publisher/id@version`.
     pub plugin: PluginRef,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::docs::{StoredEnd, answer_place};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::repeat::Repeatable;
 use crate::state::TenantState;
 use crate::subjects;
 
@@ -42,6 +43,27 @@ impl Replay {
         action: &str,
         params: &CanonicalJson,
     ) -> Result<Self, Refusal> {
+        let call = [installation.as_str(), action, params.as_str()].map(str::as_bytes);
+        Self::of(vault, principal, text, "idempotency call", call)
+    }
+
+    /// The same for an administrative request. It is none of a call: the two are told apart by domain.
+    pub(crate) fn of_request(
+        vault: &TenantVault,
+        principal: &Principal,
+        asked: &Repeatable<'_>,
+    ) -> Result<Self, Refusal> {
+        let request = [asked.method.as_bytes(), asked.target.as_bytes(), asked.body];
+        Self::of(vault, principal, asked.key, "idempotency request", request)
+    }
+
+    fn of(
+        vault: &TenantVault,
+        principal: &Principal,
+        text: &str,
+        domain: &'static str,
+        parts: [&[u8]; 3],
+    ) -> Result<Self, Refusal> {
         if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Refusal::new(
                 Class::Invalid,
@@ -52,14 +74,14 @@ impl Replay {
             ));
         }
         let mut call = Vec::new();
-        for part in [installation.as_str(), action, params.as_str()] {
+        for part in parts {
             call.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            call.extend_from_slice(part.as_bytes());
+            call.extend_from_slice(part);
         }
         Ok(Self {
             client: vault.blind_index("idempotency client", principal.to_string().as_bytes()),
             key: vault.blind_index("idempotency key", text.as_bytes()),
-            call: vault.blind_index("idempotency call", &call),
+            call: vault.blind_index(domain, &call),
         })
     }
 

@@ -37,6 +37,7 @@ const ACTS: &[&str] = &[
     "key retire",
     "key rotate",
     "key set",
+    "plugin inspect",
     "sandbox list",
     "sandbox quarantine",
     "sandbox release",

@@ -15,7 +15,7 @@ use opsiq_audit::{AuditError, Draft, Journal, Kind, Log, Op, field};
 use opsiq_contract::{Principal, Role, Schema, TenantId};
 use opsiq_store::{ErasedSubjectRow, Store, StoreError, SubjectKeyRow};
 use opsiq_vault::{KeyId, SubjectKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::act::Person;
@@ -32,7 +32,7 @@ const KNOWN_MOST: usize = 4096;
 const ROLES: [Role; 2] = [Role::Owner, Role::Admin];
 
 /// What is known of one subject.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectView {
     /// A keyed hash of the subject, 16 hex digits: entries about them name it, and nobody can tell from it who it is.
     pub subject: String,
@@ -45,7 +45,7 @@ pub struct SubjectView {
 }
 
 /// A key of a subject that is destroyed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasedKey {
     /// Its id.
     pub key: String,

@@ -6,7 +6,7 @@ use opsiq_audit::{Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId};
 use opsiq_store::{StoreError, TenantRow};
 use opsiq_vault::VaultError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::operator_draft;
 use crate::actor::Actor;
@@ -28,7 +28,7 @@ pub struct NewTenant {
 }
 
 /// A tenant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TenantView {
     /// Its slug.
     pub id: TenantId,
@@ -47,7 +47,7 @@ pub struct TenantView {
 }
 
 /// Whether a tenant lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// It does.

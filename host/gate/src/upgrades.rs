@@ -12,7 +12,7 @@ use std::sync::Arc;
 use opsiq_audit::field;
 use opsiq_contract::{Contract, Digest, Grant, Permission, PluginRef, Schema, visible};
 use opsiq_store::PluginRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::act::Person;
@@ -27,7 +27,7 @@ use crate::refusal::{Class, Refusal, Stage};
 use crate::state::Installed;
 
 /// An upgrade that waits to be accepted.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldUpgrade {
     /// The version that waits.
     pub plugin: PluginRef,
@@ -54,7 +54,7 @@ impl HeldUpgrade {
 }
 
 /// What asking for an upgrade came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Upgrade {
     /// There is nothing newer, or it is the version that is installed.

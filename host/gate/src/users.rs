@@ -6,7 +6,7 @@ use opsiq_audit::{Draft, Kind, Op, field};
 use opsiq_contract::{Role, TenantId};
 use opsiq_store::{UserRow, UserState};
 use opsiq_vault::TenantVault;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::act::Person;
 use crate::actor::Actor;
@@ -19,7 +19,7 @@ use crate::state::{TenantState, User};
 use crate::{errors, names};
 
 /// A user of a tenant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UserView {
     /// The name, unique in the tenant.
     pub name: String,
@@ -31,6 +31,8 @@ pub struct UserView {
     pub enabled: bool,
     /// Whether they took up their account: a password and a second factor are set.
     pub enrolled: bool,
+    /// Grows by one with each change of role or state.
+    pub revision: u64,
     /// When added, in milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -39,9 +41,34 @@ pub struct UserView {
 #[derive(Clone)]
 pub struct Users {
     pub(crate) core: Arc<Core>,
+    /// The revision that a change is bound to.
+    pub(crate) expected: Option<u64>,
 }
 
 impl Users {
+    /// The same, for a change that happens only while the user has this revision: with another one, somebody else changed
+    /// them meanwhile, and it is refused.
+    #[must_use]
+    pub fn at_revision(mut self, revision: Option<u64>) -> Self {
+        self.expected = revision;
+        self
+    }
+
+    /// Refuses a user who is not as the caller last saw them.
+    fn as_expected(&self, user: &User) -> Result<(), Refusal> {
+        let now = user.version;
+        match self.expected {
+            Some(expected) if expected != now => Err(Refusal::new(
+                Class::Conflict,
+                Stage::Admin,
+                "request.changed",
+                format!("the user has revision {now} by now, not {expected}"),
+                "look again, then repeat the change",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a user. For owners.
     ///
     /// # Errors
@@ -127,6 +154,15 @@ impl Users {
             .await
     }
 
+    /// One of them. For owners and admins.
+    ///
+    /// # Errors
+    /// Not an owner or admin; no such user.
+    pub async fn get(&self, actor: &Actor, name: &str) -> Result<UserView, Refusal> {
+        let person = self.core.person(actor).await?;
+        self.core.act(&person, &[Role::Owner, Role::Admin], "user list", "", self.view(&person.tenant, name)).await
+    }
+
     async fn alter(
         &self,
         actor: &Actor,
@@ -139,6 +175,7 @@ impl Users {
         self.core
             .act(&person, &[Role::Owner], act, "", async {
                 let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
+                self.as_expected(&user)?;
                 let custom = user.custom.as_ref().map(|(id, _)| id.clone());
                 let mut doc = UserDoc { name: user.name.clone(), role: user.role, enabled: user.enabled, custom };
                 alter(&mut doc);
@@ -208,6 +245,7 @@ fn view(user: &User, enrolled: bool) -> UserView {
         custom: user.custom.as_ref().map(|(_, custom)| custom.name.clone()),
         enabled: user.enabled,
         enrolled,
+        revision: user.version,
         created_ms: user.created_ms,
     }
 }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
@@ -21,7 +21,7 @@ const TURN_LEAST: u64 = 1_000_000;
 use crate::fault::Fault;
 
 /// What one call used of each thing that is limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
     /// CPU time, in microseconds; of a call that neither waited nor met a tick, the time it took.
     pub cpu_us: u64,

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -99,6 +99,16 @@ impl Ask {
         }
         let revision = text.strip_prefix("\"r").and_then(|text| text.strip_suffix('"'));
         revision.and_then(|text| text.parse().ok()).map(Some).ok_or_else(not_a_tag)
+    }
+
+    /// Whether nothing may be replaced: `If-None-Match: *` (RFC 9110 section 13.1.2).
+    pub(crate) fn if_none(&self) -> Result<bool, Problem> {
+        let mut values = self.headers.get_all(IF_NONE_MATCH).iter();
+        match (values.next().map(HeaderValue::as_bytes), values.next()) {
+            (None, _) => Ok(false),
+            (Some(b"*"), None) => Ok(true),
+            _ => Err(Problem::malformed("request.if-none-match", "If-None-Match is `*` here, once")),
+        }
     }
 
     /// The page of `items` that is asked for. `key` gives each item's place: items come in the order of their keys.

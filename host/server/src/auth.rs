@@ -35,6 +35,33 @@ impl std::fmt::Debug for Caller {
     }
 }
 
+/// What the head of a request proves.
+pub enum Head {
+    /// Who sends it.
+    Known(Caller),
+    /// The same, if it has the body that its proof covers.
+    Covering(Box<dyn Covers>),
+}
+
+impl std::fmt::Debug for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Known(caller) => f.debug_tuple("Known").field(caller).finish(),
+            Self::Covering(_) => f.write_str("Covering"),
+        }
+    }
+}
+
+/// A proof that covers a body.
+#[async_trait]
+pub trait Covers: Send + Sync {
+    /// Who sends the request, with this body.
+    ///
+    /// # Errors
+    /// Another body than the one that is covered; a request that was taken before.
+    async fn with_body(self: Box<Self>, body: &Bytes) -> Result<Caller, Refusal>;
+}
+
 /// Signs an answer.
 #[async_trait]
 pub trait SignReply: Send + Sync {
@@ -54,37 +81,14 @@ pub trait SignReply: Send + Sync {
 /// Proves who calls over the network.
 #[async_trait]
 pub trait Authenticate: Send + Sync + 'static {
-    /// The principal of a request whose body came in whole. `authority` is what clients call this host, as the operator said
-    /// and not only the request.
+    /// What the head of a request proves, before its body is read. `authority` is what clients call this host, as the
+    /// operator said and not only the request.
     ///
     /// # Errors
-    /// Why the request proves nobody; in the class [`Denied`](opsiq_gate::Class::Denied) at the stage
+    /// Why it proves nobody, so that no body is read for nobody; in the class [`Denied`](opsiq_gate::Class::Denied) or
+    /// [`Unauthenticated`](opsiq_gate::Class::Unauthenticated) at the stage
     /// [`Authenticate`](opsiq_gate::Stage::Authenticate) unless the store is away.
-    async fn authenticate(
-        &self,
-        host: &Host,
-        parts: &Parts,
-        body: &Bytes,
-        peer: SocketAddr,
-        authority: &str,
-    ) -> Result<Caller, Refusal>;
-}
-
-/// Proves nobody: every request over the network is refused.
-#[derive(Debug, Clone, Copy)]
-pub struct Nobody;
-
-#[async_trait]
-impl Authenticate for Nobody {
-    async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: SocketAddr, _: &str) -> Result<Caller, Refusal> {
-        Err(Refusal::new(
-            opsiq_gate::Class::Denied,
-            opsiq_gate::Stage::Authenticate,
-            "caller.unauthenticated",
-            "the request proves nobody",
-            "sign the request as an API client, or send a session's token",
-        ))
-    }
+    async fn head(&self, host: &Host, parts: &Parts, peer: SocketAddr, authority: &str) -> Result<Head, Refusal>;
 }
 
 /// The header by which the operator acts as a user, over the operator's socket alone.

@@ -11,9 +11,9 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
-use opsiq_gate::{Class, Host, Origin, Refusal, ReplySigner, Stage};
+use opsiq_gate::{Class, Host, Origin, Refusal, ReplySigner, SignedHead, Stage};
 
-use crate::auth::{Authenticate, Caller, SignReply};
+use crate::auth::{Authenticate, Caller, Covers, Head, SignReply};
 
 /// The cookie of a session: of this host alone, over TLS alone, for all paths.
 pub(crate) const COOKIE_NAME: &str = "__Host-opsiq";
@@ -33,14 +33,7 @@ enum Proof<'a> {
 
 #[async_trait]
 impl Authenticate for HostDoor {
-    async fn authenticate(
-        &self,
-        host: &Host,
-        parts: &Parts,
-        body: &Bytes,
-        peer: SocketAddr,
-        authority: &str,
-    ) -> Result<Caller, Refusal> {
+    async fn head(&self, host: &Host, parts: &Parts, peer: SocketAddr, authority: &str) -> Result<Head, Refusal> {
         let address = peer.ip().to_canonical();
         let token = match proof(&parts.headers)? {
             Proof::Signature => {
@@ -48,8 +41,7 @@ impl Authenticate for HostDoor {
                     .parse::<Authority>()
                     .map_err(|_| refused("request.host", "the name of this host is none"))?;
                 let origin = Origin::new(&Scheme::HTTPS, &authority);
-                let (actor, signer) = host.door().signed(&origin, parts, body, address).await?;
-                return Ok(Caller { actor, reply: Some(Box::new(signer)) });
+                return Ok(Head::Covering(Box::new(host.door().signed_head(&origin, parts, address).await?)));
             }
             Proof::Bearer(token) => token,
             Proof::Cookie(token) => {
@@ -60,7 +52,15 @@ impl Authenticate for HostDoor {
             }
         };
         let (actor, _) = host.door().session(token, Some(address)).await?;
-        Ok(Caller { actor, reply: None })
+        Ok(Head::Known(Caller { actor, reply: None }))
+    }
+}
+
+#[async_trait]
+impl Covers for SignedHead {
+    async fn with_body(self: Box<Self>, body: &Bytes) -> Result<Caller, Refusal> {
+        let (actor, signer) = Self::with_body(*self, body).await?;
+        Ok(Caller { actor, reply: Some(Box::new(signer)) })
     }
 }
 

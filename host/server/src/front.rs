@@ -1,11 +1,13 @@
-//! What happens to every request, in this order: its form is looked at, who calls is asked, and only then does a handler
-//! see it. What is refused on the way is a problem like any other; nothing is answered in a form of the libraries below.
+//! What happens to every request, in this order: whether it is for this host, its form, whose head it is; then its body is
+//! read, a signature is held against it, and only then does a handler see it. What is refused on the way is a problem like
+//! any other; nothing is answered in a form of the libraries below.
 //!
 //! Framing that two readers could read differently is refused (RFC 9112 section 6.1): a request says its length by
 //! `Content-Length` or by HTTP/2, never by `Transfer-Encoding`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::RequestPartsExt as _;
 use axum::body::Body;
@@ -18,23 +20,20 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use opsiq_gate::{Actor, Host};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use opsiq_gate::Host;
 
 use crate::ask::{Ask, Content, Reply};
-use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
+use crate::auth::{Authenticate, Caller, Head, Peer, SignReply, over_socket};
+use crate::body::{Bodies, Whole};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
+use crate::once;
 use crate::problem::Problem;
 use crate::routes::{Route, Run, Spec, Takes};
 use crate::settings::Settings;
 
 /// The header with a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Units in which room for bodies is counted, in bytes.
-const ROOM_UNIT: usize = 1 << 10;
 
 /// The id of a request.
 #[derive(Debug, Clone)]
@@ -53,15 +52,31 @@ enum Behind {
     Ending,
 }
 
+/// How one request came in.
+enum From<'a> {
+    /// Over the operator's socket.
+    Operator,
+    /// Over the network, from there, for this name of the host.
+    Network(SocketAddr, &'a str),
+}
+
+impl From<'_> {
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Operator => None,
+            Self::Network(peer, _) => Some(peer.ip().to_canonical()),
+        }
+    }
+}
+
 /// What all requests share.
 pub(crate) struct Front {
     behind: RwLock<Behind>,
     door: Box<dyn Authenticate>,
     pub(crate) counters: Counters,
-    room: Semaphore,
+    bodies: Bodies,
     headers: usize,
     header_bytes: usize,
-    body_read: Duration,
     /// What clients call this host: `host`, or `host:port`.
     pub(crate) names: OnceLock<Vec<String>>,
     /// The `OpenAPI` document, and the page made of it.
@@ -74,10 +89,9 @@ impl Front {
             behind: RwLock::new(Behind::Starting),
             door,
             counters: Counters::default(),
-            room: Semaphore::new(settings.bodies / ROOM_UNIT),
+            bodies: Bodies::new(settings.bodies, settings.body_read),
             headers: settings.headers,
             header_bytes: settings.header_bytes,
-            body_read: settings.body_read,
             names: OnceLock::new(),
             documents: OnceLock::new(),
         })
@@ -198,7 +212,9 @@ impl Front {
     ) -> Result<Reply, Problem> {
         let spec = &route.spec;
         let (mut parts, body) = request.into_parts();
+        let from = self.from(&parts)?;
         acceptable(spec, &parts.headers)?;
+        read_here(spec, &parts.headers)?;
         let most = taken(spec, &parts.headers)?;
         if let Run::Open(run) = &route.run {
             return Ok(run(self));
@@ -206,66 +222,49 @@ impl Front {
         let host = self.host()?;
         let query = query(spec, parts.uri.query().unwrap_or_default())?;
         let path = path(&mut parts).await?;
-        let body = self.read(&parts, body, most).await?;
-        let address = match parts.extensions.get::<Peer>() {
-            Some(Peer::Network(peer)) => Some(peer.ip().to_canonical()),
+        // Nobody's body is read.
+        let head = match &route.run {
+            Run::Asked(_) => Some(self.head(&host, &parts, &from).await?),
             _ => None,
         };
+        // The room it takes is held until this returns.
+        let Whole { bytes: body, room: _room } = self.bodies.read(&parts.headers, body, most).await?;
+        let address = from.address();
         match &route.run {
             Run::Open(run) => Ok(run(self)),
             Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
             Run::Asked(run) => {
-                let caller = self.caller(&host, &parts, &body, id).await?;
-                *signer = caller.reply;
-                let (actor, headers) = (caller.actor, parts.headers);
-                run(Ask { host, actor, headers, body, path, query, address }).await
+                let Caller { actor, reply } = match head {
+                    Some(Head::Known(caller)) => caller,
+                    Some(Head::Covering(proof)) => proof.with_body(&body).await?,
+                    None => return Err(Problem::malformed("request.peer", "the request came from nobody")),
+                };
+                *signer = reply;
+                let actor = match address {
+                    Some(address) => actor.in_request(id).from_address(address),
+                    None => actor.in_request(id),
+                };
+                let headers = parts.headers;
+                let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+                let ask = Ask { host, actor, headers, body, path, query, address };
+                once::answered(spec, run, ask, &target).await
             }
         }
     }
 
-    /// The whole body, of at most `most` bytes.
-    async fn read(&self, parts: &Parts, body: Body, most: usize) -> Result<Bytes, Problem> {
-        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let too_large = || {
-            let detail = format!("a body has {most} bytes at most here");
-            Problem::request(StatusCode::PAYLOAD_TOO_LARGE, "request.too-large", detail, "send less")
-        };
-        if length == Some(0) || http_body::Body::is_end_stream(&body) {
-            return Ok(Bytes::new());
-        }
-        if most == 0 {
-            return Err(Problem::malformed("request.body", "no body is taken here"));
-        }
-        if length.is_some_and(|length| length > most) {
-            return Err(too_large());
-        }
-        let room = u32::try_from(length.unwrap_or(most).div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
-        let _room = self.room.try_acquire_many(room).map_err(|_| {
-            Problem::unavailable("server.bodies", "the host holds as many bodies as it has room for", 1)
-        })?;
-        match timeout(self.body_read, Limited::new(body, most).collect()).await {
-            Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::malformed("request.body", "the body did not arrive whole")),
-            Err(_) => Err(Problem::request(
-                StatusCode::REQUEST_TIMEOUT,
-                "request.timeout",
-                "the body did not arrive in time",
-                "send it faster",
-            )
-            .header(CONNECTION, HeaderValue::from_static("close"))),
+    /// What the head of a request proves.
+    async fn head(&self, host: &Host, parts: &Parts, from: &From<'_>) -> Result<Head, Problem> {
+        match from {
+            From::Operator => Ok(Head::Known(Caller { actor: over_socket(&parts.headers)?, reply: None })),
+            From::Network(peer, authority) => Ok(self.door.head(host, parts, *peer, authority).await?),
         }
     }
 
-    async fn caller(&self, host: &Host, parts: &Parts, body: &Bytes, id: &str) -> Result<Caller, Problem> {
+    /// How a request came in, and under which of this host's names.
+    fn from(&self, parts: &Parts) -> Result<From<'_>, Problem> {
         match parts.extensions.get::<Peer>() {
-            Some(Peer::Operator) => Ok(Caller { actor: named(over_socket(&parts.headers)?, id), reply: None }),
-            Some(Peer::Network(peer)) => {
-                let authority = self.authority(parts)?;
-                let caller = self.door.authenticate(host, parts, body, *peer, authority).await?;
-                let actor = named(caller.actor, id).from_address(peer.ip().to_canonical());
-                Ok(Caller { actor, reply: caller.reply })
-            }
+            Some(Peer::Operator) => Ok(From::Operator),
+            Some(Peer::Network(peer)) => Ok(From::Network(*peer, self.authority(parts)?)),
             None => Err(Problem::malformed("request.peer", "the request came from nowhere")),
         }
     }
@@ -312,11 +311,6 @@ impl Front {
     pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
         finish(unsigned(problem, &id.0), &id.0)
     }
-}
-
-/// The principal, as its entries name the request.
-fn named(actor: Actor, id: &str) -> Actor {
-    actor.in_request(id)
 }
 
 fn unsigned(problem: &Problem, id: &str) -> Response<Body> {
@@ -411,6 +405,19 @@ fn matches_range(range: &str, media: &str) -> bool {
             .is_some_and(|kind| bare.split('/').next().is_some_and(|k| k.eq_ignore_ascii_case(kind)))
 }
 
+/// Headers that bind what a request does. One that the route does not read is refused: it would be overlooked.
+const BINDING: [&str; 3] = ["if-match", "if-none-match", "idempotency-key"];
+
+fn read_here(spec: &Spec, headers: &HeaderMap) -> Result<(), Problem> {
+    // Of something that is only read, it asks for no more than an answer that is not new (RFC 9110 section 13.1.2).
+    let binds = |name: &str| name != "if-none-match" || !spec.method.is_safe();
+    let reads = |name: &str| spec.headers.iter().any(|header| header.name == name);
+    match BINDING.into_iter().find(|name| headers.contains_key(*name) && binds(name) && !reads(name)) {
+        None => Ok(()),
+        Some(name) => Err(Problem::malformed("request.header", format!("{name} means nothing here, so send none"))),
+    }
+}
+
 /// How many bytes the route takes; refuses a body of another type.
 fn taken(spec: &Spec, headers: &HeaderMap) -> Result<usize, Problem> {
     let Takes::Body { media, most, .. } = spec.takes else { return Ok(0) };
@@ -433,12 +440,17 @@ fn taken(spec: &Spec, headers: &HeaderMap) -> Result<usize, Problem> {
     unsupported(format!("the body is taken as {media}"))
 }
 
-/// The query, of names that the route knows, each once.
+/// The query, of names that the route knows, each once, and of the values it lists where it does.
 fn query(spec: &Spec, text: &str) -> Result<Vec<(String, String)>, Problem> {
     let mut all: Vec<(String, String)> = Vec::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        if !spec.query.iter().any(|known| known.name == name) {
+        let Some(known) = spec.query.iter().find(|known| known.name == name) else {
             return Err(Problem::malformed("request.query", "the query has a name that is not known here"));
+        };
+        let allowed = known.values();
+        if !allowed.is_empty() && !allowed.iter().any(|one| *one == value) {
+            let detail = format!("`{}` is one of {}", known.name, allowed.join(", "));
+            return Err(Problem::malformed("request.query", detail));
         }
         if all.iter().any(|(known, _)| *known == name) {
             return Err(Problem::malformed("request.query", "the query has a name twice"));

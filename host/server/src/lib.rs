@@ -16,6 +16,7 @@
 mod api;
 mod ask;
 mod auth;
+mod body;
 mod counts;
 mod door;
 mod front;
@@ -23,6 +24,7 @@ mod health;
 mod knock;
 mod listen;
 mod metrics;
+mod once;
 mod openapi;
 mod patience;
 mod problem;
@@ -33,7 +35,7 @@ mod settings;
 mod tls;
 mod viewer;
 
-pub use auth::{AS, Authenticate, Caller, Nobody, Peer, SignReply};
+pub use auth::{AS, Authenticate, Caller, Covers, Head, Peer, SignReply};
 pub use door::HostDoor;
 pub use server::{SOCKET, Server, StartError};
 pub use settings::{ENVIRONMENT, Explained, Origin, Settings};

@@ -5,14 +5,15 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 
 use crate::api::shapes;
+use crate::door::COOKIE_NAME;
 use crate::problem::MEDIA;
 use crate::routes::{Parameter, Routes, Spec, Takes};
 use crate::schema;
 
 /// Statuses that any route may answer with a problem, and what each means.
 const PROBLEMS: &[(u16, &str)] = &[
-    (400, "The request cannot be read."),
-    (401, "It proves nobody."),
+    (400, "The request cannot be read, or says something that is not read here."),
+    (401, "It offers no proof of who sends it, or one that proves nobody."),
     (403, "The rule named does not allow it."),
     (404, "There is no such thing, or it is another tenant's."),
     (406, "It is not given in a form that is accepted."),
@@ -22,11 +23,14 @@ const PROBLEMS: &[(u16, &str)] = &[
     (415, "The body is of another type."),
     (421, "It is for another host."),
     (422, "What was sent is off its schema, or another body came under the same idempotency key."),
-    (429, "A limit is reached; Retry-After says when to try again."),
+    (429, "A limit is reached; nothing happened, and Retry-After says when to try again."),
     (431, "Too many header fields, or too long ones."),
     (500, "The host failed, or found data that was tampered with."),
     (502, "The plugin failed or met a limit."),
-    (503, "Nothing can be recorded now, or the host is sealed, busy or about to end; nothing happened."),
+    (
+        503,
+        "Nothing can be recorded now, or the host is sealed, busy or about to end. With Retry-After nothing happened; with effect_possible an effect may have.",
+    ),
 ];
 
 #[derive(utoipa::OpenApi)]
@@ -108,6 +112,7 @@ const PROBLEMS: &[(u16, &str)] = &[
         shapes::Accept,
         shapes::SecretValue,
         shapes::AddUser,
+        shapes::InviteUser,
         shapes::RoleOf,
         shapes::Select,
         shapes::QuarantineAsk,
@@ -135,6 +140,7 @@ pub(crate) fn document(routes: &Routes) -> Value {
         "Accept",
         "SecretValue",
         "AddUser",
+        "InviteUser",
         "RoleOf",
         "Select",
         "QuarantineAsk",
@@ -184,11 +190,15 @@ pub(crate) fn document(routes: &Routes) -> Value {
     document["components"]["securitySchemes"] = json!({
         "signature": {
             "type": "apiKey", "in": "header", "name": "signature",
-            "description": "RFC 9421 with hmac-sha256 over @method, @target-uri, content-digest and, where it is sent, idempotency-key.",
+            "description": "RFC 9421 with hmac-sha256 over @method, @target-uri, content-digest and, where they are sent, idempotency-key, if-match and content-encoding. The answer is signed, unless it is a stream.",
         },
         "session": { "type": "http", "scheme": "bearer", "description": "The token of a person's session." },
+        "cookie": {
+            "type": "apiKey", "in": "cookie", "name": COOKIE_NAME,
+            "description": "The same as a cookie, for pages of this host alone.",
+        },
     });
-    document["security"] = json!([{ "signature": [] }, { "session": [] }]);
+    document["security"] = json!([{ "signature": [] }, { "session": [] }, { "cookie": [] }]);
     document
 }
 
@@ -219,12 +229,7 @@ fn parameters(spec: &Spec) -> Vec<Value> {
     let in_path = in_path.map(
         |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
     );
-    let parameter = |at: &'static str| {
-        move |parameter: &Parameter| {
-            let schema: Value = serde_json::from_str(parameter.schema).unwrap_or_default();
-            json!({ "name": parameter.name, "in": at, "description": parameter.doc, "schema": schema })
-        }
-    };
+    let parameter = |at: &'static str| move |parameter: &Parameter| json!({ "name": parameter.name, "in": at, "description": parameter.doc, "schema": parameter.schema() });
     in_path
         .chain(spec.query.iter().map(parameter("query")))
         .chain(spec.headers.iter().map(parameter("header")))

@@ -1,6 +1,8 @@
 //! Every "no" of the API in one form: `application/problem+json` (RFC 9457), made from the gate's [`Refusal`], so that the
 //! rule, the stage and what would allow it arrive as the gate said them.
 
+use std::num::NonZeroU32;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
@@ -29,6 +31,7 @@ struct Written<'a> {
     status: u16,
     detail: &'a str,
     rule: &'a str,
+    class: Class,
     stage: &'a str,
     fix: &'a str,
     request: &'a str,
@@ -57,7 +60,7 @@ impl From<Refusal> for Problem {
 pub(crate) fn status(refusal: &Refusal) -> StatusCode {
     match (&*refusal.code, refusal.class, refusal.stage) {
         // The IETF draft on the Idempotency-Key header, section 2.7.
-        ("idempotency.malformed" | "idempotency.missing", ..) => StatusCode::BAD_REQUEST,
+        ("idempotency.malformed" | "idempotency.missing" | "idempotency.no-tenant", ..) => StatusCode::BAD_REQUEST,
         ("idempotency.other-params", ..) => StatusCode::UNPROCESSABLE_ENTITY,
         ("request.changed", ..) => StatusCode::PRECONDITION_FAILED,
         ("plugin.too-large", ..) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -98,7 +101,7 @@ impl Problem {
     /// Nothing happens now; later it may.
     pub(crate) fn unavailable(rule: &'static str, detail: &str, seconds: u32) -> Self {
         let mut problem = Self::request(StatusCode::SERVICE_UNAVAILABLE, rule, detail, "try again later");
-        problem.refusal.retry_after = std::num::NonZeroU32::new(seconds);
+        problem.refusal.retry_after = NonZeroU32::new(seconds);
         problem
     }
 
@@ -108,6 +111,11 @@ impl Problem {
         self
     }
 
+    /// The refusal it is made of.
+    pub(crate) fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
     /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -115,8 +123,7 @@ impl Problem {
 
     /// Its bytes, for the request of this id.
     pub(crate) fn bytes(&self, request: &str) -> Vec<u8> {
-        let Refusal { code, stage, message, fix, faults, invocation, effect_possible, retry_after, .. } =
-            &*self.refusal;
+        let Refusal { code, class, stage, message, fix, faults, invocation, effect_possible, .. } = &*self.refusal;
         let title = match self.status {
             StatusCode::UNAUTHORIZED => "Not authenticated",
             status if status.is_client_error() && self.refusal.stage == Stage::Authenticate => {
@@ -130,16 +137,27 @@ impl Problem {
             status: self.status.as_u16(),
             detail: message,
             rule: code,
+            class: *class,
             stage: stage.as_str(),
             fix,
             request,
             faults,
             invocation: invocation.as_deref(),
             effect_possible: *effect_possible,
-            retry_after: retry_after.map(Into::into),
+            retry_after: self.retry_after(),
         };
         // It is made of texts and numbers.
         serde_json::to_vec(&written).unwrap_or_default()
+    }
+
+    /// Seconds after which the same request may be sent again; none where its effect may have happened, since a client that
+    /// obeys would have it happen twice.
+    fn retry_after(&self) -> Option<u32> {
+        if self.refusal.effect_possible {
+            return None;
+        }
+        let later = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        self.refusal.retry_after.map(NonZeroU32::get).or(later.then_some(1))
     }
 
     /// The answer, without its bytes.
@@ -148,10 +166,8 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA));
-        if let Some(after) = self.refusal.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.get()));
-        } else if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"opsiq\""));
@@ -179,6 +195,21 @@ mod tests {
         assert_eq!(value["stage"], "params");
         assert_eq!(value["faults"][0]["path"], "/name");
         assert_eq!(value["request"], "r1");
+    }
+
+    #[test]
+    fn who_may_have_had_an_effect_is_not_told_to_try_again() {
+        let mut refusal = Refusal::new(Class::Unavailable, Stage::Outcome, "audit.unavailable", "not recorded", "");
+        let told = |refusal: &Refusal| {
+            let problem = Problem::from(refusal.clone());
+            let value: serde_json::Value = serde_json::from_slice(&problem.bytes("r")).unwrap();
+            (problem.head().headers().contains_key(RETRY_AFTER), value.get("retry_after").is_some())
+        };
+        assert_eq!(told(&refusal), (true, true));
+        refusal.effect_possible = true;
+        assert_eq!(told(&refusal), (false, false));
+        refusal.retry_after = NonZeroU32::new(5);
+        assert_eq!(told(&refusal), (false, false));
     }
 
     #[test]

@@ -9,11 +9,13 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter};
 use futures::future::BoxFuture;
+use serde_json::Value;
 
 use crate::ask::{Ask, Done, JSON, Reply};
 use crate::front::Front;
 use crate::knock::Knocked;
 use crate::metrics::RouteCounts;
+use crate::once;
 
 /// Bytes of a JSON body, unless a route says otherwise.
 pub(crate) const BODY: usize = 64 << 10;
@@ -34,6 +36,20 @@ pub(crate) struct Parameter {
     pub(crate) doc: &'static str,
     /// Its JSON Schema.
     pub(crate) schema: &'static str,
+}
+
+impl Parameter {
+    /// Its JSON Schema, read.
+    pub(crate) fn schema(&self) -> Value {
+        serde_json::from_str(self.schema).unwrap_or_default()
+    }
+
+    /// The values it may have, where its schema lists them; none otherwise.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let schema = self.schema();
+        let listed = schema.get("enum").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        listed.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
 }
 
 /// An answer that is no problem.
@@ -61,6 +77,10 @@ pub(crate) struct Spec {
     pub(crate) gives: Vec<Gives>,
     /// Whether anybody may ask.
     pub(crate) open: bool,
+    /// Whether it is done once for an idempotency key.
+    pub(crate) once: bool,
+    /// Members of its answer that are shown once, and never again.
+    pub(crate) shown_once: &'static [&'static str],
 }
 
 /// A handler.
@@ -95,7 +115,17 @@ impl Spec {
     pub(crate) fn new(method: Method, path: &'static str, id: &'static str, doc: &'static str) -> Self {
         let tag = path.split('/').nth(2).unwrap_or_default();
         let (query, headers, gives) = (Vec::new(), Vec::new(), Vec::new());
-        Self { method, path, id, tag, doc, takes: Takes::Nothing, query, headers, gives, open: false }
+        let (takes, shown_once) = (Takes::Nothing, &[][..]);
+        Self { method, path, id, tag, doc, takes, query, headers, gives, open: false, once: false, shown_once }
+    }
+
+    /// Something that is done, and done once for an idempotency key.
+    fn write(method: Method, path: &'static str, id: &'static str, doc: &'static str) -> Self {
+        let doing = Self { once: true, ..Self::new(method, path, id, doc) };
+        doing.reads(
+            once::KEY,
+            "1 to 255 visible ASCII characters, in quotes. For a day, the same request under it gets the same answer, with idempotency-replayed: true.",
+        )
     }
 
     /// A route that reads.
@@ -105,17 +135,31 @@ impl Spec {
 
     /// A route that does something.
     pub(crate) fn post(path: &'static str, id: &'static str, doc: &'static str) -> Self {
-        Self::new(Method::POST, path, id, doc)
+        Self::write(Method::POST, path, id, doc)
     }
 
     /// A route that replaces.
     pub(crate) fn put(path: &'static str, id: &'static str, doc: &'static str) -> Self {
-        Self::new(Method::PUT, path, id, doc)
+        Self::write(Method::PUT, path, id, doc)
     }
 
     /// A route that removes.
     pub(crate) fn delete(path: &'static str, id: &'static str, doc: &'static str) -> Self {
-        Self::new(Method::DELETE, path, id, doc)
+        Self::write(Method::DELETE, path, id, doc)
+    }
+
+    /// Takes no idempotency key: it changes nothing, is single by itself, such as a code that is used up,
+    /// or is the operator's, whose acts are told apart by what they name.
+    pub(crate) fn unkeyed(mut self) -> Self {
+        self.once = false;
+        self.headers.retain(|header| header.name != once::KEY);
+        self
+    }
+
+    /// Has a member in its answer that is shown once: an answer given again has null there, and names it in `withheld`.
+    pub(crate) fn shows_once(mut self, members: &'static [&'static str]) -> Self {
+        self.shown_once = members;
+        self
     }
 
     /// Takes JSON of this schema.
@@ -193,11 +237,12 @@ impl Routes {
     }
 
     /// Adds a route by which somebody becomes somebody.
-    pub(crate) fn knocked<F, Fut>(&mut self, mut spec: Spec, run: F)
+    pub(crate) fn knocked<F, Fut>(&mut self, spec: Spec, run: F)
     where
         F: Fn(Knocked) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Done> + Send + 'static,
     {
+        let mut spec = spec.unkeyed();
         spec.open = true;
         let run = Run::Knocked(Box::new(move |knocked| Box::pin(run(knocked))));
         self.0.push(Route { spec, run, counts: RouteCounts::default() });

@@ -22,6 +22,8 @@ pub(crate) struct Problem {
     detail: String,
     /// The stable code of the rule that refused, such as `role.not-allowed`.
     rule: String,
+    /// What kind of refusal it is, such as `denied`.
+    class: String,
     /// The stage that refused, such as `params`.
     stage: String,
     /// What would allow it, and who may; empty when nothing would.
@@ -388,6 +390,8 @@ pub(crate) struct UserView {
     enabled: bool,
     /// Whether they took up their account.
     enrolled: bool,
+    /// Grows by one with each change of role or state; what its `ETag` names.
+    revision: u64,
     created_ms: i64,
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustls::ServerConfig;
@@ -30,6 +30,8 @@ const OWN_DAYS: i64 = 365;
 const WARN: Duration = Duration::from_hours(14 * 24);
 /// How often files are looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
+/// When to try again to make one, after that failed.
+const AGAIN: Duration = Duration::from_hours(1);
 /// Longer files are no certificates.
 const MOST: u64 = 1 << 20;
 
@@ -71,8 +73,8 @@ pub enum TlsError {
 enum Source {
     /// Files of the operator's.
     Files { chain: PathBuf, key: PathBuf },
-    /// The data directory.
-    Own,
+    /// The data directory, and whom it is for.
+    Own { dir: Dir, names: Vec<String> },
 }
 
 /// The certificate in use.
@@ -86,6 +88,8 @@ struct Current {
     key: Arc<CertifiedKey>,
     until: SystemTime,
     seen: Option<Stamp>,
+    /// When a new one could not be made, last.
+    failed: Option<Instant>,
 }
 
 /// What shows that files changed: when they were written and how long they are.
@@ -107,7 +111,7 @@ impl Certificates {
         let seen = Some(stamp(chain, key));
         let provider = provider();
         let (key, until) = read_files(&provider, chain, key)?;
-        Ok(Self { source, provider, current: RwLock::new(Current { key, until, seen }) })
+        Ok(Self { source, provider, current: RwLock::new(Current { key, until, seen, failed: None }) })
     }
 
     /// One of the host's own making for `names`, kept in `dir`; a new one when there is none, when it is for others, or when
@@ -122,12 +126,40 @@ impl Certificates {
             Some(kept) => kept,
             None => make(dir, &provider, names)?,
         };
-        Ok(Self { source: Source::Own, provider, current: RwLock::new(Current { key, until, seen: None }) })
+        let dir = dir.try_clone().map_err(|source| TlsError::File { path: PathBuf::from("."), source })?;
+        let source = Source::Own { dir, names: names.to_vec() };
+        Ok(Self { source, provider, current: RwLock::new(Current { key, until, seen: None, failed: None }) })
     }
 
-    /// Reads the files again if they changed. What cannot be used replaces nothing.
+    /// Reads the files again if they changed; makes one of the host's own making anew when it ends soon. What cannot be used
+    /// replaces nothing.
     pub fn look(&self) {
-        let Source::Files { chain, key } = &self.source else { return };
+        match &self.source {
+            Source::Files { chain, key } => self.reread(chain, key),
+            Source::Own { dir, names } => self.renew(dir, names),
+        }
+    }
+
+    fn renew(&self, dir: &Dir, names: &[String]) {
+        let failed = self.read().failed;
+        if !ends_soon(self.until()) || failed.is_some_and(|failed| failed.elapsed() < AGAIN) {
+            return;
+        }
+        let made = make(dir, &self.provider, names);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        match made {
+            Ok((key, until)) => {
+                *current = Current { key, until, seen: None, failed: None };
+                tracing::info!("a new certificate of the host's own making is in use");
+            }
+            Err(error) => {
+                current.failed = Some(Instant::now());
+                tracing::error!(%error, "a new certificate cannot be made; the old one stays");
+            }
+        }
+    }
+
+    fn reread(&self, chain: &Path, key: &Path) {
         let now = stamp(chain, key);
         if self.read().seen == Some(now) {
             return;
@@ -152,7 +184,7 @@ impl Certificates {
 
     /// Whether it ends soon, or has ended.
     pub fn ends_soon(&self) -> bool {
-        self.until().duration_since(SystemTime::now()).is_ok_and(|left| left < WARN) || self.until() < SystemTime::now()
+        ends_soon(self.until())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Current> {
@@ -188,6 +220,11 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn stamp(chain: &Path, key: &Path) -> Stamp {
     [chain, key].map(|path| fs::metadata(path).ok().and_then(|file| Some((file.modified().ok()?, file.len()))))
+}
+
+/// Whether what is good until then ends soon, or has ended.
+fn ends_soon(until: SystemTime) -> bool {
+    !until.duration_since(SystemTime::now()).is_ok_and(|left| left > WARN)
 }
 
 type Parsed = (Arc<CertifiedKey>, SystemTime);
@@ -252,7 +289,7 @@ fn kept(dir: &Dir, provider: &CryptoProvider, names: &[String]) -> Option<Parsed
     let fits = names
         .iter()
         .all(|name| ServerName::try_from(name.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()));
-    (fits && until.duration_since(SystemTime::now()).is_ok_and(|left| left > WARN)).then_some((key, until))
+    (fits && !ends_soon(until)).then_some((key, until))
 }
 
 fn make(dir: &Dir, provider: &CryptoProvider, names: &[String]) -> Result<Parsed, TlsError> {
@@ -317,6 +354,22 @@ mod tests {
         assert_ne!(leaf(&first), leaf(&other));
         let mode = fs::metadata(temp.path().join(OWN_KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_of_our_making_is_made_anew_before_it_ends() {
+        let (_temp, dir) = dir();
+        let own = Certificates::own(&dir, &names(&["localhost"])).unwrap();
+        let first = leaf(&own);
+        own.look();
+        assert_eq!(leaf(&own), first);
+        own.current.write().unwrap().until = SystemTime::now() + WARN / 2;
+        assert!(own.ends_soon());
+        own.look();
+        assert_ne!(leaf(&own), first);
+        assert!(!own.ends_soon());
+        // It is the one that the next start finds, and that clients are told to trust.
+        assert_eq!(leaf(&own), leaf(&Certificates::own(&dir, &names(&["localhost"])).unwrap()));
     }
 
     #[test]

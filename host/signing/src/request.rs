@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use opsiq_vault::Secret;
 
 use crate::base::Base;
-use crate::digest::{CONTENT_DIGEST, checked, content_digest};
+use crate::digest::{CONTENT_DIGEST, claimed, content_digest, is_digest_of};
 use crate::error::Refused;
 use crate::field::one;
 use crate::idempotency::IDEMPOTENCY_KEY;
@@ -34,8 +34,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-/// A request whose signature has the accepted form and whose body is the one that was signed. Whether the named key made it,
-/// whether it is timely, and whether it came before is not known yet.
+/// A request whose signature has the accepted form. Whether its body is the one that was signed, whether the named key made
+/// it, whether it is timely, and whether it came before is asked of it.
 #[derive(Debug)]
 pub struct Presented {
     /// Whose key is said to have signed.
@@ -44,21 +44,34 @@ pub struct Presented {
     pub created: i64,
     /// What makes it unlike every other request of that client.
     pub nonce: String,
+    /// The value of the request's digest, which is signed.
+    digest: String,
     signed: Signed,
     base: String,
     bound: Bound,
 }
 
 impl Presented {
-    /// Reads the signature of a request. Takes time in proportion to the body and no more than a few kilobytes of fields.
+    /// Reads the signature of a request whose body is the one that was signed. Takes time in proportion to the body and no
+    /// more than a few kilobytes of fields.
     ///
     /// # Errors
     /// [`Refused::Missing`], [`Refused::Form`], [`Refused::Digest`].
     pub fn read(request: &Request<'_>) -> Result<Self, Refused> {
+        let presented = Self::read_head(request)?;
+        presented.is_of(request.body)?;
+        Ok(presented)
+    }
+
+    /// The same before the body came: it is not looked at, and must be [held against](Self::is_of) the signature later.
+    ///
+    /// # Errors
+    /// [`Refused::Missing`], [`Refused::Form`].
+    pub fn read_head(request: &Request<'_>) -> Result<Self, Refused> {
         let mut signed = Signed::read(request.headers)?;
         let key_id: KeyId = signed.keyid.parse()?;
         let nonce = signed.nonce.take().ok_or(Refused::Form("the signature of a request has a nonce"))?;
-        let digest = checked(request.headers, request.body)?;
+        let digest = claimed(request.headers)?;
         let mut base = Base::new();
         for (at, component) in signed.components.iter().enumerate() {
             if component.of_request {
@@ -94,7 +107,15 @@ impl Presented {
             target_uri: request.target_uri.to_owned(),
             signature: signed.field.clone(),
         };
-        Ok(Self { key_id, created: signed.created, nonce, signed, base, bound })
+        Ok(Self { key_id, created: signed.created, nonce, digest: digest.to_owned(), signed, base, bound })
+    }
+
+    /// Whether it was signed with this body.
+    ///
+    /// # Errors
+    /// [`Refused::Digest`].
+    pub fn is_of(&self, body: &[u8]) -> Result<(), Refused> {
+        is_digest_of(&self.digest, body)
     }
 
     /// Whether it is made within [`WINDOW_S`] of `now_ms`, milliseconds since 1970, and has not expired.

@@ -19,11 +19,16 @@ macro_rules! text_enum {
                 }
             }
 
-            pub(crate) fn from_column(text: &str) -> Result<Self, $crate::StoreError> {
+            /// What a word stands for, if it is one of these.
+            $vis fn from_word(text: &str) -> Option<Self> {
                 match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::StoreError::damaged($what)),
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
                 }
+            }
+
+            pub(crate) fn from_column(text: &str) -> Result<Self, $crate::StoreError> {
+                Self::from_word(text).ok_or_else(|| $crate::StoreError::damaged($what))
             }
         }
 

@@ -2,12 +2,16 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use httpsig::prelude::message_component::{HttpMessageComponent, HttpMessageComponentId};
 use httpsig::prelude::{AlgorithmName, HttpSignatureBase, HttpSignatureHeaders, HttpSignatureParams, SharedKey};
 use sha2::{Digest as _, Sha256};
+use ureq::Agent;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// What binds a reply to its request.
 const BOUND: [&str; 5] =
@@ -21,6 +25,22 @@ fn digest(body: &[u8]) -> String {
 fn lines(components: &[(&str, &str)]) -> Result<Vec<HttpMessageComponent>, Box<dyn Error>> {
     let line = |(id, value): &(&str, &str)| Ok(HttpMessageComponent::try_from(format!("{id}: {value}").as_str())?);
     components.iter().map(line).collect()
+}
+
+/// A client that trusts the public roots, or those of the file named by OPSIQ_CA instead.
+fn agent() -> Result<Agent, Box<dyn Error>> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(provider));
+    if let Some(file) = env::var_os("OPSIQ_CA") {
+        let mut roots = Vec::new();
+        for item in parse_pem(&fs::read(file)?) {
+            if let PemItem::Certificate(root) = item? {
+                roots.push(root);
+            }
+        }
+        tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+    }
+    Ok(Agent::config_builder().tls_config(tls.build()).http_status_as_error(false).build().into())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -43,8 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let signed = HttpSignatureBase::try_new(&lines(&components)?, &params)?.build_signature_headers(&key, Some("sig"))?;
     let signature = signed.signature_header_value();
 
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut reply = agent
+    let mut reply = agent()?
         .post(&url)
         .header("content-type", "application/json")
         .header("content-digest", &content_digest)

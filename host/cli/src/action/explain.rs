@@ -11,9 +11,9 @@ use crate::text;
 
 /// Explains a call without running it. Ends as the call would: 0, 3 when refused, 4 when it would wait.
 pub(crate) async fn run(args: CallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let call = args.read(host, &actor).await?;
-    let explained = host.explain(&actor, &call).await?;
+    let reach = session.user_reach().await?;
+    let call = args.read(&reach).await?;
+    let explained = reach.explain(call).await?;
     session.out.data(&explained, |explained| {
         let lines = explained.steps.iter().map(|step| {
             let mark = match step.verdict {

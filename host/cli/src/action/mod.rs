@@ -6,7 +6,7 @@ mod stream;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use opsiq_gate::{ActionView, Answer, Call, Done, Host, InstallationView, Meter};
+use opsiq_gate::{ActionView, Call, InstallationView, Meter};
 use opsiq_testkit::Case;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::confirm;
 use crate::failure::{Exit, Failure};
 use crate::params::Params;
 use crate::plugin::{rehearse, stand_ins};
+use crate::reach::{Came, Reach};
 use crate::session::Session;
 use crate::table::{Table, bytes, span};
 
@@ -87,10 +88,10 @@ pub(crate) async fn run(command: ActionCommand, session: &Session<'_>) -> Result
 }
 
 async fn list(name: Option<&str>, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     let installations = match name {
-        Some(name) => vec![host.installations().get(&actor, name).await?],
-        None => host.installations().list(&actor).await?,
+        Some(name) => vec![reach.installation(name).await?],
+        None => reach.installations().await?,
     };
     let all: Vec<(&InstallationView, &ActionView)> =
         installations.iter().flat_map(|one| one.actions.iter().map(move |action| (one, action))).collect();
@@ -129,10 +130,10 @@ fn parameters(schema: &Value) -> String {
 }
 
 impl CallArgs {
-    /// The call as the gate takes it. The schema only types `--param`; if there is none, the gate says why.
-    async fn read(self, host: &Host, actor: &opsiq_gate::Actor) -> Result<Call, Failure> {
+    /// The call as it is asked for. The schema only types `--param`; if there is none, the gate says why.
+    async fn read(self, reach: &Reach<'_>) -> Result<Call, Failure> {
         let schema = if self.params.need_schema() {
-            let known = host.installations().get(actor, &self.installation).await.ok();
+            let known = reach.installation(&self.installation).await.ok();
             known
                 .and_then(|one| one.actions.into_iter().find(|action| action.name == self.action))
                 .map(|one| one.params)
@@ -145,34 +146,41 @@ impl CallArgs {
 }
 
 async fn call(args: CallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     let reveal = args.reveal;
-    let call = args.read(host, &actor).await?;
+    let call = args.read(&reach).await?;
     let progress = session.out.waiting(&format!("{} {}", call.installation, call.action));
-    let answer = host.invoke(&actor, call).await;
+    let came = reach.call(call, reveal).await;
     drop(progress);
-    answered(&answer?, reveal, session)
+    told(&came?, session)
 }
 
 async fn dry_run(args: CallArgs, dry: &DryArgs, session: &Session<'_>) -> Result<Exit, Failure> {
     let case = dry.replay.as_deref().map(Case::read).transpose()?;
     let (host, actor) = session.as_user().await?;
-    let call = args.read(host, &actor).await?;
+    let call = args.read(&Reach::Here(host, actor.clone())).await?;
     let (script, props) = stand_ins(case.as_ref());
     let played = host.dry_run(&actor, &call, props).await?;
     rehearse::told(&played, &script, session.out)
 }
 
 /// Shows what became of a call: its result, or that it waits.
-pub(crate) fn answered(answer: &Answer, reveal: bool, session: &Session<'_>) -> Result<Exit, Failure> {
-    match answer {
-        Answer::Done(done) => {
-            finished(done, reveal, session)?;
+pub(crate) fn told(came: &Came, session: &Session<'_>) -> Result<Exit, Failure> {
+    match came {
+        Came::Done { invocation, effect, replayed, result, redacted, meter } => {
+            session.out.data(came, |_| serde_json::to_string_pretty(result).unwrap_or_default())?;
+            if *redacted {
+                session
+                    .out
+                    .note("Fields that the contract marks secret or personal are not shown; --reveal shows them.");
+            }
+            let used =
+                if *replayed { "the answer already given to this idempotency key".to_owned() } else { used(meter) };
+            session.out.note(&format!("{effect} · invocation {invocation} · {used}"));
             Ok(Exit::Done)
         }
-        Answer::Pending(confirmation) => {
-            let data = json!({ "status": "pending", "confirmation": confirmation });
-            session.out.data(&data, |_| confirm::card(confirmation))?;
+        Came::Pending { confirmation } => {
+            session.out.data(came, |_| confirm::card(confirmation))?;
             session.out.note(&format!(
                 "Nothing has run. It waits for a person: opsiq confirm approve {0}, or opsiq confirm deny {0}",
                 confirmation.id
@@ -180,37 +188,6 @@ pub(crate) fn answered(answer: &Answer, reveal: bool, session: &Session<'_>) -> 
             Ok(Exit::Pending)
         }
     }
-}
-
-/// A finished call as data, and whether something of its result is not shown.
-fn shown(done: &Done, reveal: bool) -> Result<(Value, bool), Failure> {
-    let whole: Value = serde_json::from_str(&done.result)
-        .map_err(|error| Failure::internal("the stored result is no JSON", &error))?;
-    let redacted = done.shown();
-    let hides = redacted != whole && !reveal;
-    let data = json!({
-        "status": "done",
-        "invocation": done.invocation,
-        "effect": done.effect,
-        "replayed": done.replayed,
-        "result": if reveal { whole } else { redacted },
-        "redacted": hides,
-        "meter": done.meter,
-    });
-    Ok((data, hides))
-}
-
-/// The result on standard output, what it used on standard error.
-fn finished(done: &Done, reveal: bool, session: &Session<'_>) -> Result<(), Failure> {
-    let (data, hides) = shown(done, reveal)?;
-    session.out.data(&data, |_| serde_json::to_string_pretty(&data["result"]).unwrap_or_default())?;
-    if hides {
-        session.out.note("Fields that the contract marks secret or personal are not shown; --reveal shows them.");
-    }
-    let used =
-        if done.replayed { "the answer already given to this idempotency key".to_owned() } else { used(&done.meter) };
-    session.out.note(&format!("{} · invocation {} · {used}", done.effect, done.invocation));
-    Ok(())
 }
 
 /// What a run used, in one line.

@@ -13,15 +13,15 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use clap::Args;
-use opsiq_gate::{Actor, Answer, Call, Host};
+use opsiq_gate::{Actor, Call, Host};
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use self::lines::{Line, MAX_LINE};
 use self::request::{CallId, Request};
-use super::shown;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::reach::Came;
 use crate::session::Session;
 use crate::shell::{Signals, interrupted, until_interrupted};
 
@@ -223,17 +223,17 @@ impl Stream {
 }
 
 async fn call_one(host: &Host, actor: &Actor, call: Call, reveal: bool, id: &CallId) -> Answered {
-    let (data, exit) = match host.invoke(actor, call).await {
-        Ok(Answer::Done(done)) => match shown(&done, reveal) {
-            Ok((data, _)) => (data, Exit::Done),
-            Err(failure) => return failed(id, &failure),
-        },
-        Ok(Answer::Pending(confirmation)) => {
-            (json!({ "status": "pending", "confirmation": confirmation }), Exit::Pending)
-        }
-        Err(refusal) => return failed(id, &refusal.into()),
+    let came = match host.invoke(actor, call).await {
+        Ok(answer) => Came::of(&answer, reveal),
+        Err(refusal) => Err(refusal.into()),
     };
-    Answered { line: json!({ "id": id, "ok": true, "data": data }).to_string(), exit }
+    match came {
+        Ok(came) => {
+            let exit = if matches!(came, Came::Done { .. }) { Exit::Done } else { Exit::Pending };
+            Answered { line: json!({ "id": id, "ok": true, "data": came }).to_string(), exit }
+        }
+        Err(failure) => failed(id, &failure),
+    }
 }
 
 fn failed(id: &CallId, failure: &Failure) -> Answered {

@@ -43,9 +43,8 @@ pub(crate) async fn run(args: ExportArgs, session: &Session<'_>) -> Result<Exit,
     if args.out.is_none() && session.out.is_json() {
         return Err(Failure::usage("with -o json an export goes to a file").fix("--out FILE"));
     }
-    let (host, actor) = session.as_anyone().await?;
     let range = Range { from: args.from, to: args.to, reveal: !args.withhold };
-    let mut export = host.audit().export(&actor, args.format.into(), &range).await?;
+    let mut export = session.reach().await?.export(args.format.into(), &range).await?;
     let failed = |error: io::Error| match &args.out {
         Some(path) => Failure::file("write", path, &error),
         None => output::closed(&error),

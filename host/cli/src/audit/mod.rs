@@ -70,22 +70,19 @@ pub(crate) async fn run(command: AuditCommand, session: &Session<'_>) -> Result<
         AuditCommand::Verify(args) => return verify::run(&args, session.out),
         AuditCommand::Export(args) => return export::run(args, session).await,
         AuditCommand::List { before, limit, kind, action, invocation, full } => {
-            let (host, actor) = session.as_anyone().await?;
             let filter = Filter { kind, action, invocation, before, limit };
-            let page = host.audit().list(&actor, &filter).await?;
+            let page = session.reach().await?.entries(&filter).await?;
             session.out.data(&page, |page| if full { in_full(&page.entries) } else { in_short(&page.entries) })?;
             if let Some(next) = page.next {
                 session.out.note(&format!("There are earlier ones: --before {next}"));
             }
         }
         AuditCommand::Checkpoint => {
-            let (host, actor) = session.as_anyone().await?;
-            let note = host.audit().checkpoint(&actor).await?;
+            let note = session.reach().await?.checkpoint().await?;
             session.out.data(&json!({ "checkpoint": note }), |_| note.clone())?;
         }
         AuditCommand::Key => {
-            let (host, actor) = session.as_anyone().await?;
-            let key = host.audit().public_key(&actor).await?.to_string();
+            let key = session.reach().await?.audit_key().await?;
             session.out.data(&json!({ "key": key }), |_| key.clone())?;
         }
     }

@@ -60,12 +60,12 @@ pub(crate) struct ConfigArgs {
 
 /// Replaces the whole config: what is not given is not set any more.
 pub(crate) async fn run(args: ConfigArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let digest = host.installations().get(&actor, &args.name).await?.digest;
-    let contract = host.catalogue().contract(&digest).await?;
+    let reach = session.user_reach().await?;
+    let digest = reach.installation(&args.name).await?.digest;
+    let contract = reach.contract(&digest).await?;
     let Some(given) = args.settings.read(contract.config.as_ref().map(Schema::source))? else {
         let fix = "--config NAME=VALUE, --config-json JSON or --config-file FILE";
         return Err(Failure::usage("what shall the config be?").fix(fix));
     };
-    show::card(&host.installations().set_config(&actor, &args.name, &given).await?, session)
+    show::card(&reach.set_config(&args.name, &given).await?, session)
 }

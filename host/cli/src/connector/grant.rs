@@ -25,7 +25,6 @@ pub(crate) struct GrantArgs {
 
 /// Changes the grant. What waits for confirmation under the old one can no longer be approved.
 pub(crate) async fn run(args: GrantArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let changed = host.installations().change_grant(&actor, &args.name, &args.add, &args.remove).await?;
+    let changed = session.user_reach().await?.change_grant(&args.name, &args.add, &args.remove).await?;
     show::card(&changed, session)
 }

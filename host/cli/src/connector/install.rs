@@ -38,9 +38,9 @@ pub(crate) struct InstallArgs {
 
 /// Shows the list, asks, and installs.
 pub(crate) async fn run(args: InstallArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let digest = host.catalogue().find(&args.plugin).await?.digest;
-    let contract = host.catalogue().contract(&digest).await?;
+    let reach = session.user_reach().await?;
+    let digest = reach.plugin(&args.plugin).await?.digest;
+    let contract = reach.contract(&digest).await?;
     let request = InstallRequest {
         name: args.name.unwrap_or_else(|| contract.plugin.id.clone()),
         // By digest, so that what is installed is what was shown.
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: InstallArgs, session: &Session<'_>) -> Result<Exit
         confirm: args.confirm,
         config: args.settings.read(contract.config.as_ref().map(Schema::source))?.unwrap_or_else(|| json!({})),
     };
-    let plan = host.installations().plan(&actor, &request).await?;
+    let plan = reach.install_plan(&request).await?;
     session.out.note(&review::shown(&plan));
     if !args.yes {
         let refused = |title: &str| {
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: InstallArgs, session: &Session<'_>) -> Result<Exit
             return Err(refused("nothing was installed"));
         }
     }
-    let installed = host.installations().install(&actor, &request).await?;
+    let installed = reach.install(&request).await?;
     for key in &installed.needs_keys {
         session.out.note(&format!("Next: opsiq key set {} {key}", installed.name));
     }

@@ -61,25 +61,19 @@ pub(crate) async fn run(command: ConnectorCommand, session: &Session<'_>) -> Res
         ConnectorCommand::Grant(args) => grant::run(args, session).await,
         ConnectorCommand::Upgrade(args) => Box::pin(upgrade::run(args, session)).await,
         ConnectorCommand::Config(args) => config::run(args, session).await,
-        ConnectorCommand::Pause { name } => {
-            let (host, actor) = session.as_user().await?;
-            show::card(&host.installations().pause(&actor, &name).await?, session)
-        }
-        ConnectorCommand::Resume { name } => {
-            let (host, actor) = session.as_user().await?;
-            show::card(&host.installations().resume(&actor, &name).await?, session)
-        }
+        ConnectorCommand::Pause { name } => show::card(&session.user_reach().await?.pause(&name).await?, session),
+        ConnectorCommand::Resume { name } => show::card(&session.user_reach().await?.resume(&name).await?, session),
         ConnectorCommand::Remove { name, yes } => remove(&name, yes, session).await,
     }
 }
 
 async fn remove(name: &str, yes: bool, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     let question = format!("Remove {name} and destroy its keys?");
     if !yes && shell::someone_is_there() && !shell::agrees(&question).await? {
         return Err(Failure::new(Exit::Refused, "cli.declined", "nothing was removed"));
     }
-    host.installations().remove(&actor, name).await?;
+    reach.uninstall(name).await?;
     session.out.data(&serde_json::json!({ "removed": name }), |_| format!("removed {name}"))?;
     Ok(Exit::Done)
 }

@@ -11,8 +11,7 @@ use crate::table::{Card, Table, time};
 
 /// Lists all installations of the tenant.
 pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let installations = host.installations().list(&actor).await?;
+    let installations = session.user_reach().await?.installations().await?;
     session.out.data(&installations, |installations| {
         let mut table = Table::new(["name", "plugin", "state", "held upgrade", "withheld", "needs keys", "installed"]);
         for one in installations {
@@ -33,10 +32,10 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
 
 /// Shows one installation, and in plain words what it may and may not do.
 pub(crate) async fn one(name: &str, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
-    let installation = host.installations().get(&actor, name).await?;
-    let plan = host.installations().plan_of(&actor, name).await?;
-    let held = host.installations().held_upgrade(&actor, name).await?;
+    let reach = session.user_reach().await?;
+    let installation = reach.installation(name).await?;
+    let plan = reach.plan_of(name).await?;
+    let held = reach.held_upgrade(name).await?;
     let mut data =
         serde_json::to_value(&installation).map_err(|error| Failure::internal("cannot write JSON", &error))?;
     if let Some(object) = data.as_object_mut() {

@@ -49,15 +49,15 @@ pub(crate) async fn run(args: UpgradeArgs, session: &Session<'_>) -> Result<Exit
         return Err(Failure::usage("config is given with what is accepted")
             .fix("--accept DIGEST --config NAME=VALUE, or opsiq connector config"));
     }
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     if args.reject {
-        return show::card(&host.installations().reject_upgrade(&actor, &args.name).await?, session);
+        return show::card(&reach.reject_upgrade(&args.name).await?, session);
     }
     if args.accept.is_some() {
         return Box::pin(accept(args, session)).await;
     }
     let progress = session.out.waiting("Looking at the new version");
-    let upgrade = host.installations().upgrade(&actor, &args.name, args.to.as_deref()).await;
+    let upgrade = reach.upgrade(&args.name, args.to.as_deref()).await;
     drop(progress);
     let upgrade = upgrade?;
     match &upgrade {
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: UpgradeArgs, session: &Session<'_>) -> Result<Exit
                         confirm: Vec::new(),
                         config: None,
                     };
-                    return show::card(&host.installations().accept_upgrade(&actor, name, &accept).await?, session);
+                    return show::card(&reach.accept_upgrade(name, &accept).await?, session);
                 }
             } else {
                 session.out.data(&upgrade, |_| shown(plan, name))?;
@@ -96,28 +96,28 @@ pub(crate) async fn run(args: UpgradeArgs, session: &Session<'_>) -> Result<Exit
 }
 
 async fn accept(args: UpgradeArgs, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (host, actor) = session.as_user().await?;
+    let reach = session.user_reach().await?;
     let UpgradeArgs { name, accept, without, confirm, settings, .. } = args;
     let Some(digest) = accept else { return Err(Failure::usage("which difference is accepted?")) };
-    let config = match host.installations().get(&actor, &name).await?.held {
+    let config = match reach.installation(&name).await?.held {
         Some(held) if settings.given() => {
-            let contract = host.catalogue().contract(&held.digest).await?;
+            let contract = reach.contract(&held.digest).await?;
             settings.read(contract.config.as_ref().map(Schema::source))?
         }
         _ => None,
     };
     let accept = AcceptUpgrade { digest, without, confirm, config };
-    match host.installations().accept_upgrade(&actor, &name, &accept).await {
+    match reach.accept_upgrade(&name, &accept).await {
         Ok(installation) => show::card(&installation, session),
-        Err(refusal) if refusal.code == "upgrade.not-as-shown" => {
-            let plan = host.installations().held_upgrade(&actor, &name).await?;
+        Err(refused) if refused.code == "upgrade.not-as-shown" => {
+            let plan = reach.held_upgrade(&name).await?;
             if let Some(plan) = &plan {
                 session.out.note(&shown(plan, &name));
                 session.out.note(&how(plan, &name));
             }
-            Err(Failure::from(refusal).data(plan.map_or(Value::Null, |plan| json!({ "plan": plan }))))
+            Err(refused.data(plan.map_or(Value::Null, |plan| json!({ "plan": plan }))))
         }
-        Err(refusal) => Err(refusal.into()),
+        Err(refused) => Err(refused),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::table::{Card, Table, bytes, time};
 /// Registers a component for all tenants.
 pub(crate) async fn register(file: &Path, session: &Session<'_>) -> Result<Exit, Failure> {
     let component = super::component(file)?;
-    let (host, actor) = session.as_anyone().await?;
+    let reach = session.reach().await?;
     let size = bytes(component.len() as u64);
     let shown = Mutex::new(None);
     let watch = |step: Registering| {
@@ -27,16 +27,16 @@ pub(crate) async fn register(file: &Path, session: &Session<'_>) -> Result<Exit,
         drop(shown.take());
         *shown = Some(session.out.progress(&doing));
     };
-    let registered = host.catalogue().register_watched(&actor, component, &watch).await;
+    let registered = reach.register(component, &watch).await;
     drop(shown);
-    let registered = registered?;
+    let (registered, contract) = registered?;
     let data = json!({ "plugin": registered.plugin, "digest": registered.digest, "new": registered.new });
     session.out.data(&data, |_| {
         let mut card = Card::new();
         card.line("plugin", registered.plugin.to_string());
         card.line("digest", registered.digest.to_string());
-        card.line("title", &registered.contract.plugin.title);
-        card.line("summary", &registered.contract.plugin.summary);
+        card.line("title", &contract.plugin.title);
+        card.line("summary", &contract.plugin.summary);
         card.shown()
     })?;
     if !registered.new {
@@ -47,7 +47,7 @@ pub(crate) async fn register(file: &Path, session: &Session<'_>) -> Result<Exit,
 
 /// Lists what is registered.
 pub(crate) async fn list(session: &Session<'_>) -> Result<Exit, Failure> {
-    let entries = session.host().await?.catalogue().list().await?;
+    let entries = session.reach().await?.plugins().await?;
     session.out.data(&entries, |entries| {
         let mut table = Table::new(["plugin", "kind", "title", "size", "registered", "digest"]);
         for entry in entries {

@@ -1,45 +1,63 @@
 //! `opsiq plugin inspect`: what a component, made by whatever toolchain, imports and exports, and whether the host would
-//! take it. Reads bytes and runs nothing.
+//! take it. Reads bytes and runs nothing; needs no data directory.
 
 use std::path::Path;
 
 use opsiq_contract::component::{Finding, Inspection, Judgement, Kind, WIT_PACKAGE, inspect_within};
 use opsiq_contract::{DEFAULT_COMPONENT_BYTES, World, show_size};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::reach;
+use crate::session::Session;
 use crate::table::{Card, Table, bytes};
 
-/// Shows the verdict; ends with 6 when the host would not take it.
-pub(crate) fn run(file: &Path, out: &Output) -> Result<Exit, Failure> {
+/// Shows the verdict; ends with 6 when the host would not take it. A server that is named is asked, since its operator says
+/// what is taken there.
+pub(crate) async fn run(file: &Path, session: &Session<'_>) -> Result<Exit, Failure> {
+    let out = session.out;
     let component = super::component(file)?;
     // How large a component may be is the operator's to say, and so no fault of this one.
     let seen = inspect_within(&component, DEFAULT_COMPONENT_BYTES.max(component.len() as u64));
-    if seen.size > DEFAULT_COMPONENT_BYTES {
-        let most = show_size(DEFAULT_COMPONENT_BYTES);
-        out.note(&format!(
-            "Larger than {most}: the operator has to allow it, with `component` under [ceiling] in opsiq.toml."
-        ));
-    }
-    let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
-    let acceptable = seen.problems.is_empty();
-    // What it runs as, where its contract says so.
-    let world = seen.contract.as_ref().map(|contract| contract.plugin.world.map_or(WIT_PACKAGE, World::as_str));
-    let data = json!({ "acceptable": acceptable, "plugin": plugin, "world": world, "inspection": seen });
-    if acceptable {
+    let (data, problems) = if session.place.addr().is_some() {
+        let (data, problems) = reach::judged(&session.server(None)?, component).await?;
+        let told =
+            |problem: reach::Problem| told(problem.subject.as_deref(), &problem.message, &problem.code, &problem.fix);
+        (data, problems.into_iter().map(told).collect())
+    } else {
+        if seen.size > DEFAULT_COMPONENT_BYTES {
+            let most = show_size(DEFAULT_COMPONENT_BYTES);
+            out.note(&format!(
+                "Larger than {most}: the operator has to allow it, with `component` under [ceiling] in opsiq.toml."
+            ));
+        }
+        here(&seen)
+    };
+    if problems.is_empty() {
         out.data(&data, |_| shown(&seen))?;
         return Ok(Exit::Done);
     }
     out.table(|| shown(&seen))?;
-    let problems = seen.problems.iter().map(|problem| {
-        let subject = problem.subject.as_ref().map(|subject| format!("{subject}: ")).unwrap_or_default();
-        let fix = if problem.fix.is_empty() { String::new() } else { format!("\n  {}", problem.fix) };
-        format!("{subject}{} [{}]{fix}", problem.message, problem.code)
-    });
-    let problems: Vec<String> = problems.collect();
     let title = format!("{} cannot be registered", file.display());
     Err(Failure::new(Exit::Invalid, "plugin.not-acceptable", title).detail(problems.join("\n")).data(data))
+}
+
+/// What is found without a host.
+fn here(seen: &Inspection) -> (Value, Vec<String>) {
+    let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
+    // What it runs as, where its contract says so.
+    let world = seen.contract.as_ref().map(|contract| contract.plugin.world.map_or(WIT_PACKAGE, World::as_str));
+    let acceptable = seen.problems.is_empty();
+    let problems = seen.problems.iter();
+    let problems = problems.map(|one| told(one.subject.as_deref(), &one.message, one.code, &one.fix)).collect();
+    (json!({ "acceptable": acceptable, "plugin": plugin, "world": world, "inspection": seen }), problems)
+}
+
+/// One reason, as a person reads it.
+fn told(subject: Option<&str>, message: &str, code: &str, fix: &str) -> String {
+    let subject = subject.map(|subject| format!("{subject}: ")).unwrap_or_default();
+    let fix = if fix.is_empty() { String::new() } else { format!("\n  {fix}") };
+    format!("{subject}{message} [{code}]{fix}")
 }
 
 fn shown(seen: &Inspection) -> String {

@@ -94,7 +94,7 @@ pub(crate) async fn run(command: PluginCommand, session: &Session<'_>) -> Result
             types::run(&dir, session.out)?;
             Ok(Exit::Done)
         }
-        PluginCommand::Inspect { file } => inspect::run(&file, session.out),
+        PluginCommand::Inspect { file } => inspect::run(&file, session).await,
         PluginCommand::Register { file } => catalogue::register(&file, session).await,
         PluginCommand::List => catalogue::list(session).await,
     }

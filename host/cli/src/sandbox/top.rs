@@ -62,15 +62,15 @@ impl From<Group> for By {
 /// Looks once, or until interrupted on a terminal.
 pub(super) async fn run(args: TopArgs, session: &Session<'_>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let request = Request::new(&session.acting, Ask::Totals { by: args.by.into() })?;
+    let ask = Ask::Totals { by: args.by.into() };
     if args.once || session.out.is_json() || !io::stdout().is_terminal() {
-        let totals = look(&request, session).await?;
+        let totals = look(&ask, session).await?;
         session.out.data(&totals, |totals| table(totals, &Before::default()))?;
         return Ok(Exit::Done);
     }
     let mut before = Before::default();
     loop {
-        let totals = look(&request, session).await?;
+        let totals = look(&ask, session).await?;
         Output::raw(&format!("{CLEAR}{}\n", table(&totals, &before)))?;
         before = Before::of(&totals);
         tokio::select! {
@@ -81,8 +81,12 @@ pub(super) async fn run(args: TopArgs, session: &Session<'_>) -> Result<Exit, Fa
 }
 
 /// Without a process that has the directory nothing is counted.
-async fn look(request: &Request, session: &Session<'_>) -> Result<Vec<TotalsView>, Failure> {
-    match client::ask(&session.place.data, request).await? {
+async fn look(ask: &Ask, session: &Session<'_>) -> Result<Vec<TotalsView>, Failure> {
+    if session.place.addr().is_some() {
+        return read(&session.control(ask.clone()).await?);
+    }
+    let request = Request::new(&session.acting, ask.clone())?;
+    match client::ask(session.place.data()?, &request).await? {
         Some(data) => read(&data),
         None => Ok(Vec::new()),
     }

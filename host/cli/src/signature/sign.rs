@@ -26,8 +26,8 @@ pub(crate) struct Sign {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
-    /// Another header field that the request has, as `Name: value`. Printed with the rest, and signed where it changes what
-    /// the request means: content-type, content-encoding and if-match. May be given several times.
+    /// Another header field that the request has, as `Name: value`; may be given several times. All are printed, so send none
+    /// of them again; only content-type, content-encoding, if-match and idempotency-key are signed.
     #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use asks::{Ask, asks};
 
@@ -21,7 +21,7 @@ use crate::limits::AXES;
 use crate::model::{Action, Contract, HttpRule, KeyDecl};
 
 /// How a change, or something asked for, weighs on the tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Risk {
     /// Asks for less than before.

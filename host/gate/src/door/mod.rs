@@ -38,6 +38,7 @@ pub(crate) use pending::index;
 pub use reply::ReplySigner;
 pub use session::SessionView;
 pub use sessions::DeviceView;
+pub use signed::SignedHead;
 pub(crate) use window::Window;
 
 /// Lets people in. See [`Host::door`](crate::Host::door).

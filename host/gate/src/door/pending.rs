@@ -9,7 +9,7 @@ use opsiq_contract::TenantId;
 use opsiq_identity::{Token, TokenKind};
 use opsiq_vault::{Place, Sealed};
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::core::Core;
@@ -44,6 +44,18 @@ impl fmt::Debug for ShownOnce {
 impl Serialize for ShownOnce {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&self.0)
+    }
+}
+
+impl From<String> for ShownOnce {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for ShownOnce {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Zeroizing::new(text)))
     }
 }
 

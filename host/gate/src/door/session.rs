@@ -10,7 +10,7 @@ use opsiq_audit::{Kind, Op, field};
 use opsiq_contract::TenantId;
 use opsiq_identity::{Standing, TokenKind};
 use opsiq_store::SessionRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Door;
 use super::factor::Credential;
@@ -28,7 +28,7 @@ use crate::state::{Session, TenantState, User};
 const WRITE_EVERY_MS: i64 = 60_000;
 
 /// A session, as its user and the owners see it. Its token is in no view.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionView {
     /// Its id.
     pub id: String,

@@ -36,11 +36,20 @@ use super::reply::ReplySigner;
 use crate::actor::Actor;
 use crate::refusal::{Class, Refusal, Stage};
 
-/// A request that is somebody's, for certain.
-struct Verified {
+/// A signed request whose head is a client's for certain, and whose body has not come yet. So that no body is read for
+/// nobody.
+pub struct SignedHead {
+    door: Door,
     presented: Presented,
     secret: Arc<Secret>,
-    now_ms: i64,
+    peer: IpAddr,
+}
+
+/// Names the client.
+impl std::fmt::Debug for SignedHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedHead").field("key_id", &self.presented.key_id).finish_non_exhaustive()
+    }
 }
 
 impl Door {
@@ -59,37 +68,33 @@ impl Door {
         body: &[u8],
         peer: IpAddr,
     ) -> Result<(Actor, ReplySigner), Refusal> {
+        self.signed_head(origin, parts, peer).await?.with_body(body).await
+    }
+
+    /// The same before the body came: whose head it is. Nothing is taken yet.
+    ///
+    /// # Errors
+    /// As [`Door::signed`] for all but the body and what was taken before.
+    pub async fn signed_head(&self, origin: &Origin, parts: &Parts, peer: IpAddr) -> Result<SignedHead, Refusal> {
         let mut claimed = None;
-        match self.verified(origin, parts, body, &mut claimed).await {
-            Ok(verified) => match self.taken(&verified).await {
-                Ok(ticket) => {
-                    let key_id = &verified.presented.key_id;
-                    let actor = Actor::client(key_id.tenant.clone(), key_id.client.clone()).from_address(peer);
-                    Ok((actor, ReplySigner::new(self.core.clone(), verified.presented, verified.secret, ticket)))
-                }
-                Err(refusal) => {
-                    let key_id = &verified.presented.key_id;
-                    let draft = draft(peer, &format!("client:{}", key_id.client), Some(key_id));
-                    Err(self.recorded(Log::Tenant(key_id.tenant.clone()), draft, refusal, peer).await)
-                }
-            },
+        match self.verified(origin, parts, &mut claimed).await {
+            Ok((presented, secret)) => Ok(SignedHead { door: self.clone(), presented, secret, peer }),
             Err(refusal) => {
                 Err(self.recorded(Log::Host, draft(peer, "unknown", claimed.as_ref()), refusal, peer).await)
             }
         }
     }
 
-    /// Everything about a request but whether it came before.
+    /// Everything about a request but its body, and whether it came before.
     async fn verified(
         &self,
         origin: &Origin,
         parts: &Parts,
-        body: &[u8],
         claimed: &mut Option<KeyId>,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<(Presented, Arc<Secret>), Refusal> {
         let target_uri = origin.target_uri(&parts.uri).map_err(refused)?;
-        let request = Request { method: &parts.method, target_uri: &target_uri, headers: &parts.headers, body };
-        let presented = Presented::read(&request).map_err(refused)?;
+        let request = Request { method: &parts.method, target_uri: &target_uri, headers: &parts.headers, body: b"" };
+        let presented = Presented::read_head(&request).map_err(refused)?;
         *claimed = Some(presented.key_id.clone());
         let now_ms = self.time().await?;
         presented.is_timely(now_ms).map_err(refused)?;
@@ -97,7 +102,7 @@ impl Door {
         // Nobody knows the secret that stands in for one that is not there.
         let made = presented.is_made_with(secret.as_deref().unwrap_or(&self.core.nobodys));
         match (secret, made) {
-            (Some(secret), Ok(())) => Ok(Verified { presented, secret, now_ms }),
+            (Some(secret), Ok(())) => Ok((presented, secret)),
             _ => Err(refused(Refused::Mac)),
         }
     }
@@ -107,20 +112,6 @@ impl Door {
         let Some(tenant) = self.core.tenants.get(&key_id.tenant) else { return Ok(None) };
         let client = self.core.client(&tenant, &key_id.client).await?;
         Ok(client.and_then(|client| client.secret(key_id.version, now_ms)))
-    }
-
-    /// Takes the request, once. Among nodes the row of its nonce decides, so that is durable before the request runs.
-    async fn taken(&self, verified: &Verified) -> Result<Ticket, Refusal> {
-        let Presented { key_id, nonce, created, .. } = &verified.presented;
-        let nonces = self.core.window.nonces();
-        if !self.core.store.is_shared() {
-            return nonces.take(key_id, nonce, *created, verified.now_ms).map_err(not_taken);
-        }
-        let row = nonces.take_shared(key_id, nonce, *created, verified.now_ms).map_err(not_taken)?;
-        let claim = Op::new(|tx| Box::pin(async move { Ok(tx.nonce_claim(&row).await?) }));
-        let claimed = self.core.journal.commit(&Log::Tenant(key_id.tenant.clone()), Vec::new(), claim).await;
-        claimed.map_err(|error| used_first(&error, not_taken(NotTaken::Replayed)))?;
-        Ok(Ticket::WRITTEN)
     }
 
     /// What time it is, unless the clock jumped, which is an alarm.
@@ -153,6 +144,44 @@ impl Door {
     async fn recorded(&self, log: Log, draft: Draft, refusal: Refusal, peer: IpAddr) -> Refusal {
         let recorded = self.core.record_refused_knock(log, draft, &refusal, &network(Some(peer))).await;
         recorded.err().unwrap_or(refusal)
+    }
+}
+
+impl SignedHead {
+    /// Whose request it is, with this body. From here on the same request is never taken again.
+    ///
+    /// # Errors
+    /// As [`Door::signed`] for the body, and what was taken before. A body may take a while, so its time is looked at anew.
+    pub async fn with_body(self, body: &[u8]) -> Result<(Actor, ReplySigner), Refusal> {
+        let KeyId { tenant, client, .. } = &self.presented.key_id;
+        match self.taken(body).await {
+            Ok(ticket) => {
+                let actor = Actor::client(tenant.clone(), client.clone()).from_address(self.peer);
+                Ok((actor, ReplySigner::new(self.door.core.clone(), self.presented, self.secret, ticket)))
+            }
+            Err(refusal) => {
+                let draft = draft(self.peer, &format!("client:{client}"), Some(&self.presented.key_id));
+                Err(self.door.recorded(Log::Tenant(tenant.clone()), draft, refusal, self.peer).await)
+            }
+        }
+    }
+
+    /// Takes the request, once. Among nodes the row of its nonce decides, so that is durable before the request runs.
+    async fn taken(&self, body: &[u8]) -> Result<Ticket, Refusal> {
+        let Presented { key_id, nonce, created, .. } = &self.presented;
+        self.presented.is_of(body).map_err(refused)?;
+        let now_ms = self.door.time().await?;
+        self.presented.is_timely(now_ms).map_err(refused)?;
+        let core = &self.door.core;
+        let nonces = core.window.nonces();
+        if !core.store.is_shared() {
+            return nonces.take(key_id, nonce, *created, now_ms).map_err(not_taken);
+        }
+        let row = nonces.take_shared(key_id, nonce, *created, now_ms).map_err(not_taken)?;
+        let claim = Op::new(|tx| Box::pin(async move { Ok(tx.nonce_claim(&row).await?) }));
+        let claimed = core.journal.commit(&Log::Tenant(key_id.tenant.clone()), Vec::new(), claim).await;
+        claimed.map_err(|error| used_first(&error, not_taken(NotTaken::Replayed)))?;
+        Ok(Ticket::WRITTEN)
     }
 }
 

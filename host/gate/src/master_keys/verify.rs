@@ -225,7 +225,7 @@ fn prove<'a>(
                 };
                 vec![Part { key, opens: Box::new(opens) }]
             }
-            StoredEnd::Done(_) | StoredEnd::Failed(_) => Vec::new(),
+            StoredEnd::Done(_) | StoredEnd::Failed(_) | StoredEnd::Reply(_) => Vec::new(),
         },
         _ => Vec::new(),
     };

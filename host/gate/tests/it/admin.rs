@@ -63,6 +63,28 @@ async fn one_enabled_owner_remains() {
     assert_eq!(&*users.add(left, "sam", Role::Support).await.unwrap_err().code, "user.exists");
 }
 
+/// Looking at a component is an act: by whom, how large, and on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_is_inspected_by_those_who_may_and_on_record() {
+    let world = World::new().await;
+    let catalogue = world.host.catalogue();
+    let seen = catalogue.inspect(&acme("adam"), PLUGIN.clone()).await.unwrap();
+    assert!(seen.acceptable && seen.plugin.unwrap().to_string() == "opsiq/echo@0.1.0");
+    assert!(!catalogue.inspect(&Actor::operator(), b"\0asm".to_vec()).await.unwrap().acceptable);
+    assert_eq!(&*catalogue.inspect(&acme("sam"), PLUGIN.clone()).await.unwrap_err().code, "role.not-allowed");
+    assert_eq!(&*catalogue.inspect(&acme("eve"), PLUGIN.clone()).await.unwrap_err().code, "caller.unknown");
+    let large = vec![0; usize::try_from(opsiq_contract::DEFAULT_COMPONENT_BYTES).unwrap() + 1];
+    assert_eq!(&*catalogue.inspect(&acme("olga"), large).await.unwrap_err().code, "plugin.too-large");
+    let inspected =
+        |entries: Vec<String>| entries.iter().filter(|entry| entry.contains("action=plugin inspect")).count();
+    assert_eq!(inspected(world.fields(Kind::Read).await), 1);
+    assert_eq!(inspected(world.fields(Kind::Refused).await), 2);
+    let of_host = Filter { kind: Some(Kind::Read), ..Filter::default() };
+    let read = world.host.audit().list(&Actor::operator(), &of_host).await.unwrap();
+    let inspect = |entry: &&opsiq_audit::View| entry.fields.values().any(|value| value.to_string() == "plugin inspect");
+    assert_eq!(read.entries.iter().filter(inspect).count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalogue_names_each_version_once_and_says_why_not() {
     let world = World::new().await;

@@ -10,6 +10,7 @@ mod door;
 mod ending;
 mod nodes;
 mod people;
+mod repeat;
 mod roles;
 mod rotation;
 mod signed;

@@ -52,6 +52,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(
         Spec::post("/v1/installations/{installation}/actions/{action}/call", "actions.call", "Call an action with the parameters in the body. The same Idempotency-Key with the same parameters is the same call: it has one effect and one answer.")
             .body(JSON, "Params", PARAMS)
+            .unkeyed()
             .reads("idempotency-key", "1 to 255 visible ASCII characters, in quotes.")
             .param("reveal", BOOLEAN, REVEAL)
             .gives("CallDone", "It ran, and its outcome is on record.")
@@ -64,6 +65,7 @@ pub(super) fn add(routes: &mut Routes) {
             "actions.explain",
             "What a call with these parameters would meet, stage by stage. Nothing runs.",
         )
+        .unkeyed()
         .body(JSON, "Params", PARAMS)
         .gives("Explanation", "The stages, up to the first that refuses."),
         explain,
@@ -82,23 +84,19 @@ async fn list(ask: Ask) -> Done {
     Reply::json(&all)
 }
 
-fn asked(ask: &Ask) -> Result<Call, Problem> {
-    Ok(Call {
-        installation: ask.path("installation").to_owned(),
-        action: ask.path("action").to_owned(),
-        params: ask.body.to_vec(),
-        idempotency_key: idempotency_key(&ask.headers, KeyRule::Optional)?,
-    })
+fn asked(ask: &Ask, idempotency_key: Option<String>) -> Call {
+    let (installation, action) = (ask.path("installation").to_owned(), ask.path("action").to_owned());
+    Call { installation, action, params: ask.body.to_vec(), idempotency_key }
 }
 
 async fn call(ask: Ask) -> Done {
-    let call = asked(&ask)?;
+    let call = asked(&ask, idempotency_key(&ask.headers, KeyRule::Optional)?);
     let reveal = ask.flag("reveal")?;
     answered(&ask.host.invoke(&ask.actor, call).await?, reveal)
 }
 
 async fn explain(ask: Ask) -> Done {
-    Reply::json(&ask.host.explain(&ask.actor, &asked(&ask)?).await?)
+    Reply::json(&ask.host.explain(&ask.actor, &asked(&ask, None)).await?)
 }
 
 /// What became of a call: its result, or that it waits.

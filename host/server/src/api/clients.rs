@@ -17,6 +17,9 @@ use crate::routes::{Routes, Spec};
 /// How long an earlier secret is good for beside a new one, unless said: a day.
 const OVERLAP_S: u64 = 24 * 3600;
 
+/// What is shown of a client once.
+const SECRET: &[&str] = &["secret"];
+
 /// A client to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +58,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(
         Spec::post("/v1/clients", "clients.create", "Make an API client. Its secret is shown once. For owners.")
             .json("MakeClient")
+            .shows_once(SECRET)
             .gives_as(201, "application/json", "NewClientView", "The client, and its secret."),
         create,
     );
@@ -65,6 +69,7 @@ pub(super) fn add(routes: &mut Routes) {
             "Make a new secret, good beside the earlier one for a while. For owners.",
         )
         .json("RotateClient")
+        .shows_once(SECRET)
         .gives("NewClientView", "The client, and its secret."),
         rotate,
     );

@@ -56,6 +56,7 @@ pub(super) fn add(routes: &mut Routes) {
             "installations.plan",
             "What installing so would allow, in plain words. Changes nothing. For owners and admins.",
         )
+        .unkeyed()
         .json("Install")
         .gives("InstallPlan", "What it would allow."),
         plan,

@@ -32,7 +32,7 @@ pub(crate) mod shapes {
     pub(crate) use super::sessions::{AcceptInvitation, CodeOf, Invitation, PendingCode, SignIn};
     pub(crate) use super::tenants::{ConfirmErase, MakeTenant, Me, SecondPerson};
     pub(crate) use super::upgrades::{Accept, UpgradeTo};
-    pub(crate) use super::users::{AddUser, RoleOf, Which};
+    pub(crate) use super::users::{AddUser, InviteUser, RoleOf, Which};
 }
 
 /// All routes.

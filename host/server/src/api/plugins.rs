@@ -1,10 +1,9 @@
 //! The catalogue.
 
-use opsiq_contract::DEFAULT_COMPONENT_BYTES;
-use opsiq_contract::component::inspect_within;
-use opsiq_gate::{Class, Refusal, Stage};
+use opsiq_contract::World;
+use opsiq_contract::component::WIT_PACKAGE;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::ask::{Ask, Done, Reply, segment};
@@ -33,6 +32,8 @@ pub(crate) struct InspectionView {
     acceptable: bool,
     /// `publisher/id@version`, when it holds a contract.
     plugin: Option<String>,
+    /// The interface it is made for, when it holds a contract.
+    world: Option<String>,
     /// What was found, item by item.
     #[schema(value_type = Object)]
     inspection: Value,
@@ -47,6 +48,7 @@ pub(super) fn add(routes: &mut Routes) {
     );
     routes.add(
         Spec::post("/v1/plugins", "plugins.register", "Register a component for all tenants. For the operator.")
+            .unkeyed()
             .body(WASM, "", UPLOAD)
             .gives_as(201, "application/json", "RegisteredView", "It is registered.")
             .gives("RegisteredView", "It was registered before."),
@@ -56,8 +58,9 @@ pub(super) fn add(routes: &mut Routes) {
         Spec::post(
             "/v1/plugins/inspect",
             "plugins.inspect",
-            "What a component asks for, and whether the host would take it. Nothing runs.",
+            "What a component asks for, and whether the host would take it. Nothing runs. For the operator, and owners and admins.",
         )
+        .unkeyed()
         .body(WASM, "", UPLOAD)
         .gives("InspectionView", "What was found."),
         inspect,
@@ -93,19 +96,11 @@ async fn register(ask: Ask) -> Done {
 }
 
 async fn inspect(ask: Ask) -> Done {
-    let body = ask.body.clone();
-    let most = DEFAULT_COMPONENT_BYTES.max(body.len() as u64);
-    let seen = tokio::task::spawn_blocking(move || {
-        let seen = inspect_within(&body, most);
-        let plugin = seen.contract.as_ref().map(|contract| contract.plugin_ref().to_string());
-        let acceptable = seen.problems.is_empty();
-        serde_json::to_value(&seen).map(|inspection| InspectionView { acceptable, plugin, inspection })
-    });
-    if let Ok(Ok(view)) = seen.await {
-        return Reply::json(&view);
-    }
-    let message = "looking at the component ended abnormally";
-    Err(Refusal::new(Class::Internal, Stage::Admin, "internal", message, "report it").into())
+    let seen = ask.host.catalogue().inspect(&ask.actor, ask.body.to_vec()).await?;
+    let plugin = seen.plugin.map(|plugin| plugin.to_string());
+    let contract = seen.inspection.contract.as_ref();
+    let world = contract.map(|contract| contract.plugin.world.map_or(WIT_PACKAGE, World::as_str).to_owned());
+    Reply::json(&InspectionView { acceptable: seen.acceptable, plugin, world, inspection: json!(seen.inspection) })
 }
 
 async fn show(ask: Ask) -> Done {

@@ -48,6 +48,7 @@ pub(super) fn add(routes: &mut Routes) {
             "Make a custom role, or replace it, from the next request on. For owners.",
         )
         .json("PutRole")
+        .reads("if-none-match", "`*`: make it, and replace none.")
         .gives("RoleView", "The role."),
         put,
     );
@@ -70,7 +71,7 @@ async fn put(ask: Ask) -> Done {
     let PutRole { base, actions, scopes, acts, confirm_writes } = ask.json()?;
     let base: Role = base.parse().map_err(|error| not_a("role.base", &error))?;
     let role = CustomRole { name: ask.path("role").to_owned(), base, actions, scopes, acts, confirm_writes };
-    Reply::json(&ask.host.roles().create(&ask.actor, role, true).await?)
+    Reply::json(&ask.host.roles().create(&ask.actor, role, !ask.if_none()?).await?)
 }
 
 async fn remove(ask: Ask) -> Done {

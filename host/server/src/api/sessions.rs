@@ -102,20 +102,26 @@ pub(super) fn add(routes: &mut Routes) {
             "login.step-up",
             "Show the second factor again, for what asks for a fresh one.",
         )
+        .unkeyed()
         .json("CodeOf")
         .gives("SessionView", "The session."),
         step_up,
     );
-    routes.add(Spec::post("/v1/logout", "login.logout", "End this session.").gives_nothing("It has ended."), logout);
+    routes.add(
+        Spec::post("/v1/logout", "login.logout", "End this session.").unkeyed().gives_nothing("It has ended."),
+        logout,
+    );
     routes
         .add(Spec::get("/v1/sessions", "sessions.list", "One's own sessions.").gives("SessionList", "Sessions."), list);
     routes.add(
         Spec::delete("/v1/sessions/{session}", "sessions.end", "End one of one's own sessions.")
+            .unkeyed()
             .gives_nothing("It has ended."),
         end,
     );
     routes.add(
         Spec::post("/v1/sessions/end-others", "sessions.end-others", "End all of one's own sessions but this.")
+            .unkeyed()
             .gives("EndedView", "How many ended."),
         end_others,
     );

@@ -66,6 +66,7 @@ pub(super) fn add(routes: &mut Routes) {
             "tenants.create",
             "Make a tenant with a key of its own and its first owner. For the operator.",
         )
+        .unkeyed()
         .json("MakeTenant")
         .gives_as(201, "application/json", "TenantView", "The tenant."),
         create,
@@ -91,6 +92,7 @@ pub(super) fn add(routes: &mut Routes) {
             "tenants.cancel",
             "Stop everything of a tenant but reading, and begin its export window. For the operator.",
         )
+        .unkeyed()
         .gives("TenantView", "The tenant."),
         cancel,
     );
@@ -100,6 +102,7 @@ pub(super) fn add(routes: &mut Routes) {
             "tenants.restore",
             "Let a cancelled tenant live on. For the operator.",
         )
+        .unkeyed()
         .gives("TenantView", "The tenant."),
         restore,
     );
@@ -109,6 +112,7 @@ pub(super) fn add(routes: &mut Routes) {
             "tenants.erase",
             "Destroy a tenant's keys, which ends every copy of its data. For the operator.",
         )
+        .unkeyed()
         .json("ConfirmErase")
         .gives("TenantView", "What is left of it."),
         erase,
@@ -119,6 +123,7 @@ pub(super) fn add(routes: &mut Routes) {
             "tenants.invite",
             "Invite a tenant's first owner. The token is shown once. For the operator.",
         )
+        .unkeyed()
         .gives("InvitationView", "The invitation."),
         invite,
     );

@@ -7,9 +7,12 @@ use utoipa::ToSchema;
 pub(crate) struct InvitationView {
     tenant: String,
     user: String,
-    /// The token: whoever has it takes up the account.
-    token: String,
+    /// The token: whoever has it takes up the account. Null in an answer given again: it is shown once.
+    token: Option<String>,
     expires_ms: i64,
+    /// In an answer given again: what was shown once.
+    #[schema(required = false)]
+    withheld: Vec<String>,
 }
 
 /// Whom an invitation invites to what.
@@ -126,6 +129,9 @@ pub(crate) struct ClientKeyView {
 pub(crate) struct NewClientView {
     client: ClientView,
     key_id: String,
-    /// The bytes of this text are the key of HMAC-SHA256.
-    secret: String,
+    /// The bytes of this text are the key of HMAC-SHA256. Null in an answer given again: it is shown once.
+    secret: Option<String>,
+    /// In an answer given again: what was shown once.
+    #[schema(required = false)]
+    withheld: Vec<String>,
 }
