@@ -57,6 +57,7 @@ mod rollback;
 mod root;
 mod run;
 mod secrets;
+mod sso;
 mod stages;
 mod state;
 mod subjects;
@@ -80,7 +81,7 @@ pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
     DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedIn, idempotency_key, status_of,
+    ShownOnce, SignedIn, SsoAnswer, SsoAway, SsoEnrolled, SsoEntered, SsoLeave, idempotency_key, status_of,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
@@ -101,6 +102,7 @@ pub use refusal::{Class, Fault, Refusal, Stage};
 pub use rehearse::{Part, Played, Props, Rig, stand_in};
 pub use roles::Roles;
 pub use rollback::Rollback;
+pub use sso::{ClaimRole, Sso, SsoChecked, SsoProviderView, SsoSettings};
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};
 pub use upgrades::{AcceptUpgrade, HeldUpgrade, Upgrade};

@@ -213,7 +213,10 @@ impl Front {
         };
         match &route.run {
             Run::Open(run) => Ok(run(self)),
-            Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
+            Run::Knocked(run) => {
+                let authority = self.authority(&parts).ok().map(str::to_owned);
+                run(Knocked { host, headers: parts.headers, body, path, query, authority, address }).await
+            }
             Run::Asked(run) => {
                 let caller = self.caller(&host, &parts, &body, id).await?;
                 *signer = caller.reply;

@@ -1,8 +1,9 @@
 //! Two hosts on the databases of one server: what one does holds on the other within a second.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use opsiq_contract::Role;
+use opsiq_contract::{CustomRole, Role};
 use opsiq_gate::{Actor, Databases, Host, HostOptions, NewTenant, Refusal, RootSource, Selection};
 use opsiq_gate::{Answer, Call};
 use tempfile::TempDir;
@@ -92,6 +93,49 @@ async fn what_one_node_does_holds_on_the_other() {
     let Answer::Done(ran) = first.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
     let Answer::Done(same) = second.invoke(&acme("olga"), change()).await.unwrap() else { panic!("it waits") };
     assert_eq!(ran.invocation, same.invocation);
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+/// What two nodes decide at once on what both read, one of them does not do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_do_not_decide_on_the_same_people() {
+    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    first.users().add(&acme("olga"), "otto", Role::Owner).await.unwrap();
+    let clerk = || CustomRole {
+        name: "clerk".to_owned(),
+        base: Role::Admin,
+        actions: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        acts: ["user list".to_owned()].into(),
+        confirm_writes: false,
+    };
+    until(&second, "otto", call("look", r#"{"id":"7"}"#), Result::is_ok).await;
+    let mut lost = 0;
+    for _ in 0..10 {
+        let (a, b) = (first.users(), second.users());
+        let (olga, otto) = (acme("olga"), acme("otto"));
+        let (without_otto, without_olga) = tokio::join!(a.disable(&olga, "otto"), b.disable(&otto, "olga"));
+        let left: Vec<_> = [("olga", &without_olga), ("otto", &without_otto)]
+            .into_iter()
+            .filter(|(_, gone)| gone.is_err())
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!left.is_empty(), "the last two owners removed each other");
+        lost += left.len() - 1;
+        let (left, gone) = if left[0] == "olga" { ("olga", "otto") } else { ("otto", "olga") };
+        let enabled = async || first.users().enable(&acme(left), gone).await;
+        enabled().await.unwrap();
+
+        // A role that is given away while it is taken away.
+        first.roles().create(&acme("olga"), clerk(), true).await.unwrap();
+        let (roles, users, olga) = (first.roles(), second.users(), acme("olga"));
+        let (removed, assigned) = tokio::join!(roles.remove(&olga, "clerk"), users.assign(&olga, "sam", "clerk"));
+        assert!(removed.is_err() || assigned.is_err(), "somebody has a role that is not there");
+        first.users().list(&acme("olga")).await.unwrap();
+        first.users().assign(&acme("olga"), "sam", "support").await.unwrap();
+    }
+    eprintln!("{lost} of 10 times neither did");
     first.close().await.unwrap();
     second.close().await.unwrap();
 }
