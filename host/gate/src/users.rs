@@ -275,18 +275,12 @@ impl Core {
     ///
     /// [`WriteTx::people_decide`]: opsiq_store::WriteTx::people_decide
     pub(crate) async fn deciding(&self, person: &Person, act: &'static str) -> Result<u64, Refusal> {
-        let turn = self.people_turn(&person.tenant).await?;
-        self.person(&person.actor).await?.must_be(&[Role::Owner], act)?;
-        Ok(turn)
-    }
-
-    /// The same without anybody who acts.
-    pub(crate) async fn people_turn(&self, tenant: &TenantState) -> Result<u64, Refusal> {
-        let turn = self.store.people_turn(&tenant.id).await;
+        let turn = self.store.people_turn(&person.tenant.id).await;
         let turn = turn.map_err(|error| errors::store(Stage::Admin, &error))?;
         if self.store.is_shared() {
-            tenant.changed();
+            person.tenant.changed();
         }
+        self.person(&person.actor).await?.must_be(&[Role::Owner], act)?;
         Ok(turn)
     }
 

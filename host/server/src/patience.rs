@@ -126,7 +126,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut ours = Patient::new(ours, Duration::from_millis(200));
         let sending = tokio::spawn(async move {
-            theirs.write_all(&[0; 64 << 10]).await.unwrap();
+            theirs.write_all(&vec![0; 64 << 10]).await.unwrap();
             let mut answer = Vec::new();
             theirs.read_to_end(&mut answer).await.unwrap();
             answer

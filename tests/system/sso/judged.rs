@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -104,7 +105,7 @@ async fn meet(modules: &PathBuf, more: Value, change: impl FnOnce(&mut Value)) -
     assert_eq!(world.run(&["--as", "acme/ada", "sso", "check", "corp"]).ok()["issuer"], judge.issuer.as_str());
     assert_eq!(world.run(&["--as", "acme/ada", "sso", "list"]).ok().as_array().unwrap().len(), 1);
     let served = Served::start(&world, &[("OPSIQ_SERVER__LISTEN", &format!("127.0.0.1:{port}"))]);
-    let site = Site { world, served, told: Default::default() };
+    let site = Site { world, served, told: Mutex::default() };
     let mut settings = settings(&judge.issuer);
     settings["second_factor"] = json!(false);
     change(&mut settings);

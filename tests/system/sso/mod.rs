@@ -69,12 +69,10 @@ impl Site {
             let entries = log["items"].as_array().unwrap();
             let last =
                 entries.iter().find(|entry| field(entry, "rule") == rule).map(|entry| entry["seq"].as_u64().unwrap());
-            let mut told = self.told.lock().unwrap();
-            if last.is_some() && last > told.get(rule).copied() {
-                told.insert(rule.to_owned(), last.unwrap());
+            if let Some(last) = last.filter(|_| last > self.told.lock().unwrap().get(rule).copied()) {
+                self.told.lock().unwrap().insert(rule.to_owned(), last);
                 return;
             }
-            drop(told);
             assert!(Instant::now() < until, "{rule} is not why: {entries:#?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

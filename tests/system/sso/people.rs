@@ -201,7 +201,7 @@ async fn where_it_is_enforced_passwords_open_nothing_but_an_owners_account() {
     site.ada("POST", "/v1/users", Some(json!({ "name": "olaf", "role": "support" }))).await.is(201);
     let olaf = token(site.ada("POST", "/v1/users/olaf/invite", None).await.is(200));
     let accept = json!({ "invitation": olaf, "password": PASSWORD });
-    assert_eq!(knock(&site, "/v1/invitations/accept", accept).await.refused(401), "sso.enforced");
+    assert_eq!(knock(&site, "/v1/invitations/accept", accept).await.refused(403), "sso.enforced");
     site.put("corp", &settings(&corp.issuer())).await.is(200);
     password(&site, "nora").await.is(200);
 }

@@ -105,7 +105,9 @@ impl Door {
         }
         // In turn with those who disable users and change roles, so that nobody enters beside it.
         let _turn = tenant.acts.lock().await;
-        let turn = core.people_turn(tenant).await?;
+        // What is remembered need not be read anew: account, provider and invitation are written at the version that was read.
+        let turn = core.store.people_turn(&tenant.id).await;
+        let turn = turn.map_err(|error| errors::store(Stage::Authenticate, &error))?;
         let account = self.entered(tenant, provider, invited, believed).await?;
         if !matches!(account.write, UserWrite::Same) || account.identity.is_some() {
             tenant.lives()?;

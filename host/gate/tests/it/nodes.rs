@@ -135,7 +135,7 @@ async fn two_nodes_do_not_decide_on_the_same_people() {
         first.users().list(&acme("olga")).await.unwrap();
         first.users().assign(&acme("olga"), "sam", "support").await.unwrap();
     }
-    eprintln!("{lost} of 10 times neither did");
+    assert!(lost < 10, "one of two does, not neither");
     first.close().await.unwrap();
     second.close().await.unwrap();
 }
