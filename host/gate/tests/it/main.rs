@@ -13,5 +13,6 @@ mod people;
 mod roles;
 mod rotation;
 mod signed;
+mod sso;
 mod upgrades;
 mod world;

@@ -20,25 +20,44 @@ use server::Server;
 /// What a change may take to hold everywhere.
 const PROMISED: Duration = Duration::from_secs(1);
 
-struct Nodes {
-    first: Host,
-    second: Host,
+pub(crate) struct Nodes {
+    pub(crate) first: Host,
+    pub(crate) second: Host,
     _dirs: [TempDir; 2],
     _server: Server,
 }
 
+impl Nodes {
+    pub(crate) async fn close(self) {
+        self.first.close().await.unwrap();
+        self.second.close().await.unwrap();
+    }
+}
+
 /// As `World`, and a second host beside it.
 async fn two() -> Option<Nodes> {
+    two_with("").await
+}
+
+/// The same, with more in the `opsiq.toml` of both.
+pub(crate) async fn two_with(config: &str) -> Option<Nodes> {
     let server = Server::new().await?;
     let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = Some(Databases { url: server.data(), keys: server.keys(), password_file: None });
     let first = HostOptions { store: store.clone(), ..options(&first_dir) };
     Box::pin(Host::init(first.clone())).await.unwrap();
+    let configure = |dir: &TempDir| {
+        let file = data(dir).join("opsiq.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{text}\n{config}")).unwrap();
+    };
+    configure(&first_dir);
     // From here on `opsiq.toml` says where the databases are.
     let first = Box::pin(Host::open(HostOptions { store: None, ..first })).await.unwrap();
     let root = RootSource::File(data(&first_dir).join("root.key"));
     let second = HostOptions { store, root, ..options(&second_dir) };
     Box::pin(Host::init(second.clone())).await.unwrap();
+    configure(&second_dir);
     let second = Box::pin(Host::open(second)).await.unwrap();
 
     let operator = Actor::operator();
