@@ -55,6 +55,7 @@ mod signing;
 mod slack;
 mod smith;
 mod sql;
+mod sso;
 mod stop;
 mod stream;
 mod subjects;

@@ -22,6 +22,7 @@ use crate::role::RoleCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
 use crate::signature::SignatureCommand;
+use crate::sso::SsoCommand;
 use crate::subject::SubjectCommand;
 use crate::tenant::TenantCommand;
 use crate::user::UserCommand;
@@ -91,6 +92,10 @@ pub(crate) enum Command {
     /// Make, list and remove custom roles of a tenant.
     #[command(subcommand)]
     Role(RoleCommand),
+
+    /// Say where people of a tenant sign in beside this host, and what is believed of it.
+    #[command(subcommand)]
+    Sso(SsoCommand),
 
     /// Build and inspect plugins, and keep the catalogue.
     #[command(subcommand)]

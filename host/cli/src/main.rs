@@ -39,6 +39,7 @@ mod serve;
 mod session;
 mod shell;
 mod signature;
+mod sso;
 mod subject;
 mod table;
 mod tenant;
@@ -111,6 +112,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Client(command) => client::run(command, session).await,
         Command::Signature(command) => signature::run(command, session.out),
         Command::Role(command) => role::run(command, session).await,
+        Command::Sso(command) => sso::run(command, session).await,
         Command::Plugin(command) => plugin::run(command, session).await,
         Command::Connector(command) => connector::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

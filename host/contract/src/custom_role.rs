@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Role;
-use crate::id::is_slug;
+use crate::id::{is_scope, is_slug};
 use crate::model::Action;
 
 /// Entries of one set, at most.
@@ -48,7 +48,7 @@ impl CustomRole {
         if self.actions.iter().any(|entry| !is_selector(entry)) {
             return Some("an action is named publisher/id/action, or publisher/id/* for all of a plugin".to_owned());
         }
-        if self.scopes.iter().any(|scope| !scope.split_once(':').is_some_and(|(a, b)| is_slug(a) && is_slug(b))) {
+        if !self.scopes.iter().all(|scope| is_scope(scope)) {
             return Some("a scope is resource:action".to_owned());
         }
         None

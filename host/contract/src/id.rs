@@ -31,6 +31,11 @@ pub fn is_slug(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
+/// Whether `text` is a scope: `resource:action`, both slugs. What an action asks for, and what a program or a role holds.
+pub fn is_scope(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(resource, action)| is_slug(resource) && is_slug(action))
+}
+
 /// Whether `text` is a UUID in its one canonical spelling: 8-4-4-4-12 lower-case hex digits (RFC 9562 §4).
 fn is_uuid(text: &str) -> bool {
     text.len() == 36

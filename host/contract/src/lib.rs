@@ -63,7 +63,7 @@ pub use fairness::{Fairness, Level, SHARE_AXES, Share, ShareAxis, ShareSet, Tena
 pub use foreign::{Call, CallTemplate, CommandCall, FilledRequest, RequestCall, World};
 pub use grant::{Grant, GrantError, Permission, grant_command};
 pub use headers::is_host_header;
-pub use id::{IdError, InstallationId, InvocationId, TenantId, is_slug};
+pub use id::{IdError, InstallationId, InvocationId, TenantId, is_scope, is_slug};
 pub use installation::{InstallState, Installation};
 pub use json::{CanonicalJson, JsonError, MAX_DEPTH, MAX_NUMBER, parse_strict};
 pub use limits::{AXES, Axis, HttpLimits, LimitSet, Limits, LimitsCeiling, LimitsRequest, Unit};

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use opsiq_contract::{GrantedRule, HttpLimits};
+use opsiq_contract::{HttpLimits, Inject};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Connection, Purpose};
@@ -62,8 +62,7 @@ impl Session {
     pub(crate) async fn hop(
         &self,
         request: &Outgoing,
-        rule: &GrantedRule,
-        hop: u8,
+        mut inject: Option<&Inject>,
         deadline: Instant,
         entry: &Arc<Entry>,
     ) -> Result<Answer, HttpFailure> {
@@ -74,8 +73,6 @@ impl Session {
             Ok(Err(reason)) => return Err(self.unreachable(&reason, entry, times).await),
             Err(_) => return Err(self.unreachable(&self.too_late(), entry, times).await),
         };
-        // Redirects carry no credential, whatever rule covers them: the answer of a server decided where they go.
-        let mut inject = rule.inject.as_ref().filter(|_| hop == 0);
         let mut injected = None;
         // From before it is taken or made: what is closed meanwhile is not put back.
         let back = self.kept.as_ref().map(|kept| kept.back(self.egress.pool()));

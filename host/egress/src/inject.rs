@@ -11,6 +11,15 @@ pub trait Injector: Send + Sync {
     fn secret(&self, key_name: &str) -> Option<Secret>;
 }
 
+/// There are none.
+pub(crate) struct NoKeys;
+
+impl Injector for NoKeys {
+    fn secret(&self, _: &str) -> Option<Secret> {
+        None
+    }
+}
+
 /// A filled header, and the secrets in it, to be looked for in what comes back.
 pub(crate) struct Injected {
     pub(crate) header: (HeaderName, HeaderValue),

@@ -6,12 +6,14 @@
 //! timed, decoded and rid of the credential. Every check fails closed. A connection outlives its request only in
 //! [`Kept`], which belongs to one installation.
 //!
-//! [`Session`] is the HTTP of one invocation. [`Egress::reach`] is the same way out for other parts of the host.
+//! [`Session`] is the HTTP of one invocation. [`Egress::reach`] is the same way out for other parts of the host, and
+//! [`Egress::call`] a whole exchange of theirs.
 //! [`Egress::rehearsal`] is the same way once more, with an [`Upstream`] in memory where the network would be.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod address;
 mod body;
+mod call;
 mod connection;
 mod decode;
 mod dial;
@@ -34,6 +36,7 @@ mod vet;
 mod wire;
 
 pub use body::{BodyStream, MAX_PIECE};
+pub use call::{CallFailure, Called};
 pub use egress::{Egress, EgressConfig, EgressError, Protocol, Reached};
 pub use failure::{HttpFailure, Reason};
 pub use inject::Injector;

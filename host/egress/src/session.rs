@@ -17,7 +17,7 @@ use crate::egress::Egress;
 use crate::exchange::Pace;
 use crate::failure::{HttpFailure, limit};
 use crate::hop::Answer;
-use crate::inject::Injector;
+use crate::inject::{Injector, NoKeys};
 use crate::kept::Kept;
 use crate::leaking::leaking;
 use crate::record::{Entry, HttpRecord, Verdict, redacted};
@@ -91,7 +91,8 @@ pub struct Session {
     pub(crate) injector: Arc<dyn Injector>,
     /// Connections that outlive a request; without, none does.
     pub(crate) kept: Option<Arc<Kept>>,
-    leaks: Arc<LeakWatch>,
+    /// Looks at what a plugin puts into requests.
+    leaks: Option<Arc<LeakWatch>>,
     /// Asked before each request, and charged by then and at the end: an exchange that began goes on to its end.
     budget: Option<Arc<dyn Budget>>,
     state: Mutex<State>,
@@ -128,7 +129,13 @@ impl Drop for Session {
 impl Session {
     /// A session of nothing sent yet. `leaks` looks at what the plugin puts into requests.
     pub fn new(grant: EgressGrant, egress: Arc<Egress>, injector: Arc<dyn Injector>, leaks: Arc<LeakWatch>) -> Self {
-        Self { grant, egress, injector, kept: None, leaks, budget: None, state: Mutex::default() }
+        Self { grant, egress, injector, kept: None, leaks: Some(leaks), budget: None, state: Mutex::default() }
+    }
+
+    /// One of the host's own: no plugin's, and with no key to inject.
+    pub(crate) fn of_host(grant: EgressGrant, egress: Arc<Egress>) -> Self {
+        let injector = Arc::new(NoKeys);
+        Self { grant, egress, injector, kept: None, leaks: None, budget: None, state: Mutex::default() }
     }
 
     /// The same, with the connections of its installation kept for the next request.
@@ -169,7 +176,9 @@ impl Session {
         let mut hop = 0;
         loop {
             entry.note(|record| record.rule = Some(rule.name.clone()));
-            let answer = self.hop(&outgoing, rule, hop, deadline, &entry).await;
+            // Redirects carry no credential, whatever rule covers them: the answer of a server decided where they go.
+            let inject = rule.inject.as_ref().filter(|_| hop == 0);
+            let answer = self.hop(&outgoing, inject, deadline, &entry).await;
             let answer = answer.map_err(|failure| if hop == 0 { failure } else { after_redirect(&failure) })?;
             let next = (hop < redirects)
                 .then(|| redirect::next(answer.response.status(), answer.response.headers(), &outgoing))
@@ -188,7 +197,7 @@ impl Session {
                     Err(failure) => next_entry.fail(&failure),
                 }
             }
-            return self.answer(answer, &outgoing, rule, deadline, &entry);
+            return self.answer(answer, &outgoing, rule.response_max, deadline, &entry);
         }
     }
 
@@ -232,7 +241,8 @@ impl Session {
         if request.body_len() > rule.request_max {
             return Err(HttpFailure::Limit { name: limit::REQUEST_MAX, sent: false });
         }
-        leaking(&self.leaks, request, rule).map_or(Ok(()), |denial| {
+        let leak = self.leaks.as_ref().and_then(|leaks| leaking(leaks, request, rule));
+        leak.map_or(Ok(()), |denial| {
             // The record would hold what was kept in.
             entry.note(|record| "(withheld)".clone_into(&mut record.url));
             Err(HttpFailure::Denied(denial))
@@ -255,11 +265,11 @@ impl Session {
     }
 
     /// What the plugin gets of an answer.
-    fn answer(
+    pub(crate) fn answer(
         &self,
         answer: Answer,
         request: &Outgoing,
-        rule: &GrantedRule,
+        response_max: u64,
         deadline: Instant,
         entry: &Arc<Entry>,
     ) -> Result<GuestResponse, HttpFailure> {
@@ -274,8 +284,8 @@ impl Session {
         let scrub = self.state().scrub.clone();
         let changes_length = !empty && (decoder.decodes() || !scrub.is_empty());
         let headers = headers(&head.headers, &scrub, changes_length, decoder.decodes());
-        let name = if rule.response_max < limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
-        let bytes = rule.response_max.min(limits.response_bytes);
+        let name = if response_max < limits.response_bytes { limit::RESPONSE_MAX } else { limit::RESPONSE };
+        let bytes = response_max.min(limits.response_bytes);
         let bounds = Bounds { bytes, name, deadline, pace: Pace::of(limits) };
         entry.end(Verdict::Answered);
         let body = BodyStream::new(incoming, answer.lease, decoder, scrub.pieces(), bounds, Arc::clone(entry));
@@ -294,6 +304,11 @@ impl Session {
         if state.secrets.len() > known {
             state.scrub = Scrub::new(&state.secrets);
         }
+    }
+
+    /// The record of a request that needs no rule.
+    pub(crate) fn begin(&self, request: &Outgoing) -> Arc<Entry> {
+        self.record(request.method.as_str(), redacted(&request.url), 0)
     }
 
     fn record(&self, method: &str, url: String, hop: u8) -> Arc<Entry> {

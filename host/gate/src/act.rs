@@ -137,6 +137,8 @@ const FRESH: &[&str] = &[
     "key set",
     "role create",
     "role remove",
+    "sso remove",
+    "sso set",
     "subject erase",
     "tenant second-person",
     "user add",

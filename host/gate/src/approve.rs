@@ -176,8 +176,9 @@ impl Confirmations {
         decides(person, &[Role::Owner, Role::Admin], "confirm approve")?;
         person.fresh("confirm approve", &self.core.identity.times)?;
         let record = self.core.record_of(&person.tenant).await?;
-        if record.doc.second_person && *waiting.requester() == person.actor.principal {
-            let message = "this tenant asks for a second person: whoever asked cannot approve";
+        if record.doc.second_person && self.asked_by(person, &waiting).await? {
+            let message =
+                "this tenant asks for a second person: whoever asked cannot approve, nor who made the client that did";
             return Err(not_approver(message, "ask another owner or admin to approve it"));
         }
         let admitted = match self.again(&person.tenant, &waiting).await {
@@ -199,6 +200,17 @@ impl Confirmations {
             return Err(not_approver(&message, "ask someone whose role covers the action"));
         }
         self.run(person, waiting, admitted).await
+    }
+
+    /// Whether it may have been this person who asked: as themselves, or by a client whose secret they were told.
+    async fn asked_by(&self, person: &Person, waiting: &Waiting) -> Result<bool, Refusal> {
+        match waiting.requester() {
+            Principal::Client { name } => {
+                let client = self.core.client(&person.tenant, name).await?;
+                Ok(client.is_none_or(|client| client.may_be_in_the_hands_of(&person.user)))
+            }
+            requester => Ok(*requester == person.actor.principal),
+        }
     }
 
     /// Stages 3 to 5 once more for the requester, as everything stands now, and the hash over all of it.

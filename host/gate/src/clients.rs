@@ -135,7 +135,8 @@ impl ApiClients {
                 let secret = new_secret()?;
                 let key = key_doc(tenant, 1, &secret, created_ms);
                 let (name, scopes) = (name.to_owned(), scopes.clone());
-                let doc = ClientDoc { name, role, scopes, enabled: true, keys: vec![key], newest: 1 };
+                let told = Some(BTreeSet::from([person.user.id.clone()]));
+                let doc = ClientDoc { name, role, scopes, enabled: true, keys: vec![key], newest: 1, told };
                 let row = row(tenant, &id, created_ms, 1, &doc)?;
                 let key = key_row(tenant, &id, 1, created_ms, &secret);
                 let draft = done(&person, act, &doc, "");
@@ -210,6 +211,9 @@ impl ApiClients {
                 }
                 doc.keys.push(key_doc(tenant, version, &secret, now));
                 doc.newest = version;
+                if let Some(told) = &mut doc.told {
+                    told.insert(person.user.id.clone());
+                }
                 let key = key_row(tenant, &client.user.id, version, now, &secret);
                 let detail = format!(", secret {version}, the older one for {} s more", overlap.as_secs());
                 self.store(&person, act, &client, &doc, &detail, Some(key)).await?;

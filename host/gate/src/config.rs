@@ -6,17 +6,18 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use opsiq_contract::{Ceiling, Fairness, parse_time};
+use opsiq_contract::{Ceiling, Fairness, PrivateTarget, parse_time};
 use serde::Deserialize;
 
 use crate::databases::Databases;
 use crate::outside::Outside;
 use crate::refusal::{Class, Fault, Refusal, Stage};
+use crate::sso::SsoTargets;
 
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 6] = ["audit", "confirmation", "egress", "fairness", "server", "store"];
+const OWN: [&str; 7] = ["audit", "confirmation", "egress", "fairness", "server", "sso", "store"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -80,6 +81,13 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # roots = ["/etc/opsiq/company-ca.pem"]
 # tls12 = ["legacy.example.com"]
 
+# A private address at which tenants' providers of identities may be: exact network and port. Without an entry, none is; what plugins
+# may reach is said apart, above.
+# [[sso.private-target]]
+# cidr = "10.1.2.3/32"
+# port = 8443
+# tls = false            # allow plain http to it
+
 # How the machine is shared. Every limit stands at three levels: all tenants together, any tenant, any installation. A call
 # needs room at all three; if there is none it waits, and if it waits too long or too many do, it is refused by the name
 # of the limit, such as limit.tenant.queue, and told when to try again. These are the defaults:
@@ -130,6 +138,8 @@ pub(crate) struct Settings {
     pub(crate) fairness: Fairness,
     /// Whom the way out asks and trusts.
     pub(crate) outside: Outside,
+    /// Private destinations that providers of identities may have.
+    pub(crate) sso_targets: Vec<PrivateTarget>,
     /// Where the databases are, if not in the data directory.
     pub(crate) store: Option<Databases>,
 }
@@ -143,6 +153,8 @@ struct File {
     confirmation: Confirmation,
     #[serde(default)]
     egress: Outside,
+    #[serde(default)]
+    sso: SsoTargets,
 }
 
 #[derive(Default, Deserialize)]
@@ -239,7 +251,8 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
     }
-    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside: file.egress, store: file.store }))
+    let (outside, sso_targets, store) = (file.egress, file.sso.targets(), file.store);
+    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside, sso_targets, store }))
 }
 
 #[cfg(test)]
@@ -281,6 +294,7 @@ mod tests {
                 checkpoints: None,
                 fairness: Fairness::default(),
                 outside: Outside::default(),
+                sso_targets: Vec::new(),
                 store: None
             }
         );
@@ -293,6 +307,7 @@ mod tests {
         let (ceiling, settings) = parse(&code.join("\n")).unwrap();
         assert_eq!(settings.confirmation_ms, CONFIRMATION_MS);
         assert!(settings.store.is_some());
+        assert_eq!(settings.sso_targets.len(), 1);
         assert_eq!(ceiling.private_targets.len(), 1);
         assert!(ceiling.plugins["publisher/id"].denied);
         let (fairness, default) = (settings.fairness, Fairness::default());
@@ -323,6 +338,10 @@ mod tests {
             ("[egress]\nroots = [\"ca.pem\"]\n", "absolute"),
             ("[egress]\ntls12 = [\"Legacy.example\"]\n", "lower case"),
             ("[egress]\nname-server = []\n", "line 2"),
+            ("[[sso.private-target]]\ncidr = \"10.1.2.3/16\"\nport = 1\n", "10.1.0.0/16"),
+            ("[[sso.private-target]]\ncidr = \"0.0.0.0/0\"\nport = 1\n", "exact network"),
+            ("[[sso.private-target]]\ncidr = \"10.1.2.3/32\"\n", "port"),
+            ("[sso]\nprovider = 1\n", "line 2"),
         ] {
             let refusal = parse(text).unwrap_err();
             assert_eq!(refusal.code, "config.file");

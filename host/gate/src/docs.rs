@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::refusal::Refusal;
 use crate::repeat::KeptAnswer;
 use crate::replay::Replay;
+use crate::sso::SsoSettings;
 
 /// Of a tenant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub(crate) struct UserDoc {
     /// The id of the custom role that narrows their role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) custom: Option<String>,
+    /// Whether a provider's word made the account: then its word also says the role, at every sign-in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_provider: bool,
 }
 
 impl UserDoc {
@@ -84,6 +88,9 @@ pub(crate) struct ClientDoc {
     pub(crate) keys: Vec<ClientKeyDoc>,
     /// The newest version there ever was.
     pub(crate) newest: u64,
+    /// The ids of the users who were told a secret of it, each when it was made; `None` where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told: Option<BTreeSet<String>>,
 }
 
 /// Of one version of a client's secret.
@@ -110,7 +117,8 @@ pub(crate) fn client_key_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a
 /// What a user signs in with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CredentialDoc {
-    pub(crate) password: PasswordHash,
+    /// None for who signs in at a provider, and shows a code here.
+    pub(crate) password: Option<PasswordHash>,
     pub(crate) seed: Seed,
     /// Keyed hashes, in hex, of the recovery codes that are left.
     pub(crate) recovery: Vec<String>,
@@ -146,6 +154,9 @@ pub(crate) struct SessionDoc {
     pub(crate) device: String,
     /// From where it was begun.
     pub(crate) address: Option<IpAddr>,
+    /// The name of the provider they signed in at; `None` for a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<String>,
 }
 
 impl SessionDoc {
@@ -166,6 +177,42 @@ pub(crate) struct DeviceDoc {
 impl DeviceDoc {
     pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
         Place { table: "known_device", row, column: "doc", version: unsigned(created_ms) }
+    }
+}
+
+/// Of a provider of identities.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SsoProviderDoc {
+    pub(crate) name: String,
+    /// Of the client's secret.
+    pub(crate) fingerprint: String,
+    #[serde(flatten)]
+    pub(crate) settings: SsoSettings,
+}
+
+impl SsoProviderDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "sso_provider", row, column: "doc", version }
+    }
+}
+
+/// The place of what proves the host to a provider. `row` is the provider's id.
+pub(crate) fn sso_secret_place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+    Place { table: "sso_provider", row, column: "secret", version }
+}
+
+/// Of an identity at a provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SsoIdentityDoc {
+    pub(crate) issuer: String,
+    pub(crate) sub: String,
+    /// Whose account it is, by name.
+    pub(crate) name: String,
+}
+
+impl SsoIdentityDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
+        Place { table: "sso_identity", row, column: "doc", version: unsigned(created_ms) }
     }
 }
 

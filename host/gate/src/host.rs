@@ -29,6 +29,7 @@ use crate::master_keys::MasterKeys;
 use crate::refusal::{Refusal, Stage};
 use crate::roles::Roles;
 use crate::rollback::{self, Examined, Rollback};
+use crate::sso::Sso;
 use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
@@ -331,7 +332,11 @@ impl Host {
         ApiClients { core: self.core.clone() }
     }
 
-    /// The front door for those programs.
+    /// Where the acting user's tenant lets people sign in beside this host.
+    pub fn sso(&self) -> Sso {
+        Sso { core: self.core.clone() }
+    }
+
     /// The custom roles of the acting user's tenant.
     pub fn roles(&self) -> Roles {
         Roles { core: self.core.clone() }

@@ -8,6 +8,7 @@ use opsiq_identity::{Cost, Crowded, Passwords, SessionTimes, Throttle};
 use tokio::sync::OnceCell;
 
 use crate::refusal::{Class, Refusal, Stage};
+use crate::sso::Said;
 
 /// Hashes made at once, at most: 19 MiB and a core each.
 const AT_ONCE: usize = 4;
@@ -19,11 +20,18 @@ pub(crate) struct Identity {
     passwords: OnceCell<Passwords>,
     pub(crate) throttle: Throttle,
     pub(crate) times: SessionTimes,
+    /// What providers said of themselves.
+    pub(crate) sso: Said,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { passwords: OnceCell::new(), throttle: Throttle::default(), times: SessionTimes::USUAL }
+        Self {
+            passwords: OnceCell::new(),
+            throttle: Throttle::default(),
+            times: SessionTimes::USUAL,
+            sso: Said::default(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::door::sessions::unknown as unknown_session;
 use crate::door::{SessionView, ShownOnce, index};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::roles;
 use crate::state::{TenantState, User};
 use crate::tenants::Tenants;
 use crate::users::{Users, done, unknown};
@@ -64,20 +65,25 @@ impl Users {
     /// Not an owner; no such user and no role; one who took up their account already.
     pub async fn invite(&self, actor: &Actor, name: &str, role: Option<&str>) -> Result<Invitation, Refusal> {
         let person = self.core.person(actor).await?;
-        if let Some(role) = role
-            && self.core.user(&person.tenant, name).await?.is_none()
-        {
+        let act = "user invite";
+        if let Some(role) = role {
             let built_in: Option<Role> = role.parse().ok();
-            let custom = self.core.roles_of(&person.tenant).await?;
-            if built_in.is_none() && !custom.iter().any(|found| found.role.name == role) {
-                return Err(self.no_such_role(&person, "user invite").await?);
-            }
-            self.add(actor, name, built_in.unwrap_or(Role::Support)).await?;
-            if built_in.is_none() {
-                self.assign(actor, name, role).await?;
+            // The right first: whether there is such a user or role is not for everybody to know.
+            let look = async {
+                let there = self.core.user(&person.tenant, name).await?.is_some();
+                let known = async || {
+                    let roles = self.core.roles_of(&person.tenant).await?;
+                    Ok(roles.iter().any(|found| found.role.name == role))
+                };
+                if there || built_in.is_some() || known().await? { Ok(there) } else { Err(roles::unknown()) }
+            };
+            if !self.core.act(&person, &[Role::Owner], act, "", look).await? {
+                self.add(actor, name, built_in.unwrap_or(Role::Support)).await?;
+                if built_in.is_none() {
+                    self.assign(actor, name, role).await?;
+                }
             }
         }
-        let act = "user invite";
         self.core
             .act(&person, &[Role::Owner], act, "", async {
                 let user = self.core.user(&person.tenant, name).await?.ok_or_else(unknown)?;
@@ -90,7 +96,7 @@ impl Users {
             .await
     }
 
-    /// Takes away what a user signs in with, ends their sessions, forgets their devices, voids what of theirs waits for
+    /// Takes away what a user signs in with, identities at providers among it, ends their sessions, forgets their devices, voids what of theirs waits for
     /// approval, and invites them to set all of it anew. For owners.
     ///
     /// # Errors
@@ -106,6 +112,7 @@ impl Users {
                 let op = Op::new(move |tx| {
                     Box::pin(async move {
                         tx.credential_remove(&row.tenant, &row.user).await?;
+                        tx.sso_identities_remove(&row.tenant, &row.user).await?;
                         tx.sessions_end_of(&row.tenant, &row.user, None).await?;
                         tx.devices_forget(&row.tenant, &row.user, None).await?;
                         tx.invitations_remove_of(&row.tenant, &row.user).await?;
@@ -220,9 +227,7 @@ fn anew(row: InvitationRow<InvitationDoc>) -> Op<()> {
 impl Core {
     /// Refuses when the user has taken up their account.
     async fn not_enrolled(&self, tenant: &TenantState, user: &User) -> Result<(), Refusal> {
-        let enrolled = self.store.enrolled(&tenant.id).await;
-        let enrolled = enrolled.map_err(|error| errors::store(Stage::Admin, &error))?;
-        if !enrolled.contains(&user.id) {
+        if !self.taken_up(tenant).await?.contains(&user.id) {
             return Ok(());
         }
         Err(Refusal::new(

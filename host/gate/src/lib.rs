@@ -58,6 +58,7 @@ mod rollback;
 mod root;
 mod run;
 mod secrets;
+mod sso;
 mod stages;
 mod state;
 mod subjects;
@@ -81,7 +82,7 @@ pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
     DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedHead, SignedIn, idempotency_key, status_of,
+    ShownOnce, SignedHead, SignedIn, SsoAnswer, SsoAway, SsoEnrolled, SsoEntered, SsoLeave, idempotency_key, status_of,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
@@ -103,6 +104,7 @@ pub use rehearse::{Part, Played, Props, Rig, stand_in};
 pub use repeat::{Holding, KeptAnswer, Repeat, Repeatable};
 pub use roles::Roles;
 pub use rollback::Rollback;
+pub use sso::{ClaimRole, Sso, SsoChecked, SsoProviderView, SsoSettings};
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};
 pub use upgrades::{AcceptUpgrade, HeldUpgrade, Upgrade};

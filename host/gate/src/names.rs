@@ -51,16 +51,26 @@ pub(crate) fn client(name: &str) -> Result<(), Refusal> {
     ))
 }
 
+/// Checks a provider's name: a slug, since it is part of where people sign in.
+pub(crate) fn provider(name: &str) -> Result<(), Refusal> {
+    if opsiq_contract::is_slug(name) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Class::Invalid,
+        Stage::Admin,
+        "name.invalid",
+        "a provider's name is 1 to 63 of a-z, 0-9 and -, not beginning with -",
+        "choose such a name",
+    ))
+}
+
 /// Checks scopes: each is `resource:action`, both slugs.
 pub(crate) fn scopes<'a>(scopes: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {
-    let fits = |scope: &String| {
-        let parts = scope.split_once(':');
-        parts.is_some_and(|(resource, action)| opsiq_contract::is_slug(resource) && opsiq_contract::is_slug(action))
-    };
     let (mut count, mut fit) = (0, true);
     for scope in scopes {
         count += 1;
-        fit &= fits(scope);
+        fit &= opsiq_contract::is_scope(scope);
     }
     if fit && count <= SCOPES_MOST {
         return Ok(());

@@ -12,6 +12,7 @@ use crate::core::{Core, now_ms};
 use crate::docs::role_place;
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::sso::SsoProvider;
 use crate::state::TenantState;
 
 /// The administrative acts a custom role may hold, of those its base may do.
@@ -131,6 +132,7 @@ impl Roles {
         let (act, tenant) = ("role remove", &person.tenant);
         self.core
             .act(&person, &[Role::Owner], act, "", async {
+                let turn = self.core.deciding(&person, act).await?;
                 let roles = self.core.roles_of(tenant).await?;
                 let found = roles.into_iter().find(|found| found.role.name == name).ok_or_else(unknown)?;
                 let users = self.core.users_of(tenant).await?;
@@ -144,10 +146,26 @@ impl Roles {
                         "give everybody who has it another role first: opsiq user role",
                     ));
                 }
+                let providers = self.core.sso_providers(tenant).await?;
+                let gives = |provider: &SsoProvider| provider.doc.settings.role_names().any(|given| given == name);
+                if let Some(provider) = providers.iter().find(|provider| gives(provider)) {
+                    return Err(Refusal::new(
+                        Class::Conflict,
+                        Stage::Admin,
+                        "role.in-use",
+                        format!("the provider {} gives the role `{name}`", provider.doc.name),
+                        "let it give another one first: opsiq sso set",
+                    ));
+                }
                 let draft = person.draft(Kind::Admin, act).field(field::OUTCOME, "ok");
                 let draft = draft.field(field::DETAIL, format!("role {name}"));
                 let whose = tenant.id.clone();
-                let change = Op::new(move |tx| Box::pin(async move { Ok(tx.role_remove(&whose, &found.id).await?) }));
+                let change = Op::new(move |tx| {
+                    Box::pin(async move {
+                        tx.people_decide(&whose, turn).await?;
+                        Ok(tx.role_remove(&whose, &found.id).await?)
+                    })
+                });
                 self.core.change(tenant, vec![draft], change).await
             })
             .await

@@ -21,6 +21,7 @@ use crate::docs::{Held, InstallationDoc, SessionDoc, TenantDoc};
 use crate::ending::day;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::secrets::{InstallationKeys, TenantSecrets};
+use crate::sso::SsoProviders;
 use crate::subjects::KnownSubjects;
 
 /// A user as last read.
@@ -32,6 +33,8 @@ pub(crate) struct User {
     /// What narrows the role, and the id it is stored under.
     pub(crate) custom: Option<(String, Arc<CustomRole>)>,
     pub(crate) enabled: bool,
+    /// Whether a provider's word made the account, and says its role.
+    pub(crate) by_provider: bool,
     pub(crate) created_ms: i64,
     pub(crate) version: u64,
 }
@@ -134,6 +137,8 @@ struct Known {
     users: HashMap<String, Arc<User>>,
     /// All at once, so that whether there is one of a name takes the same time to tell.
     clients: Option<Arc<Clients>>,
+    /// All at once: there are few.
+    sso_providers: Option<SsoProviders>,
     /// By the blind index of the token.
     sessions: HashMap<[u8; 32], Arc<Session>>,
     /// By name and by id.
@@ -234,6 +239,19 @@ impl TenantState {
         self.keep(mark, |known| known.clients = Some(clients.clone()));
     }
 
+    pub(crate) fn sso_providers(&self) -> Option<SsoProviders> {
+        self.read().sso_providers.clone()
+    }
+
+    pub(crate) fn keep_sso_providers(&self, mark: Mark, providers: &SsoProviders) {
+        self.keep(mark, |known| known.sso_providers = Some(providers.clone()));
+    }
+
+    /// Forgets one session, to read it again.
+    pub(crate) fn forget_session(&self, index: &[u8; 32]) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).sessions.remove(index);
+    }
+
     pub(crate) fn session(&self, index: &[u8; 32]) -> Option<Arc<Session>> {
         self.read().sessions.get(index).cloned()
     }
@@ -299,7 +317,8 @@ mod tests {
 
     fn user() -> Arc<User> {
         let (id, name) = ("1".to_owned(), "alice".to_owned());
-        Arc::new(User { id, name, role: Role::Owner, custom: None, enabled: true, created_ms: 0, version: 1 })
+        let (role, custom, by_provider) = (Role::Owner, None, false);
+        Arc::new(User { id, name, role, custom, enabled: true, by_provider, created_ms: 0, version: 1 })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The people of a tenant. Owners alone add, change and disable them, and the last enabled owner stays.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, field};
@@ -12,7 +13,7 @@ use crate::act::Person;
 use crate::actor::Actor;
 use crate::approve::Confirmations;
 use crate::core::{Core, now_ms};
-use crate::docs::{CredentialDoc, UserDoc};
+use crate::docs::UserDoc;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::roles::{self, StoredRole};
 use crate::state::{TenantState, User};
@@ -29,12 +30,22 @@ pub struct UserView {
     pub custom: Option<String>,
     /// A disabled user can do nothing, from the next act on.
     pub enabled: bool,
-    /// Whether they took up their account: a password and a second factor are set.
+    /// Whether they took up their account: a password and a second factor are set, or they signed in at a provider.
     pub enrolled: bool,
     /// Grows by one with each change of role or state.
     pub revision: u64,
     /// When added, in milliseconds since 1970.
     pub created_ms: i64,
+}
+
+/// What becomes of a user.
+enum Alter<'a> {
+    /// Another built-in role.
+    Role(Role),
+    /// A custom one, by its name.
+    Custom(&'a str),
+    /// Whether they may act.
+    Enabled(bool),
 }
 
 /// The people of a tenant. See [`Host::users`](crate::Host::users).
@@ -102,8 +113,7 @@ impl Users {
     /// # Errors
     /// Not an owner; no such user; the last enabled owner.
     pub async fn set_role(&self, actor: &Actor, name: &str, role: Role) -> Result<UserView, Refusal> {
-        let built_in = move |doc: &mut UserDoc| (doc.role, doc.custom) = (role, None);
-        self.alter(actor, "user role", name, built_in).await
+        self.alter(actor, "user role", name, Alter::Role(role)).await
     }
 
     /// Gives a user another role by its name: a built-in one, or a custom one of the tenant. As [`Users::set_role`].
@@ -114,11 +124,7 @@ impl Users {
         if let Ok(role) = role.parse() {
             return self.set_role(actor, name, role).await;
         }
-        let person = self.core.person(actor).await?;
-        let found = self.core.roles_of(&person.tenant).await?.into_iter().find(|found| found.role.name == role);
-        let Some(found) = found else { return Err(self.no_such_role(&person, "user role").await?) };
-        let custom = move |doc: &mut UserDoc| (doc.role, doc.custom) = (found.role.base, Some(found.id));
-        self.alter(actor, "user role", name, custom).await
+        self.alter(actor, "user role", name, Alter::Custom(role)).await
     }
 
     /// Ends what a user may do, from their next act on; what they asked for and is not approved yet never runs. For
@@ -127,7 +133,7 @@ impl Users {
     /// # Errors
     /// Not an owner; no such user; the last enabled owner.
     pub async fn disable(&self, actor: &Actor, name: &str) -> Result<UserView, Refusal> {
-        self.alter(actor, "user disable", name, |doc| doc.enabled = false).await
+        self.alter(actor, "user disable", name, Alter::Enabled(false)).await
     }
 
     /// Lets a disabled user act again. For owners.
@@ -135,7 +141,7 @@ impl Users {
     /// # Errors
     /// Not an owner; no such user.
     pub async fn enable(&self, actor: &Actor, name: &str) -> Result<UserView, Refusal> {
-        self.alter(actor, "user enable", name, |doc| doc.enabled = true).await
+        self.alter(actor, "user enable", name, Alter::Enabled(true)).await
     }
 
     /// The users, oldest first. For owners and admins.
@@ -147,8 +153,7 @@ impl Users {
         self.core
             .act(&person, &[Role::Owner, Role::Admin], "user list", "", async {
                 let users = self.core.users_of(&person.tenant).await?;
-                let enrolled = self.core.store.enrolled(&person.tenant.id).await;
-                let enrolled = enrolled.map_err(|error| errors::store(Stage::Admin, &error))?;
+                let enrolled = self.core.taken_up(&person.tenant).await?;
                 Ok(users.iter().map(|user| view(user, enrolled.contains(&user.id))).collect())
             })
             .await
@@ -163,34 +168,27 @@ impl Users {
         self.core.act(&person, &[Role::Owner, Role::Admin], "user list", "", self.view(&person.tenant, name)).await
     }
 
-    async fn alter(
-        &self,
-        actor: &Actor,
-        act: &'static str,
-        name: &str,
-        alter: impl FnOnce(&mut UserDoc),
-    ) -> Result<UserView, Refusal> {
+    async fn alter(&self, actor: &Actor, act: &'static str, name: &str, alter: Alter<'_>) -> Result<UserView, Refusal> {
         let person = self.core.person(actor).await?;
         let tenant = &person.tenant;
         self.core
             .act(&person, &[Role::Owner], act, "", async {
+                let turn = self.core.deciding(&person, act).await?;
                 let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
                 self.as_expected(&user)?;
                 let custom = user.custom.as_ref().map(|(id, _)| id.clone());
-                let mut doc = UserDoc { name: user.name.clone(), role: user.role, enabled: user.enabled, custom };
-                alter(&mut doc);
-                if user.owns() && !(doc.role == Role::Owner && doc.custom.is_none() && doc.enabled) {
-                    let owners = self.core.users_of(tenant).await?;
-                    if owners.iter().filter(|user| user.owns()).count() < 2 {
-                        return Err(Refusal::new(
-                            Class::Denied,
-                            Stage::Admin,
-                            "user.last-owner",
-                            format!("{name} is the last enabled owner"),
-                            "make another user an owner first",
-                        ));
+                let (role, enabled, by_provider) = (user.role, user.enabled, user.by_provider);
+                let mut doc = UserDoc { name: user.name.clone(), role, enabled, custom, by_provider };
+                match alter {
+                    Alter::Role(role) => (doc.role, doc.custom) = (role, None),
+                    Alter::Custom(role) => {
+                        let found = self.core.roles_of(tenant).await?.into_iter().find(|found| found.role.name == role);
+                        let found = found.ok_or_else(roles::unknown)?;
+                        (doc.role, doc.custom) = (found.role.base, Some(found.id));
                     }
+                    Alter::Enabled(enabled) => doc.enabled = enabled,
                 }
+                self.core.keeps_an_owner(tenant, &user, &doc).await?;
                 let custom = doc.custom.as_ref().map(|id| format!(", custom role {id}")).unwrap_or_default();
                 let detail = format!("user {name}, role {}{custom}, enabled {}", doc.role, doc.enabled);
                 let draft = done(&person, act, detail);
@@ -198,6 +196,7 @@ impl Users {
                 let (disabled, whose) = (!doc.enabled, tenant.id.clone());
                 let change = Op::new(move |tx| {
                     Box::pin(async move {
+                        tx.people_decide(&whose, turn).await?;
                         if disabled {
                             // Enabled again, they sign in again.
                             tx.sessions_end_of(&whose, &row.id, None).await?;
@@ -215,18 +214,9 @@ impl Users {
             .await
     }
 
-    /// Puts on record that there is no such role; what is answered.
-    pub(crate) async fn no_such_role(&self, person: &Person, act: &str) -> Result<Refusal, Refusal> {
-        let refusal = roles::unknown();
-        self.core.record_refusal(person.log(), person.draft(Kind::Refused, act), &refusal).await?;
-        Ok(refusal)
-    }
-
     async fn view(&self, tenant: &TenantState, name: &str) -> Result<UserView, Refusal> {
         let user = self.core.user(tenant, name).await?.ok_or_else(unknown)?;
-        let credential = self.core.store.credential::<CredentialDoc>(&tenant.id, &user.id).await;
-        let credential = credential.map_err(|error| errors::store(Stage::Admin, &error))?;
-        Ok(view(&user, credential.is_some()))
+        Ok(view(&user, self.core.taken_up(tenant).await?.contains(&user.id)))
     }
 }
 
@@ -257,11 +247,12 @@ pub(crate) fn new_row(
     name: &str,
     role: Role,
 ) -> Result<UserRow<UserDoc>, Refusal> {
-    let doc = UserDoc { name: name.to_owned(), role, enabled: true, custom: None };
+    let doc = UserDoc { name: name.to_owned(), role, enabled: true, custom: None, by_provider: false };
     row(tenant, vault, uuid::Uuid::now_v7().to_string(), now_ms(), 1, &doc)
 }
 
-fn row(
+/// The row of a user.
+pub(crate) fn row(
     tenant: &TenantId,
     vault: &TenantVault,
     id: String,
@@ -304,6 +295,7 @@ fn opened(tenant: &TenantState, row: &UserRow<UserDoc>, roles: &[StoredRole]) ->
         custom,
         // Both must say so: the column can be edited, the document cannot.
         enabled: doc.enabled && row.state == UserState::Active,
+        by_provider: doc.by_provider,
         created_ms: row.created_ms,
         version: row.version,
     })
@@ -315,6 +307,46 @@ fn tampered(message: &str) -> Refusal {
 }
 
 impl Core {
+    /// Begins a decision about people and roles by an owner, before anything is read that it rests on: what is remembered is read
+    /// anew, the right is asked for once more, and the answer goes with the change ([`WriteTx::people_decide`]), which happens
+    /// only if nobody decided meanwhile, on any node.
+    ///
+    /// [`WriteTx::people_decide`]: opsiq_store::WriteTx::people_decide
+    pub(crate) async fn deciding(&self, person: &Person, act: &'static str) -> Result<u64, Refusal> {
+        let turn = self.store.people_turn(&person.tenant.id).await;
+        let turn = turn.map_err(|error| errors::store(Stage::Admin, &error))?;
+        if self.store.is_shared() {
+            person.tenant.changed();
+        }
+        self.person(&person.actor).await?.must_be(&[Role::Owner], act)?;
+        Ok(turn)
+    }
+
+    /// Refuses to make the last enabled owner anything less.
+    pub(crate) async fn keeps_an_owner(&self, tenant: &TenantState, user: &User, doc: &UserDoc) -> Result<(), Refusal> {
+        if !user.owns() || (doc.role == Role::Owner && doc.custom.is_none() && doc.enabled) {
+            return Ok(());
+        }
+        if self.users_of(tenant).await?.iter().filter(|user| user.owns()).count() > 1 {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Class::Denied,
+            Stage::Admin,
+            "user.last-owner",
+            format!("{} is the last enabled owner", user.name),
+            "make another user an owner first",
+        ))
+    }
+
+    /// The ids of users who took up their account.
+    pub(crate) async fn taken_up(&self, tenant: &TenantState) -> Result<BTreeSet<String>, Refusal> {
+        let failed = |error| errors::store(Stage::Admin, &error);
+        let enrolled = self.store.enrolled(&tenant.id).await.map_err(failed)?;
+        let vouched = self.store.sso_users(&tenant.id).await.map_err(failed)?;
+        Ok(enrolled.into_iter().chain(vouched).collect())
+    }
+
     /// The user called `name`, as they stand now.
     pub(crate) async fn user(&self, tenant: &TenantState, name: &str) -> Result<Option<Arc<User>>, Refusal> {
         if let Some(user) = tenant.user(name) {

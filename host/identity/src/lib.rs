@@ -10,12 +10,14 @@
 //! - [`RecoveryCode`] stands in for a lost authenticator, each once.
 //! - [`Token`] is 256 random bits that name their tenant; of it only a keyed hash is ever stored.
 //! - [`Throttle`] slows who guesses, and cannot lock out who has a device that is known.
+//! - [`oidc`] is signing in at a provider that a tenant trusts, and all that must be true of what it says.
 //!
 //! Fails closed: what does not parse is wrong, an attempt nobody reports the end of counts as failed, and a clock that
 //! goes backward never makes a used code good again.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod lifetime;
+pub mod oidc;
 mod password;
 mod qr;
 mod recovery;

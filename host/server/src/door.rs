@@ -107,12 +107,19 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
 
 /// The session's cookie, which is there once.
 fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    cookie(headers, COOKIE_NAME)
+}
+
+/// A cookie of this host, which is there once.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut found = None;
     for value in headers.get_all(COOKIE) {
         for pair in value.to_str().unwrap_or_default().split(';') {
-            if let Some((COOKIE_NAME, token)) = pair.trim().split_once('=') {
+            if let Some((named, token)) = pair.trim().split_once('=')
+                && named == name
+            {
                 if found.is_some() {
-                    return Err(refused("caller.several", "the session's cookie is there twice"));
+                    return Err(refused("caller.several", "a cookie of this host is there twice"));
                 }
                 found = Some(token);
             }

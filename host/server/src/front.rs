@@ -232,7 +232,10 @@ impl Front {
         let address = from.address();
         match &route.run {
             Run::Open(run) => Ok(run(self)),
-            Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
+            Run::Knocked(run) => {
+                let authority = self.authority(&parts).ok().map(str::to_owned);
+                run(Knocked { host, headers: parts.headers, body, path, query, authority, address }).await
+            }
             Run::Asked(run) => {
                 let Caller { actor, reply } = match head {
                     Some(Head::Known(caller)) => caller,

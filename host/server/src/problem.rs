@@ -65,7 +65,9 @@ pub(crate) fn status(refusal: &Refusal) -> StatusCode {
         ("request.changed", ..) => StatusCode::PRECONDITION_FAILED,
         ("plugin.too-large", ..) => StatusCode::PAYLOAD_TOO_LARGE,
         // Who calls is not known, whatever the reason; what would tell them apart stays in the log.
-        ("caller.no-tenant" | "session.step-up-needed", ..) => StatusCode::FORBIDDEN,
+        ("caller.no-tenant" | "session.step-up-needed" | "session.step-up-at-provider" | "sso.enforced", ..) => {
+            StatusCode::FORBIDDEN
+        }
         (_, Class::NotFound | Class::Denied, Stage::Authenticate) => StatusCode::UNAUTHORIZED,
         (_, class, _) => of_class(class),
     }

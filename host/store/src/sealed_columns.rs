@@ -116,6 +116,16 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     documents("known_device", &[Key::Text("id")], "created_ms"),
     documents("custom_role", &[Key::Text("id")], "version"),
     SealedColumn {
+        table: "sso_provider",
+        column: "secret",
+        form: Form::Secret,
+        in_key_store: false,
+        key: &[Key::Text("id")],
+        bound: Bound::Row(&[Key::Text("id")], Some("version")),
+    },
+    documents("sso_provider", &[Key::Text("id")], "version"),
+    documents("sso_identity", &[Key::Text("id")], "created_ms"),
+    SealedColumn {
         table: "idempotency",
         column: "answer",
         form: Form::Document,

@@ -129,7 +129,7 @@ impl WriteTx<'_> {
         self.run_one(WHAT, query).await
     }
 
-    /// Notes that a session is used, if there is one still.
+    /// Notes that a session is used, if there is one still. Of what several nodes note the latest stays.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -137,7 +137,8 @@ impl WriteTx<'_> {
         let query = query(
             "INSERT INTO session_seen (tenant, id, seen_ms) \
              SELECT tenant, id, $3 FROM user_session WHERE tenant = $1 AND id = $2 \
-             ON CONFLICT (tenant, id) DO UPDATE SET seen_ms = excluded.seen_ms",
+             ON CONFLICT (tenant, id) DO UPDATE SET seen_ms = excluded.seen_ms \
+             WHERE session_seen.seen_ms < excluded.seen_ms",
         )
         .bind(tenant.to_string())
         .bind(id.to_owned())
@@ -155,6 +156,43 @@ impl WriteTx<'_> {
             .bind(user.to_owned())
             .bind(id.to_owned());
         self.run_one(WHAT, query).await?;
+        self.forget_seen(tenant).await
+    }
+
+    /// Ends a session that nobody used since `seen_ms`, as far as that was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when somebody did, or it is gone; [`StoreError::Unavailable`].
+    pub async fn session_end_unused(&mut self, tenant: &TenantId, id: &str, seen_ms: i64) -> Result<(), StoreError> {
+        let query = query(
+            "DELETE FROM user_session WHERE tenant = $1 AND id = $2 AND NOT EXISTS \
+             (SELECT 1 FROM session_seen n WHERE n.tenant = $1 AND n.id = $2 AND n.seen_ms > $3)",
+        )
+        .bind(tenant.to_string())
+        .bind(id.to_owned())
+        .bind(seen_ms);
+        self.run_one(WHAT, query).await?;
+        self.forget_seen(tenant).await
+    }
+
+    /// Ends the sessions of all who have an identity of this issuer, but for the one by the id `except`, if any.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn sessions_end_of_issuer(
+        &mut self,
+        tenant: &TenantId,
+        issuer_index: &[u8; 32],
+        except: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let query = query(
+            "DELETE FROM user_session WHERE tenant = $1 AND id <> $3 AND user_id IN \
+             (SELECT user_id FROM sso_identity WHERE tenant = $1 AND issuer_index = $2)",
+        )
+        .bind(tenant.to_string())
+        .bind(issuer_index.as_slice())
+        .bind(except.unwrap_or_default().to_owned());
+        self.run(WHAT, query).await?;
         self.forget_seen(tenant).await
     }
 
@@ -228,6 +266,7 @@ mod tests {
         }
         tx.session_seen(&acme, &row(1).id, 50).await.unwrap();
         tx.session_seen(&acme, &row(1).id, 60).await.unwrap();
+        tx.session_seen(&acme, &row(1).id, 40).await.unwrap();
         tx.session_seen(&acme, &row(9).id, 60).await.unwrap();
         tx.session_step_up(&acme, &row(1).id, 55).await.unwrap();
         assert!(tx.session_step_up(&acme, &row(9).id, 55).await.is_err());
@@ -238,7 +277,8 @@ mod tests {
         assert!(store.session_by_token::<Doc>(&id("beta"), &[1; 32]).await.unwrap().is_none());
         let mut tx = store.begin().await.unwrap();
         assert!(tx.session_end(&acme, "2", &row(1).id).await.is_err(), "it is somebody else's");
-        tx.session_end(&acme, "1", &row(1).id).await.unwrap();
+        assert!(tx.session_end_unused(&acme, &row(1).id, 59).await.is_err(), "it was used since");
+        tx.session_end_unused(&acme, &row(1).id, 60).await.unwrap();
         assert_eq!(tx.sessions_end_of(&acme, "1", Some(&row(3).id)).await.unwrap(), 2);
         tx.commit().await.unwrap();
         let left = store.sessions_of::<Doc>(&acme, "1").await.unwrap();

@@ -117,6 +117,22 @@ impl WriteTx<'_> {
         self.noting(found)
     }
 
+    /// Does nothing, if the user is still at this version.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when they are not; [`StoreError::Unavailable`].
+    pub async fn user_at(&mut self, tenant: &TenantId, id: &str, version: u64) -> Result<(), StoreError> {
+        let found = query_as::<(i64,)>("SELECT version FROM app_user WHERE tenant = $1 AND id = $2")
+            .bind(tenant.as_ref())
+            .bind(id)
+            .fetch_optional(self.connection().await?)
+            .await;
+        match self.noting(found.map_err(|error| StoreError::of(WHAT, &error)))? {
+            Some((found,)) if found == number(version) => Ok(()),
+            _ => Err(StoreError::Conflict { what: WHAT }),
+        }
+    }
+
     /// Adds a user.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Reader, Table};
 use crate::caller::{Effect, Role};
-use crate::id::is_slug;
+use crate::id::is_scope;
 use crate::model::Action;
 use crate::preview::Preview;
 use crate::schema::Schema;
@@ -55,7 +55,7 @@ impl Reader {
 
     fn scope(&mut self, table: &Table, at: &str) -> Option<String> {
         let scope = self.text(table, at, "scope", "\"refunds:create\"")?;
-        if scope.split_once(':').is_some_and(|(resource, action)| is_slug(resource) && is_slug(action)) {
+        if is_scope(scope) {
             return Some(scope.to_owned());
         }
         self.fault(

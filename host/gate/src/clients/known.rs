@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use opsiq_contract::Role;
 use opsiq_store::{ApiClientKeyRow, ApiClientRow};
 use opsiq_vault::Secret;
 
@@ -41,6 +42,15 @@ impl Client {
         let key = self.keys.iter().find(|key| key.version == version)?;
         let accepted = self.user.enabled && key.until_ms.is_none_or(|until| now_ms < until);
         accepted.then(|| key.secret.clone())
+    }
+
+    /// Whether this user may have a secret of it, and ask for something in its name: they were told one, or it was not kept who was.
+    pub(crate) fn may_be_in_the_hands_of(&self, user: &User) -> bool {
+        match &self.doc.told {
+            Some(told) => told.contains(&user.id),
+            // Owners alone make clients.
+            None => user.role == Role::Owner,
+        }
     }
 
     pub(super) fn view(&self, tenant: &TenantState) -> ClientView {
@@ -117,6 +127,7 @@ fn opened(
         role: doc.role,
         custom: None,
         enabled: doc.enabled,
+        by_provider: false,
         created_ms: row.created_ms,
         version: row.version,
     };

@@ -25,7 +25,7 @@ use crate::refusal::{Class, Refusal, Stage};
 use crate::state::{TenantState, User};
 
 /// How long an enrolment may take, in milliseconds.
-const WITHIN_MS: i64 = 15 * 60_000;
+pub(super) const WITHIN_MS: i64 = 15 * 60_000;
 /// What an authenticator calls this host.
 const ISSUER: &str = "OpsIQ";
 
@@ -58,6 +58,12 @@ pub struct Enrolment {
 }
 
 impl Enrolment {
+    /// What an authenticator of that user is given.
+    pub(super) fn of(tenant: &TenantState, user: &str, seed: &Seed, pending: ShownOnce, expires_ms: i64) -> Self {
+        let (uri, text) = (seed.uri(ISSUER, &format!("{}/{user}", tenant.id)), seed.text());
+        Self { pending, uri: ShownOnce::new(uri), seed: ShownOnce::new(text), expires_ms }
+    }
+
     /// The picture of [`Enrolment::uri`] as SVG.
     ///
     /// # Errors
@@ -121,6 +127,12 @@ impl Door {
     /// An invitation that is not good; a password that cannot be taken (`password.refused`); no room to hash it.
     pub async fn accept(&self, knock: &Knock, invitation: &str, password: &Secret) -> Result<Enrolment, Refusal> {
         let (tenant, row, user) = self.invited(knock, invitation).await?;
+        if !user.owns() && self.core.sso_enforced(&tenant).await? {
+            return Err(self
+                .core
+                .refused_knock(Some(&tenant), Some(&user.name), "user accept", knock.address, enforced())
+                .await);
+        }
         let title = self.core.record_of(&tenant).await?.doc.title.clone();
         let chosen = Password::choose(password, &[tenant.id.as_str(), &title, &user.name, ISSUER]);
         let chosen = chosen.map_err(|fault| {
@@ -129,11 +141,10 @@ impl Door {
         })?;
         let password = self.core.identity.passwords().await?.hash(chosen).await.map_err(crowded)?;
         let (seed, expires_ms) = (Seed::generate(), (now_ms() + WITHIN_MS).min(row.expires_ms));
-        let (uri, text) = (seed.uri(ISSUER, &format!("{}/{}", tenant.id, user.name)), seed.text());
         let (invitation, name) = (row.id, user.name.clone());
         let state = Enrolling { invitation, user: user.id.clone(), name, password, seed, until_ms: expires_ms };
         let pending = pending::seal(&tenant, Step::Enrol, &state)?;
-        Ok(Enrolment { pending, uri: ShownOnce::new(uri), seed: ShownOnce::new(text), expires_ms })
+        Ok(Enrolment::of(&tenant, &state.name, &state.seed, pending, expires_ms))
     }
 
     /// Ends an enrolment with the first code of the new authenticator. That code is used up: signing in takes the next.
@@ -170,7 +181,7 @@ impl Door {
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let codes = RecoveryCode::generate();
         let doc = CredentialDoc {
-            password: state.password.clone(),
+            password: Some(state.password.clone()),
             seed: state.seed.clone(),
             recovery: codes.iter().map(|code| recovery_hash(tenant, &user.id, code)).collect(),
         };
@@ -184,9 +195,10 @@ impl Door {
             doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
         };
         let draft = drawn(&user, knock, "user enrol").field(field::DETAIL, "password and authenticator set");
-        let invitation = state.invitation.clone();
+        let (invitation, version) = (state.invitation.clone(), user.version);
         let op = Op::new(move |tx| {
             Box::pin(async move {
+                tx.user_at(&row.tenant, &row.user, version).await?;
                 tx.invitation_use(&row.tenant, &invitation).await?;
                 tx.invitations_remove_of(&row.tenant, &row.user).await?;
                 Ok(tx.credential_insert(&row).await?)
@@ -217,7 +229,7 @@ impl Door {
     }
 
     /// The invitation by that index and whom it invites, if it is good now.
-    async fn good(
+    pub(super) async fn good(
         &self,
         tenant: &TenantState,
         index: &[u8; 32],
@@ -243,6 +255,17 @@ pub(super) fn drawn(user: &User, knock: &Knock, act: &str) -> Draft {
         Some(address) => draft.field(field::IP, address.to_string()),
         None => draft,
     }
+}
+
+/// Passwords open nothing but an owner's account.
+pub(super) fn enforced() -> Refusal {
+    Refusal::new(
+        Class::Denied,
+        Stage::Authenticate,
+        "sso.enforced",
+        "people of this tenant sign in at its provider, not with a password",
+        "sign in there; an owner of the tenant knows where",
+    )
 }
 
 fn not_good() -> Refusal {

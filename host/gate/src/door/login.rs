@@ -10,7 +10,7 @@ use opsiq_store::{DeviceRow, SessionRow};
 use opsiq_vault::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::enrol::drawn;
+use super::enrol::{drawn, enforced};
 use super::factor::{Credential, Shown, is_still};
 use super::pending::{self, ShownOnce, Step, index, of_token, over};
 use super::refused::{even, slow, used_first, who, wrong_code, wrong_login};
@@ -72,6 +72,16 @@ struct Entering {
     /// The version of the credential the password was compared with.
     version: u64,
     until_ms: i64,
+    /// The provider that vouched for them, instead of a password.
+    #[serde(default)]
+    provider: Option<String>,
+}
+
+/// A session that begins.
+pub(super) struct Began {
+    pub(super) token: Token,
+    pub(super) view: SessionView,
+    pub(super) row: SessionRow<SessionDoc>,
 }
 
 impl Door {
@@ -90,7 +100,8 @@ impl Door {
                 let name = found.as_ref().map(|user| user.name.as_str());
                 let refusal = self.core.refused_knock(tenant.as_deref(), name, "login", knock.address, refusal).await;
                 even(begun).await;
-                Err(refusal)
+                // That the password was right is told to nobody.
+                Err(if refusal.code == enforced().code { wrong_login() } else { refusal })
             }
         }
     }
@@ -144,7 +155,7 @@ impl Door {
         let who = who("password", [&login.tenant, &login.user], knock.address, device);
         let attempt = core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
         let open = found.filter(|(user, _)| user.enabled).and_then(|(user, credential)| Some((user, credential?)));
-        let stored = open.as_ref().map(|(_, credential)| &credential.doc.password);
+        let stored = open.as_ref().and_then(|(_, credential)| credential.doc.password.as_ref());
         let typed = Password::typed(&login.password);
         let checked = match core.identity.passwords().await?.check(typed, stored).await {
             Ok(checked) => checked,
@@ -158,6 +169,7 @@ impl Door {
             Checked::Wrong => return Err(wrong_login()),
             Checked::Right => credential.row.version,
             Checked::Renewed(password) => {
+                let password = Some(password);
                 let row = credential.changed(tenant, &CredentialDoc { password, ..credential.doc.clone() })?;
                 let version = row.version;
                 let op = Op::new(move |tx| Box::pin(async move { Ok(tx.credential_update(&row, version - 1).await?) }));
@@ -168,9 +180,10 @@ impl Door {
             }
         };
         attempt.succeeded();
-        let expires_ms = now_ms() + WITHIN_MS;
-        let state = Entering { user: user.id.clone(), name: user.name.clone(), version, until_ms: expires_ms };
-        Ok(Pending { pending: pending::seal(tenant, Step::Login, &state)?, expires_ms })
+        if !user.owns() && core.sso_enforced(tenant).await? {
+            return Err(enforced());
+        }
+        await_code(tenant, &user, version, None)
     }
 
     /// The device, if it is one of that user.
@@ -230,13 +243,16 @@ impl Door {
             Shown::Step(..) => credential.doc.recovery.len(),
             Shown::Recovery(_, left) => *left,
         };
-        let (token, session, row) = self.new_session(knock, tenant, &user)?;
+        let Began { token, view: session, row } =
+            self.new_session(knock, tenant, &user, state.provider.as_deref(), now_ms())?;
         let new_device = device.is_none().then(|| new_device(knock, tenant, &user)).transpose()?;
         let (device_token, device_row) = new_device.unzip();
         let detail = format!("session {} on {}, by {}", row.id, session.device, shown.told());
         let draft = drawn(&user, knock, "login").field(field::DETAIL, detail);
+        let version = user.version;
         let op = Op::new(move |tx| {
             Box::pin(async move {
+                tx.user_at(&row.tenant, &row.user, version).await?;
                 shown.spend(tx, &row.tenant, &row.user).await?;
                 tx.sessions_forget(&row.tenant, &row.user, row.created_ms).await?;
                 if let Some(device) = device_row {
@@ -252,15 +268,19 @@ impl Door {
         Ok(SignedIn { token, device, session, recovery_codes_left: left })
     }
 
-    fn new_session(
+    /// A session that is to begin, whose user showed a second factor at that time.
+    pub(super) fn new_session(
         &self,
         knock: &Knock,
         tenant: &TenantState,
         user: &User,
-    ) -> Result<(Token, SessionView, SessionRow<SessionDoc>), Refusal> {
+        provider: Option<&str>,
+        stepped_up_ms: i64,
+    ) -> Result<Began, Refusal> {
         let token = Token::generate(TokenKind::Session, &tenant.id);
         let (id, now) = (uuid::Uuid::now_v7().to_string(), now_ms());
-        let doc = SessionDoc { name: user.name.clone(), device: label(&knock.device), address: knock.address };
+        let (name, provider) = (user.name.clone(), provider.map(str::to_owned));
+        let doc = SessionDoc { name, device: label(&knock.device), address: knock.address, provider };
         let sealed = tenant.vault.seal(&SessionDoc::place(&[&id], now), &doc);
         let row = SessionRow {
             tenant: tenant.id.clone(),
@@ -268,14 +288,27 @@ impl Door {
             user: user.id.clone(),
             created_ms: now,
             expires_ms: now + self.core.identity.times.absolute_ms,
-            stepped_up_ms: now,
+            stepped_up_ms,
             seen_ms: now,
             doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
             id,
         };
         let view = view(&tenant.id, &row, &doc, true);
-        Ok((token, view, row))
+        Ok(Began { token, view, row })
     }
+}
+
+/// Awaits a code of a user whose first factor was right.
+pub(super) fn await_code(
+    tenant: &TenantState,
+    user: &User,
+    version: u64,
+    provider: Option<&str>,
+) -> Result<Pending, Refusal> {
+    let until_ms = now_ms() + WITHIN_MS;
+    let (id, name, provider) = (user.id.clone(), user.name.clone(), provider.map(str::to_owned));
+    let state = Entering { user: id, name, version, until_ms, provider };
+    Ok(Pending { pending: pending::seal(tenant, Step::Login, &state)?, expires_ms: until_ms })
 }
 
 fn new_device(knock: &Knock, tenant: &TenantState, user: &User) -> Result<(Token, DeviceRow<DeviceDoc>), Refusal> {

@@ -5,6 +5,9 @@
 //! ([`Door::session`]), looked up anew at every request. A program signs each request ([`Door::signed`]). Between two steps nothing is stored: what the first found out is
 //! sealed and handed to whoever knocks, so any node takes the second. There is no session without a second factor.
 //!
+//! Who signs in at a provider of the tenant leaves for it and comes back ([`Door::sso_leave`], [`Door::sso_return`]); a second factor
+//! is asked for here, unless the provider asked for it.
+//!
 //! A program signs each request, and is whoever holds the secret it signed with ([`Door::signed`]).
 //!
 //! Fails closed, and tells little: a tenant, a user or a password that is wrong is one answer after the same work and, to
@@ -20,6 +23,8 @@ mod reply;
 mod session;
 pub(crate) mod sessions;
 mod signed;
+mod sso;
+mod sso_account;
 mod window;
 
 use std::fmt;
@@ -39,6 +44,8 @@ pub use reply::ReplySigner;
 pub use session::SessionView;
 pub use sessions::DeviceView;
 pub use signed::SignedHead;
+pub use sso::{SsoAnswer, SsoAway, SsoEntered, SsoLeave};
+pub use sso_account::SsoEnrolled;
 pub(crate) use window::Window;
 
 /// Lets people in. See [`Host::door`](crate::Host::door).

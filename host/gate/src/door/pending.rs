@@ -66,6 +66,10 @@ pub(super) enum Step {
     Enrol,
     /// The code of a login.
     Login,
+    /// The return from a provider.
+    Sso,
+    /// The first code of somebody whom a provider vouches for.
+    Equip,
 }
 
 impl Step {
@@ -73,6 +77,8 @@ impl Step {
         match self {
             Self::Enrol => "enrol",
             Self::Login => "login",
+            Self::Sso => "sso",
+            Self::Equip => "equip",
         }
     }
 

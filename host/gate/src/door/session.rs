@@ -40,6 +40,8 @@ pub struct SessionView {
     pub device: String,
     /// From where it was begun.
     pub address: Option<IpAddr>,
+    /// The provider they signed in at; `None` for a password.
+    pub provider: Option<String>,
     /// When it began, in milliseconds since 1970.
     pub created_ms: i64,
     /// When it was last used, to the minute, in milliseconds since 1970.
@@ -60,6 +62,7 @@ pub(super) fn view(tenant: &TenantId, row: &SessionRow<SessionDoc>, doc: &Sessio
         user: doc.name.clone(),
         device: doc.device.clone(),
         address: doc.address,
+        provider: doc.provider.clone(),
         created_ms: row.created_ms,
         seen_ms: row.seen_ms,
         expires_ms: row.expires_ms,
@@ -75,6 +78,7 @@ fn current(tenant: &TenantId, session: &Session) -> SessionView {
         user: session.doc.name.clone(),
         device: session.doc.device.clone(),
         address: session.doc.address,
+        provider: session.doc.provider.clone(),
         created_ms: session.created_ms,
         seen_ms: session.seen_ms.load(Ordering::Relaxed),
         expires_ms: session.expires_ms,
@@ -91,6 +95,18 @@ pub(crate) fn ended() -> Refusal {
         "session.ended",
         "there is no such session, or it ended",
         "sign in again",
+    )
+}
+
+/// Who has no authenticator here shows their second factor where they signed in.
+fn elsewhere(session: &Session) -> Refusal {
+    let Some(provider) = &session.doc.provider else { return ended() };
+    Refusal::new(
+        Class::Denied,
+        Stage::Authenticate,
+        "session.step-up-at-provider",
+        format!("there is no authenticator of this account here: {provider} asks for its second factor"),
+        "sign in there anew, with anew=true",
     )
 }
 
@@ -128,7 +144,7 @@ impl Door {
         let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
         let _turn = tenant.acts.lock().await;
         gate.person(&person.actor).await?;
-        let credential = Credential::of(gate, tenant, &person.user.id).await?.ok_or_else(ended)?;
+        let credential = Credential::of(gate, tenant, &person.user.id).await?.ok_or_else(|| elsewhere(session))?;
         let shown = credential.shown(tenant, code)?.ok_or_else(wrong_code)?;
         let draft = person
             .draft(Kind::Admin, "step-up")
@@ -196,7 +212,12 @@ impl Core {
         index: &[u8; 32],
     ) -> Result<Arc<Session>, Refusal> {
         let session = self.session_that_lives(tenant, index).await?;
-        session.filter(|session| session.user == user.id).ok_or_else(ended)
+        let session = session.filter(|session| session.user == user.id).ok_or_else(ended)?;
+        // From the moment it is enforced: what a password opened before ends as well.
+        if session.doc.provider.is_none() && !user.owns() && self.sso_enforced(tenant).await? {
+            return Err(ended());
+        }
+        Ok(session)
     }
 
     /// The session by that index, if it lives. One found to be over is removed, so that no clock makes it live again.
@@ -205,12 +226,21 @@ impl Core {
         tenant: &Arc<TenantState>,
         index: &[u8; 32],
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        let Some(session) = self.session_by(tenant, index).await? else { return Ok(None) };
-        if session.lifetime().at(now_ms(), &self.identity.times) == Standing::Live {
+        let lives = |session: &Session| session.lifetime().at(now_ms(), &self.identity.times) == Standing::Live;
+        let Some(mut session) = self.session_by(tenant, index).await? else { return Ok(None) };
+        if !lives(&session) && self.store.is_shared() {
+            // Another node may know of a later use.
+            tenant.forget_session(index);
+            match self.session_by(tenant, index).await? {
+                Some(again) => session = again,
+                None => return Ok(None),
+            }
+        }
+        if lives(&session) {
             return Ok(Some(session));
         }
-        let (whose, user, id) = (tenant.id.clone(), session.user.clone(), session.id.clone());
-        let op = Op::new(move |tx| Box::pin(async move { Ok(tx.session_end(&whose, &user, &id).await?) }));
+        let (whose, id, seen_ms) = (tenant.id.clone(), session.id.clone(), session.seen_ms.load(Ordering::Relaxed));
+        let op = Op::new(move |tx| Box::pin(async move { Ok(tx.session_end_unused(&whose, &id, seen_ms).await?) }));
         match self.change_anyway(tenant, Vec::new(), op).await {
             Err(refusal) if refusal.class != Class::Conflict => Err(refusal),
             _ => Ok(None),

@@ -49,6 +49,23 @@ async fn acts_are_for_those_who_may_and_refusals_are_on_record() {
     assert_eq!(host.audit().list(&Actor::operator(), &of_host).await.unwrap().entries.len(), 2);
 }
 
+/// Whether there is such a user or role is told to nobody who may not change them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_is_told_nothing_of_what_is_there() {
+    let world = World::new().await;
+    let users = world.host.users();
+    for (user, role) in [("sam", "clerk"), ("nobody", "clerk"), ("nobody", "support")] {
+        let assigned = users.assign(&acme("adam"), user, role).await.unwrap_err();
+        let invited = users.invite(&acme("adam"), user, Some(role)).await.unwrap_err();
+        for refusal in [assigned, invited] {
+            assert_eq!(refusal.code, "role.not-allowed", "{user} {role}");
+        }
+    }
+    assert_eq!(users.assign(&acme("olga"), "sam", "clerk").await.unwrap_err().code, "role.unknown");
+    assert_eq!(users.invite(&acme("olga"), "nora", Some("clerk")).await.unwrap_err().code, "role.unknown");
+    assert_eq!(users.list(&acme("olga")).await.unwrap().len(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_enabled_owner_remains() {
     let world = World::new().await;

@@ -185,3 +185,31 @@ async fn a_secret_is_told_once_and_stands_nowhere() {
     host.master_keys().rotate_tenant(&Actor::operator(), &tenant("acme"), &|_| ()).await.unwrap();
     assert_eq!(host.clients().list(&acme("olga")).await.unwrap().len(), 1);
 }
+
+/// Whoever was told its secret can ask in its name: they are no second person for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_no_second_person_for_who_holds_its_secret() {
+    let world = World::new().await;
+    let host = &world.host;
+    host.users().add(&acme("olga"), "otto", Role::Owner).await.unwrap();
+    host.clients().create(&acme("olga"), "till", Role::Admin, &scopes(&["things:refund"])).await.unwrap();
+    host.tenants().require_second_person(&acme("olga"), true).await.unwrap();
+    let ask = async || match host.invoke(&till(), call("refund", r#"{"id":"7","amount":1}"#)).await.unwrap() {
+        Answer::Pending(view) => view.id,
+        Answer::Done(_) => panic!("it ran"),
+    };
+    let approve = async |who: &str, id: &str| code(host.confirmations().approve(&acme(who), id).await);
+    let first = ask().await;
+    assert_eq!(approve("olga", &first).await, "confirmation.not-approver");
+    assert_eq!(approve("otto", &first).await, "");
+    // Who rotates it is told the next one.
+    host.clients().rotate(&acme("otto"), "till", OVERLAP).await.unwrap();
+    let second = ask().await;
+    for told in ["olga", "otto"] {
+        assert_eq!(approve(told, &second).await, "confirmation.not-approver", "{told}");
+    }
+    assert_eq!(approve("adam", &second).await, "");
+    host.tenants().require_second_person(&acme("olga"), false).await.unwrap();
+    let third = ask().await;
+    assert_eq!(approve("olga", &third).await, "");
+}

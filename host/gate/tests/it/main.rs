@@ -14,5 +14,6 @@ mod repeat;
 mod roles;
 mod rotation;
 mod signed;
+mod sso;
 mod upgrades;
 mod world;

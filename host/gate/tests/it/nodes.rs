@@ -1,8 +1,9 @@
 //! Two hosts on the databases of one server: what one does holds on the other within a second.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use opsiq_contract::Role;
+use opsiq_contract::{CustomRole, Role};
 use opsiq_gate::{Actor, Databases, Host, HostOptions, NewTenant, Refusal, RootSource, Selection};
 use opsiq_gate::{Answer, Call};
 use tempfile::TempDir;
@@ -20,25 +21,44 @@ use server::Server;
 /// What a change may take to hold everywhere.
 const PROMISED: Duration = Duration::from_secs(1);
 
-struct Nodes {
-    first: Host,
-    second: Host,
+pub(crate) struct Nodes {
+    pub(crate) first: Host,
+    pub(crate) second: Host,
     _dirs: [TempDir; 2],
     _server: Server,
 }
 
+impl Nodes {
+    pub(crate) async fn close(self) {
+        self.first.close().await.unwrap();
+        self.second.close().await.unwrap();
+    }
+}
+
 /// As `World`, and a second host beside it.
 async fn two() -> Option<Nodes> {
+    two_with("").await
+}
+
+/// The same, with more in the `opsiq.toml` of both.
+pub(crate) async fn two_with(config: &str) -> Option<Nodes> {
     let server = Server::new().await?;
     let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = Some(Databases { url: server.data(), keys: server.keys(), password_file: None });
     let first = HostOptions { store: store.clone(), ..options(&first_dir) };
     Box::pin(Host::init(first.clone())).await.unwrap();
+    let configure = |dir: &TempDir| {
+        let file = data(dir).join("opsiq.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{text}\n{config}")).unwrap();
+    };
+    configure(&first_dir);
     // From here on `opsiq.toml` says where the databases are.
     let first = Box::pin(Host::open(HostOptions { store: None, ..first })).await.unwrap();
     let root = RootSource::File(data(&first_dir).join("root.key"));
     let second = HostOptions { store, root, ..options(&second_dir) };
     Box::pin(Host::init(second.clone())).await.unwrap();
+    configure(&second_dir);
     let second = Box::pin(Host::open(second)).await.unwrap();
 
     let operator = Actor::operator();
@@ -119,6 +139,49 @@ async fn a_signed_request_is_taken_once_among_nodes() {
         assert_eq!(of.filter(|(_, taken)| taken.is_ok()).count(), 1, "request {at}: {ended:?}");
     }
     assert!(ended.iter().filter_map(|(_, taken)| taken.as_ref().err()).all(|no| no.code == "signature.replayed"));
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+/// What two nodes decide at once on what both read, one of them does not do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_do_not_decide_on_the_same_people() {
+    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    first.users().add(&acme("olga"), "otto", Role::Owner).await.unwrap();
+    let clerk = || CustomRole {
+        name: "clerk".to_owned(),
+        base: Role::Admin,
+        actions: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        acts: ["user list".to_owned()].into(),
+        confirm_writes: false,
+    };
+    until(&second, "otto", call("look", r#"{"id":"7"}"#), Result::is_ok).await;
+    let mut lost = 0;
+    for _ in 0..10 {
+        let (a, b) = (first.users(), second.users());
+        let (olga, otto) = (acme("olga"), acme("otto"));
+        let (without_otto, without_olga) = tokio::join!(a.disable(&olga, "otto"), b.disable(&otto, "olga"));
+        let left: Vec<_> = [("olga", &without_olga), ("otto", &without_otto)]
+            .into_iter()
+            .filter(|(_, gone)| gone.is_err())
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!left.is_empty(), "the last two owners removed each other");
+        lost += left.len() - 1;
+        let (left, gone) = if left[0] == "olga" { ("olga", "otto") } else { ("otto", "olga") };
+        let enabled = async || first.users().enable(&acme(left), gone).await;
+        enabled().await.unwrap();
+
+        // A role that is given away while it is taken away.
+        first.roles().create(&acme("olga"), clerk(), true).await.unwrap();
+        let (roles, users, olga) = (first.roles(), second.users(), acme("olga"));
+        let (removed, assigned) = tokio::join!(roles.remove(&olga, "clerk"), users.assign(&olga, "sam", "clerk"));
+        assert!(removed.is_err() || assigned.is_err(), "somebody has a role that is not there");
+        first.users().list(&acme("olga")).await.unwrap();
+        first.users().assign(&acme("olga"), "sam", "support").await.unwrap();
+    }
+    assert!(lost < 10, "one of two does, not neither");
     first.close().await.unwrap();
     second.close().await.unwrap();
 }

@@ -11,6 +11,8 @@ mod plugins;
 mod roles;
 mod sandbox;
 mod sessions;
+mod sso;
+mod sso_pages;
 mod subjects;
 mod tenants;
 mod upgrades;
@@ -30,6 +32,7 @@ pub(crate) mod shapes {
     pub(crate) use super::roles::PutRole;
     pub(crate) use super::sandbox::{QuarantineAsk, Select};
     pub(crate) use super::sessions::{AcceptInvitation, CodeOf, Invitation, PendingCode, SignIn};
+    pub(crate) use super::sso::{AcceptAt, CodeForm, PutProvider};
     pub(crate) use super::tenants::{ConfirmErase, MakeTenant, Me, SecondPerson};
     pub(crate) use super::upgrades::{Accept, UpgradeTo};
     pub(crate) use super::users::{AddUser, InviteUser, RoleOf, Which};
@@ -50,6 +53,7 @@ pub(crate) fn routes() -> Routes {
     roles::add(&mut routes);
     clients::add(&mut routes);
     sessions::add(&mut routes);
+    sso::add(&mut routes);
     subjects::add(&mut routes);
     sandbox::add(&mut routes);
     routes

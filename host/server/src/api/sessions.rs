@@ -1,7 +1,7 @@
 //! Taking up an account, signing in and out, and the sessions there are.
 
 use axum::http::header::{SET_COOKIE, USER_AGENT};
-use opsiq_gate::{Knock, Login};
+use opsiq_gate::{Knock, Login, SignedIn};
 use opsiq_vault::Secret;
 use serde::Deserialize;
 use serde_json::json;
@@ -127,7 +127,7 @@ pub(super) fn add(routes: &mut Routes) {
     );
 }
 
-fn knock(asked: &Knocked) -> Knock {
+pub(super) fn knock(asked: &Knocked) -> Knock {
     let text = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
     Knock {
         address: asked.address,
@@ -170,8 +170,12 @@ async fn login(asked: Knocked) -> Done {
 async fn code(asked: Knocked) -> Done {
     let PendingCode { pending, code } = asked.json()?;
     let signed_in = asked.host.door().code(&knock(&asked), &pending, &code).await?;
-    let cookie = format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", signed_in.token.expose());
-    Ok(Reply::json(&signed_in)?.header(SET_COOKIE, &cookie))
+    Ok(Reply::json(&signed_in)?.header(SET_COOKIE, &session_cookie(&signed_in)))
+}
+
+/// The cookie of a session: scripts do not see it, and no other site makes a browser send it.
+pub(super) fn session_cookie(signed_in: &SignedIn) -> String {
+    format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", signed_in.token.expose())
 }
 
 async fn step_up(ask: Ask) -> Done {

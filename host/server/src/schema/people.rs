@@ -75,6 +75,8 @@ pub(crate) struct SessionView {
     user: String,
     device: String,
     address: Option<String>,
+    /// The provider they signed in at; null for a password.
+    provider: Option<String>,
     created_ms: i64,
     seen_ms: i64,
     expires_ms: i64,
@@ -99,6 +101,45 @@ pub(crate) struct RoleView {
     scopes: Vec<String>,
     acts: Vec<String>,
     confirm_writes: bool,
+}
+
+/// A provider of identities, and what is believed of it. Its client's secret is in no answer.
+#[derive(ToSchema)]
+pub(crate) struct SsoProviderView {
+    name: String,
+    issuer: String,
+    client_id: String,
+    scopes: Vec<String>,
+    domains: Vec<String>,
+    claim: Option<String>,
+    roles: Vec<ClaimRole>,
+    default_role: Option<String>,
+    make_accounts: bool,
+    enforced: bool,
+    second_factor: bool,
+    /// A short keyed fingerprint of the client's secret.
+    fingerprint: String,
+    created_ms: i64,
+}
+
+/// The role of whoever has a value in the claim that says roles.
+#[derive(ToSchema)]
+pub(crate) struct ClaimRole {
+    value: String,
+    role: String,
+}
+
+/// A provider that answered, and published its keys.
+#[derive(ToSchema)]
+pub(crate) struct SsoCheckedView {
+    name: String,
+    issuer: String,
+}
+
+/// Where to sign in at the provider. The answer also sets a cookie, without which nobody comes back.
+#[derive(ToSchema)]
+pub(crate) struct SsoAwayView {
+    url: String,
 }
 
 /// An API client.
