@@ -53,10 +53,10 @@ pub(super) struct Shape {
 }
 
 /// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it;
-/// which requests were taken, of which a row that is lost matters for minutes, and when a session was last used, which
+/// which requests were taken, of which a row that is lost matters for minutes, who has which job, and when a session was last used, which
 /// its expiry bounds.
 /// New ones come last: a head holds a sum for each in this order.
-pub(super) const SHAPES: [Shape; 17] = [
+pub(super) const SHAPES: [Shape; 19] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -170,6 +170,14 @@ pub(super) const SHAPES: [Shape; 17] = [
         plain: &["name_index", "created_ms", "version"],
         sealed: &["doc"],
     },
+    Shape {
+        name: "audit_retention",
+        tenants: true,
+        keys: &[],
+        plain: &["months", "content_from", "until"],
+        sealed: &[],
+    },
+    Shape { name: "audit_hold", tenants: true, keys: &[Key::Text("id")], plain: &["created_ms"], sealed: &["doc"] },
 ];
 
 /// How many tables are guarded.
@@ -376,7 +384,7 @@ mod tests {
                 let logs = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
                 // What can only make a request of the last minutes run again, or a session last until it expires; and files,
                 // which their digests vouch for.
-                let others = ["request_nonce", "request_floor", "session_seen", "blob"];
+                let others = ["request_nonce", "request_floor", "session_seen", "blob", "job"];
                 let known = logs.contains(&table.as_str()) || others.contains(&table.as_str());
                 assert!(known, "{table} is neither guarded nor the log's");
                 continue;
