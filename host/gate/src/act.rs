@@ -123,6 +123,8 @@ fn shown_lately(act: &str, session: Option<Lifetime>, now_ms: i64, times: &Sessi
 /// What is asked for a fresh second factor, when it is done in a session.
 const FRESH: &[&str] = &[
     "audit export",
+    "audit hold lift",
+    "audit retention set",
     "confirm approve",
     "connector grant",
     "connector install",

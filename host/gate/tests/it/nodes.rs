@@ -12,22 +12,22 @@ use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, te
 // Who has the password is of no concern here.
 #[expect(dead_code)]
 #[path = "../../../store/src/fixture/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::Server;
 
 /// What a change may take to hold everywhere.
 const PROMISED: Duration = Duration::from_secs(1);
 
-struct Nodes {
-    first: Host,
-    second: Host,
-    _dirs: [TempDir; 2],
-    _server: Server,
+pub(crate) struct Nodes {
+    pub(crate) first: Host,
+    pub(crate) second: Host,
+    pub(crate) dirs: [TempDir; 2],
+    pub(crate) server: Server,
 }
 
 /// As `World`, and a second host beside it.
-async fn two() -> Option<Nodes> {
+pub(crate) async fn two() -> Option<Nodes> {
     let server = Server::new().await?;
     let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = Some(Databases { url: server.data(), keys: server.keys(), password_file: None });
@@ -48,7 +48,7 @@ async fn two() -> Option<Nodes> {
     first.users().add(&acme("olga"), "sam", Role::Support).await.unwrap();
     first.installations().install(&acme("adam"), &request("echo")).await.unwrap();
     first.keys().set(&acme("adam"), "echo", "api-key", secret()).await.unwrap();
-    Some(Nodes { first, second, _dirs: [first_dir, second_dir], _server: server })
+    Some(Nodes { first, second, dirs: [first_dir, second_dir], server })
 }
 
 /// Calls until the answer is as wanted; how long that took.
@@ -66,7 +66,7 @@ async fn until(host: &Host, user: &str, call: Call, wanted: impl Fn(&Result<Answ
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_does_holds_on_the_other() {
-    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };
     let look = || call("look", r#"{"id":"7"}"#);
     // The tenant, its users, plugin and key came after the second node was opened.
     until(&second, "sam", look(), Result::is_ok).await;
