@@ -11,6 +11,7 @@ mod acting;
 mod action;
 mod args;
 mod audit;
+mod backup;
 mod ceiling;
 mod client;
 mod config;
@@ -30,6 +31,7 @@ mod output;
 mod params;
 mod plugin;
 mod refusal;
+mod restore;
 mod role;
 mod sandbox;
 mod secret;
@@ -118,6 +120,8 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Audit(command) => audit::run(command, session).await,
         Command::Ceiling(command) => ceiling::run(command, session),
         Command::Doctor => doctor::run(session).await,
+        Command::Backup(args) => backup::run(args, session).await,
+        Command::Restore(args) => restore::run(args, session).await,
         Command::AcceptRestore(accept) => accept::run(accept, session).await,
         Command::Completions { shell } => session.out.completions(shell),
         Command::Version => session.out.version(),
