@@ -2,6 +2,7 @@
 //! with a key in clear.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -266,4 +267,32 @@ fn a_host_moves_to_a_token_and_its_backups_with_it() {
     command.env("SOFTHSM2_CONF", token.conf()).env("OPSIQ_ROOT_PKCS11_PIN", PIN);
     command.args(["--as", "acme/ada", "connector", "list"]);
     assert_eq!(Ran::of(&["list"], command.output().unwrap()).ok(), json!([]));
+}
+
+/// A host that is sealed for a wrong PIN does not try it again and again, which would lock the token, and opens once it is right.
+#[test]
+fn a_sealed_host_opens_once_the_pin_is_right() {
+    let Some(token) = Token::new() else { return };
+    let world = token.world();
+    let pin = world.file("pin");
+    fs::write(&pin, "0000\n").unwrap();
+    let config = world.data().join("opsiq.toml");
+    let named = format!("\n[root]\npkcs11-pin-file = \"{}\"\n", pin.display());
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("\n[root]\n", &named)).unwrap();
+    let mut command = token.command(&world, &["serve"]);
+    command.env_remove("OPSIQ_ROOT_PKCS11_PIN").env("OPSIQ_LOG", "error").env("OPSIQ_SERVER__LISTEN", "127.0.0.1:0");
+    let mut child = command.env("OPSIQ_SERVER__OPERATOR_LISTEN", "127.0.0.1:0").spawn().unwrap();
+    let (mut said, mut told) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    let mut sealed = BufReader::new(child.stderr.take().unwrap());
+    while !told.contains("sealed") {
+        told.clear();
+        assert!(sealed.read_line(&mut told).unwrap() > 0, "it ended");
+    }
+    assert!(told.contains("root.kms") && !told.contains("0000"), "{told}");
+    fs::write(&pin, PIN).unwrap();
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("https://"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

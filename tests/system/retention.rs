@@ -8,7 +8,7 @@ use opsiq_contract::TenantId;
 use opsiq_gate::{Actor, Answer, Call, Host};
 use serde_json::{Value, json};
 
-use crate::backup::Clock;
+use crate::clock::Clock;
 use crate::https::{Served, request};
 use crate::opsiq::{Ran, World, guest};
 use crate::sql::{dump, sql};

@@ -62,7 +62,7 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session<'_>) -> Result<Exit
     if restored.interrupted > 0 {
         session.out.note("Of some calls nobody knows how they ended: opsiq doctor names them.");
     }
-    session.out.note("What was recorded after the backup is not here. No signed request from before now is accepted.");
+    session.out.note("What was recorded after the backup is not here. Everybody signs in anew, and no signed request from before now is accepted.");
     Ok(Exit::Done)
 }
 

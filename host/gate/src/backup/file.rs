@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use opsiq_audit::{PublicKey, open_backup};
 use opsiq_vault::{BackupStream, EpochKey};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -120,8 +122,7 @@ impl Writer {
             long(&mut self.out, sign(bytes, digest).as_bytes())?;
             self.out.flush()?;
             self.out.inner.get_ref().sync_all()?;
-            // A link does not replace what somebody else put there meanwhile.
-            std::fs::hard_link(&self.partial, &self.path)?;
+            place(&self.partial, &self.path)?;
             let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
             Ok((bytes, digest))
@@ -302,6 +303,15 @@ impl<W: io::Write> io::Write for Hashing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// Gives a file its name, unless somebody else put something there meanwhile.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot look and rename at once.
+        Err(Errno::INVAL) if to.symlink_metadata().is_err() => std::fs::rename(from, to),
+        done => Ok(done?),
     }
 }
 

@@ -5,8 +5,8 @@
 //!
 //! What a backup brings back is older than what was: that is never taken silently. The restore itself is an act, with a reason
 //! on record in the host's log and in that of each tenant whose last signed checkpoint is newer. And some of what was must not
-//! come back: keys that were destroyed since are destroyed again before anything opens, and no request that was signed
-//! before the restore is accepted after it.
+//! come back: keys that were destroyed since are destroyed again before anything opens, no request that was signed
+//! before the restore is accepted after it, and sessions and invitations, which may have been ended or used since, are over.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -34,8 +34,8 @@ use crate::rollback::Rollback;
 
 /// What the directory is called until it is whole.
 const PARTIAL: &str = "restoring";
-/// How long a signed request could be accepted, in milliseconds: twice the window, for clocks that differ.
-const SIGNED_MS: i64 = 600_000;
+/// How long a signed request is accepted, in milliseconds: what was signed before a restore is not accepted after it.
+const SIGNED_MS: i64 = opsiq_signing::WINDOW_S * 1000;
 
 /// Which backup to restore.
 #[derive(Debug, Clone)]
@@ -161,6 +161,8 @@ async fn finish(
     }
     let mut tx = store.begin().await.map_err(failed)?;
     tx.nonces_drop(now_ms() + SIGNED_MS, 0).await.map_err(failed)?;
+    tx.tokens_end().await.map_err(failed)?;
+    tx.mark_rows(&vault.host()).await.map_err(failed)?;
     tx.commit().await.map_err(failed)?;
     let text = files.into_iter().find(|(name, _)| name == config::FILE).map(|(_, bytes)| bytes).unwrap_or_default();
     config::put_back(store.dir(), &String::from_utf8_lossy(&text), section)?;

@@ -4,10 +4,10 @@
 //! The key is an AES key of 256 bits that is marked sensitive and not extractable; `CKM_AES_GCM` with a nonce of ours closes
 //! and opens (§2.12 of the current mechanisms). A token that insists on nonces of its own is not supported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -16,6 +16,7 @@ use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
+use opsiq_contract::Digest;
 use opsiq_vault::Secret;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -84,8 +85,19 @@ impl Pkcs11Token {
         Ok(Self { token, pin })
     }
 
+    /// What tells this PIN of this token from others.
+    fn tried(&self) -> Digest {
+        let token = &self.token;
+        let module = token.pkcs11_module.as_os_str().as_encoded_bytes();
+        Digest::of_parts("opsiq/1/pkcs11-pin", [module, token.pkcs11_token.as_bytes(), self.pin.expose()])
+    }
+
     /// A session of the token's user, in which what `work` does is done.
     fn with<T>(&self, writes: bool, work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, String> {
+        // A token locks after a few wrong PINs, and a sealed host looks for its key every second.
+        if refused().contains(&self.tried()) {
+            return Err("the PIN is not the token's, and is not tried again".to_owned());
+        }
         let done = || {
             let module = loaded(&self.token)?;
             let wanted = self.token.pkcs11_token.as_str();
@@ -102,7 +114,13 @@ impl Pkcs11Token {
             match session.login(UserType::User, Some(&AuthPin::new(pin.into()))) {
                 // Another session of this process has.
                 Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if let Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) = error
+                    {
+                        refused().insert(self.tried());
+                    }
+                    return Err(error);
+                }
             }
             work(&session).map(Ok)
         };
@@ -177,6 +195,12 @@ fn make(session: &Session, label: &str) -> Result<ObjectHandle, Error> {
         Attribute::Label(label.as_bytes().to_vec()),
     ];
     session.generate_key(&Mechanism::AesKeyGen, &wanted)
+}
+
+/// PINs that tokens refused.
+fn refused() -> MutexGuard<'static, BTreeSet<Digest>> {
+    static REFUSED: Mutex<BTreeSet<Digest>> = Mutex::new(BTreeSet::new());
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The module, loaded once for the life of the process.

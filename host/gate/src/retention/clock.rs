@@ -82,7 +82,7 @@ mod tests {
             [false, true, true, false, false],
             "a day, which the margin covers"
         );
-        assert_eq!(looks(&[0.0, 7.0, 6.999, 7.2]), [false, true, true, true], "a correction by seconds");
+        assert_eq!(looks(&[0.0, 7.5, 7.499, 7.6]), [false, true, true, true], "a correction by seconds");
     }
 
     #[test]

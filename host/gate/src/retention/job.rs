@@ -6,7 +6,7 @@
 //! anywhere, whoever is next goes on with the plan. It only ever takes a beginning of the log, since times in it never go back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opsiq_audit::{AuditError, Draft, Kind, Log, Op, field};
 use opsiq_store::{JobLease, JobState, RetentionRow, StoreError};
@@ -26,8 +26,8 @@ const ACTOR: &str = "host";
 const ACT: &str = "audit retention";
 /// How often it is time.
 const EVERY: Duration = Duration::from_hours(1);
-/// How soon after the start it is time first.
-const FIRST: Duration = Duration::from_secs(20);
+/// How often it is looked whether it is time, and what was erased on other nodes.
+const LOOK: Duration = Duration::from_secs(20);
 /// How long a node has the job without a sign of life.
 const LEASE: Duration = Duration::from_mins(1);
 /// Entries of one transaction.
@@ -61,14 +61,17 @@ pub struct RetentionRun {
 pub(crate) fn watch(core: &Arc<Core>) {
     let core = Arc::downgrade(core);
     tokio::spawn(async move {
-        let mut wait = FIRST;
+        let mut ran: Option<Instant> = None;
         loop {
-            tokio::time::sleep(wait).await;
-            wait = EVERY;
+            tokio::time::sleep(LOOK).await;
             let Some(core) = core.upgrade() else { return };
             if let Err(refusal) = core.tend_epochs().await {
                 tracing::error!(code = %refusal.code, why = refusal.message, "keys of backups are not destroyed when they should be");
             }
+            if ran.is_some_and(|ran| ran.elapsed() < EVERY) {
+                continue;
+            }
+            ran = Some(Instant::now());
             match core.expire_audit().await {
                 Ok(_) => {}
                 Err(refusal) if refusal.code == "job.taken" => {}

@@ -9,7 +9,7 @@ use super::catalogue::{Column, Part, Table, tables};
 use super::read::{DumpCell, DumpRecord, DumpStream};
 use super::{DumpCounts, DumpProgress, WHAT};
 use crate::db::{Dialect, Query, Rows, query};
-use crate::{Store, StoreError, StoreOptions};
+use crate::{Store, StoreError, StoreOptions, WriteTx};
 
 /// The table that makes a directory one of a host.
 const CHECK: &str = "root_check";
@@ -135,6 +135,20 @@ impl Store {
             tx.run(WHAT, query("DELETE FROM temp.touched")).await?;
         }
         tx.commit().await
+    }
+}
+
+impl WriteTx<'_> {
+    /// Ends every session and takes every invitation back, of all tenants: whichever were ended or used since a backup was made,
+    /// nobody knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn tokens_end(&mut self) -> Result<(), StoreError> {
+        for end in ["DELETE FROM session_seen", "DELETE FROM user_session", "DELETE FROM invitation"] {
+            self.run(WHAT, query(end)).await?;
+        }
+        Ok(())
     }
 }
 
