@@ -137,6 +137,31 @@ fn a_backup_ends_with_the_key_of_its_epoch() {
     assert!(world.run(&["backup", "--verify", world.file("second").to_str().unwrap()]).ok()["holds"].is_object());
 }
 
+/// A clock that jumps by a year does not take every backup with it; one that stays there for a day is believed.
+#[test]
+fn a_clock_that_jumps_destroys_no_key() {
+    let Some(clock) = Clock::new() else { return };
+    let world = World::new();
+    let file = back_up(&world, "backup");
+    let on = |days: u32, args: &[&str]| {
+        let mut command = world.command(args);
+        clock.forward(&mut command, days);
+        Ran::of(args, command.output().unwrap()).ok()
+    };
+    let opens = || world.run(&["backup", "--verify", file.to_str().unwrap()]).ok()["holds"].is_object();
+    // As `opsiq serve` does every hour.
+    let look = |days: u32| drop(on(days, &["audit", "retention", "run"]));
+    look(0);
+    look(2);
+    on(400, &["tenant", "list"]);
+    look(400);
+    on(400, &["tenant", "list"]);
+    assert!(opens());
+    look(402);
+    on(402, &["tenant", "list"]);
+    assert!(!opens());
+}
+
 /// A backup made under load while a host serves holds one moment, and its maker's tenants wait for nobody.
 #[test]
 fn a_backup_is_of_one_moment_while_calls_go_on() {

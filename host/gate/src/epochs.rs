@@ -6,6 +6,8 @@
 //! those keys again before anybody can use them. So the file has to be kept like the root key's, but never an older copy of
 //! it: that is why there is one, written over in place, and no history.
 //!
+//! A clock that jumps by weeks would destroy every key at once: after a jump, keys are destroyed once it went its way for a day.
+//!
 //! Fails closed: a backup whose epoch key is not here does not open; a file that does not open stops both backing up and
 //! erasing, rather than letting an erasure be forgotten.
 
@@ -24,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::core::{Core, now_ms};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::retention::{JOB, goes_its_way};
 
 /// What the file begins with.
 const PREFIX: &str = "opsiq-epochs-1 ";
@@ -223,13 +226,14 @@ impl Core {
         if !path.exists() {
             return Ok(());
         }
-        let gone = self.gone().await?;
+        let (gone, now) = (self.gone().await?, now_ms());
+        let may_expire = self.clock_goes(now).await?;
         let _turn = self.backups.ring.lock().await;
         let keeper = Keeper::Vault(&self.vault);
         let mut ring = Ring::load(&path, &keeper)?;
-        let changed = ring.expire(now_ms());
+        let changed = may_expire && ring.expire(now);
         if ring.note(gone.into_iter()) || changed {
-            ring.written_ms = now_ms();
+            ring.written_ms = now;
             ring.store(&path, &keeper)?;
         }
         Ok(())
@@ -248,13 +252,15 @@ impl Core {
 
     /// The key of this epoch, which the file has when this returns.
     pub(crate) async fn epoch(&self) -> Result<Epoch, Refusal> {
-        let gone = self.gone().await?;
+        let (gone, now) = (self.gone().await?, now_ms());
+        let may_expire = self.clock_goes(now).await?;
         let path = self.epochs_file();
         let _turn = self.backups.ring.lock().await;
         let keeper = Keeper::Vault(&self.vault);
         let mut ring = Ring::load(&path, &keeper)?;
-        let now = now_ms();
-        ring.expire(now);
+        if may_expire {
+            ring.expire(now);
+        }
         ring.note(gone.into_iter());
         let Epoch { began_ms, key } = ring.current(now);
         let key = EpochKey::from_bytes(key.expose());
@@ -264,15 +270,23 @@ impl Core {
         Ok(epoch)
     }
 
+    /// Whether the clock may destroy keys: not when it just jumped, since no backup would open any more. Where nobody looks at it,
+    /// as where no host serves, it is believed.
+    async fn clock_goes(&self, now: i64) -> Result<bool, Refusal> {
+        let state = self.store.job(JOB).await.map_err(|error| errors::store(Stage::Admin, &error))?;
+        Ok(state.is_none_or(|state| goes_its_way(&state, now)))
+    }
+
     /// All keys that were ever destroyed by erasing somebody.
     async fn gone(&self) -> Result<Vec<Gone>, Refusal> {
         let erased = self.store.all_erasures().await.map_err(|error| errors::store(Stage::Admin, &error))?;
         let subjects = erased.into_iter().map(|one| {
-            let at_ms = one.done_ms.unwrap_or(one.begun_ms);
+            // One that has not ended yet: a backup that is being made may hold the key.
+            let at_ms = one.done_ms.unwrap_or_else(now_ms);
             Gone { tenant: one.tenant, subject: Some(one.key), at_ms }
         });
         let tenants = self.tenants.all_erased().into_iter().map(|(tenant, erased)| {
-            let at_ms = erased.tombstone.erased_ms.unwrap_or(erased.tombstone.begun_ms);
+            let at_ms = erased.tombstone.erased_ms.unwrap_or_else(now_ms);
             Gone { tenant, subject: None, at_ms }
         });
         Ok(subjects.chain(tenants).collect())

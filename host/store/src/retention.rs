@@ -155,3 +155,75 @@ impl WriteTx<'_> {
         self.run_one(HOLD, query("DELETE FROM audit_hold WHERE tenant = $1 AND id = $2").bind(log).bind(id)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, Doc, id, invocation, sealed};
+    use crate::{AuditRow, SEALED_COLUMNS};
+
+    fn entry(seq: u64) -> AuditRow<Doc> {
+        AuditRow {
+            log: "acme".to_owned(),
+            seq,
+            time_ms: i64::try_from(seq).unwrap(),
+            kind: 1,
+            invocation: Some(invocation(1)),
+            leaf: [7; 32],
+            nodes: vec![8; 32],
+            header: b"commitments".to_vec(),
+            sealed: sealed(b"content"),
+        }
+    }
+
+    async fn content_goes_and_hashes_stay() {
+        let (_dir, store) = fixture::store().await;
+        let mut rows: Vec<_> = (0..6).map(entry).collect();
+        store.begin().await.unwrap().commit_with(&mut rows).await.unwrap();
+        assert_eq!(store.audit_content_from("acme").await.unwrap(), 0);
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.audit_expire("acme", 0, 4).await.unwrap(), 4);
+        let row = RetentionRow { log: "acme".to_owned(), months: 12, content_from: 4, until: 4 };
+        tx.retention_put(&row).await.unwrap();
+        assert_eq!(tx.retention("acme").await.unwrap(), Some(row));
+        tx.commit().await.unwrap();
+        assert_eq!(store.audit_content_from("acme").await.unwrap(), 4);
+        for (at, row) in store.audit_page::<Doc>("acme", 0, 10).await.unwrap().iter().enumerate() {
+            let kept = at >= 4;
+            assert_eq!((row.leaf, row.nodes.len(), row.time_ms), ([7; 32], 32, i64::try_from(at).unwrap()));
+            assert_eq!((row.header.is_empty(), row.sealed.as_bytes().is_empty()), (!kept, !kept));
+            assert_eq!(row.invocation.is_some(), kept);
+        }
+        // What walks over sealed values passes over what is not there.
+        let column = SEALED_COLUMNS.iter().find(|column| column.table == "audit_entry").unwrap();
+        assert_eq!(store.sealed_values(column, "acme", None).await.unwrap().0.len(), 2);
+    }
+
+    async fn holds_are_placed_and_lifted_by_log() {
+        let (_dir, store) = fixture::store().await;
+        let hold = |log: &str, id: &str| HoldRow::<Doc> {
+            log: log.to_owned(),
+            id: id.to_owned(),
+            created_ms: 1,
+            doc: sealed(b"why"),
+        };
+        let mut tx = store.begin().await.unwrap();
+        tx.hold_insert(&hold("acme", "a")).await.unwrap();
+        tx.hold_insert(&hold("", "a")).await.unwrap();
+        assert!(tx.is_held("acme").await.unwrap() && !tx.is_held("beta").await.unwrap());
+        tx.commit().await.unwrap();
+        assert!(store.is_held(&id("acme")).await.unwrap());
+        assert_eq!(store.holds::<Doc>("").await.unwrap().len(), 1);
+        let mut tx = store.begin().await.unwrap();
+        tx.hold_remove("acme", "a").await.unwrap();
+        assert!(matches!(tx.hold_remove("acme", "a").await, Err(StoreError::Conflict { .. })));
+        tx.commit().await.unwrap();
+        assert!(!store.is_held(&id("acme")).await.unwrap());
+        assert_eq!(store.holds::<Doc>("").await.unwrap().len(), 1);
+    }
+
+    crate::fixture::on_both_engines! {
+        content_goes_and_hashes_stay,
+        holds_are_placed_and_lifted_by_log,
+    }
+}

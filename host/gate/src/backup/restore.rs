@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use opsiq_audit::{CheckpointKey, Kind, Log, field};
-use opsiq_store::{DumpProgress, ErasedSubjectRow, Restored, Store, StoreError};
+use opsiq_store::{DumpCounts, DumpProgress, ErasedSubjectRow, Restored, Store, StoreError};
 use opsiq_vault::Vault;
 use serde::Serialize;
 
-use super::file::BackupHeader;
+use super::file::{BackupHeader, Reader};
 use super::verify::{Keys, blocking, checked, keys, opened};
 use crate::act::operator_draft;
 use crate::actor::Actor;
@@ -90,15 +90,15 @@ impl Host {
         let header = reader.header.clone();
         let keys = keys(&options, &header, restore.epochs.as_deref())?;
         let partial = clear_partial(&options.data)?;
-        let (stream, reading) = opened(reader, &keys.epoch)?;
-        let databases = store_options(&options)?;
-        let restored = Store::restore(&partial, &databases, stream, &progress).await;
-        reading.await.map_err(|_| errors::internal(Stage::Admin, "reading a backup ended abnormally"))??;
-        let restored = restored.map_err(failed)?;
-        let counts = restored.counts;
-        let section = sections(&options)?;
-        let (erased_again, ring) = finish(restored, &header, &keys, &section, &options.data).await?;
-        put_in_place(&partial, &options.data)?;
+        let made = Box::pin(make(&options, &partial, reader, &header, &keys, &progress)).await;
+        let Made { counts, erased_again, ring } = match made {
+            Ok(made) => made,
+            Err(refusal) => {
+                // It is of no use; what stays of it, the next restore removes.
+                let _ = std::fs::remove_dir_all(&partial);
+                return Err(refusal);
+            }
+        };
 
         // From here on there is a data directory, which serves nothing until somebody says why it is older.
         let data = options.data.clone();
@@ -133,6 +133,34 @@ impl Host {
             epochs: ring,
         })
     }
+}
+
+/// A directory that was made.
+struct Made {
+    counts: DumpCounts,
+    erased_again: u64,
+    /// The file of epoch keys that its host goes on with.
+    ring: PathBuf,
+}
+
+/// Makes the directory, under another name until it is whole.
+async fn make(
+    options: &HostOptions,
+    partial: &Path,
+    reader: Reader,
+    header: &BackupHeader,
+    keys: &Keys,
+    progress: &DumpProgress,
+) -> Result<Made, Refusal> {
+    let (stream, reading) = opened(reader, &keys.epoch)?;
+    let databases = store_options(options)?;
+    let restored = Store::restore(partial, &databases, stream, progress).await;
+    reading.await.map_err(|_| errors::internal(Stage::Admin, "reading a backup ended abnormally"))??;
+    let restored = restored.map_err(failed)?;
+    let counts = restored.counts;
+    let (erased_again, ring) = finish(restored, header, keys, &sections(options)?, &options.data).await?;
+    put_in_place(partial, &options.data)?;
+    Ok(Made { counts, erased_again, ring })
 }
 
 /// All that makes the store one that may be opened. Answers how many erasures were repeated, and where the file of epoch keys is.

@@ -45,7 +45,7 @@ impl Report {
                 self.warn(CHECK, format!("{told}, in clear although {by} is there to close it"), fix);
             }
             Err(refusal) => {
-                self.fail(CHECK, refusal.message, "the next start needs it: put it back, or reach the token")
+                self.fail(CHECK, refusal.message, "the next start needs it: put it back, or reach the token");
             }
         }
     }

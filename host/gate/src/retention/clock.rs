@@ -47,6 +47,11 @@ pub(crate) fn look(before: &JobState, host_ms: i64, database_ms: i64) -> Look {
     Look { now_ms, steady_ms, trusted: now_ms - steady_ms >= STEADY_MS }
 }
 
+/// Whether a clock that says `now_ms` goes its way, and did so for a day.
+pub(crate) fn goes_its_way(last: &JobState, now_ms: i64) -> bool {
+    (-BACK_MS..=STEP_MS).contains(&(now_ms - last.looked_ms)) && now_ms - last.steady_ms >= DAY_MS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,9 @@
 //! Taking away what is past its term: once an hour, by one node at a time.
 //!
-//! A log is gone through in three steps, each durable before the next: an entry in it says which entries are about to lose their
-//! content, and the plan is written with it; content goes, a few hundred entries a transaction, each of which holds that the
-//! job is still this node's, that no hold was placed and that nobody changed the plan; an entry says that it is done. Stopped
-//! anywhere, whoever is next goes on with the plan. It only ever takes a beginning of the log, since times in it never go back.
+//! First an entry of the log says which entries are about to lose their content, and the plan is written with it. Then content
+//! goes, a few hundred entries a transaction, each of which holds that the job is still this node's, that no hold was placed and
+//! that nobody changed the plan; with the last of them goes an entry that it is done. Stopped anywhere, whoever is next goes on
+//! with the plan. It only ever takes a beginning of the log, since times in it never go back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,11 +150,11 @@ impl Core {
         }
         while row.content_from < row.until {
             let next = RetentionRow { content_from: row.until.min(row.content_from + STEP), ..row.clone() };
-            self.step(lease, log, &row, &next, None).await?;
+            let detail = format!("the content of entries before {} is gone; their hashes stay", next.until);
+            let last = (next.content_from == next.until).then_some(("ok", detail));
+            self.step(lease, log, &row, &next, last).await?;
             row = next;
         }
-        let detail = format!("the content of entries {first} to {} is gone; their hashes stay", row.until - 1);
-        self.step(lease, log, &row, &row, Some(("ok", detail))).await?;
         Ok(Some(Expired {
             log: log.to_string(),
             entries: row.content_from - first,

@@ -16,7 +16,7 @@ use opsiq_store::{HoldRow, RetentionRow, StoreError};
 use opsiq_vault::{Place, Sealed, TenantVault};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clock::{MARGIN_MS, STEADY_MS};
+pub(crate) use clock::{MARGIN_MS, STEADY_MS, goes_its_way};
 pub use job::{Expired, RetentionRun};
 pub(crate) use job::{JOB, watch};
 

@@ -92,6 +92,37 @@ async fn a_backup_of_a_server_is_restored_on_either_engine() {
     is_whole(&first, before).await;
 }
 
+/// On a server, whose clock says that a part of the log is old: its content goes on one node, and both go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_goes_on_a_server_too() {
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+    let Some(Nodes { first, second, dirs: _dirs, server }) = two().await else { return };
+    let operator = Actor::operator();
+    for at in 0..600 {
+        let look = call("look", &format!("{{\"id\":\"{at}\"}}"));
+        first.invoke(&acme("adam"), look).await.unwrap();
+    }
+    assert!(!first.retention().run(&operator).await.unwrap().clock_trusted);
+    let mut connection = server.connect().await;
+    let mut change = async |statement: &'static str, by: i64| {
+        let done = sqlx::query(statement).bind(by).execute(&mut connection).await.unwrap();
+        assert!(done.rows_affected() > 0, "{statement}");
+    };
+    change("UPDATE audit_entry SET time_ms = time_ms - $1 WHERE tenant = 'acme' AND seq < 500", 400 * DAY_MS).await;
+    change("UPDATE job SET steady_ms = steady_ms - $1", 8 * DAY_MS).await;
+    let run = second.retention().run(&operator).await.unwrap();
+    assert!(run.clock_trusted);
+    let gone: Vec<_> = run.logs.iter().map(|log| (log.log.as_str(), log.entries, log.content_from)).collect();
+    assert_eq!(gone, [("tenant/acme", 500, 500)]);
+    assert!(first.retention().run(&operator).await.unwrap().logs.is_empty());
+    for host in [&first, &second] {
+        is_whole(host, 100).await;
+        let filter = Filter { limit: 10_000, ..Filter::default() };
+        let listed = host.audit().list(&acme("olga"), &filter).await.unwrap();
+        assert_eq!(listed.entries.last().map(|entry| entry.seq), Some(500));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_at_a_time_sees_to_what_is_past_its_term() {
     let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };

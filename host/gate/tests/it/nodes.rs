@@ -9,8 +9,6 @@ use tempfile::TempDir;
 
 use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, tenant};
 
-// Who has the password is of no concern here.
-#[expect(dead_code)]
 #[path = "../../../store/src/fixture/server.rs"]
 pub(crate) mod server;
 
