@@ -4,7 +4,8 @@
 //! begins with the first backup after [`EPOCH_MS`], and a key is destroyed [`LIFE_MS`] after its epoch began, so that whatever was
 //! erased is then gone from every backup as well. Until then this file says what was erased: restoring an older backup destroys
 //! those keys again before anybody can use them. So the file has to be kept like the root key's, but never an older copy of
-//! it: that is why there is one, written over in place, and no history.
+//! it: that is why there is one, written over in place, and no history. Of nodes that share databases, each that makes backups
+//! has its own, and looks several times a minute for what was erased on others.
 //!
 //! A clock that jumps by weeks would destroy every key at once: after a jump, keys are destroyed once it went its way for a day.
 //!

@@ -17,7 +17,7 @@ const POSTGRES_NOW: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000
 pub struct JobLease {
     /// Which.
     pub name: &'static str,
-    /// The how manieth time somebody has it.
+    /// How often it was taken, this time included: the fence.
     pub fence: u64,
     /// How it stood.
     pub state: JobState,

@@ -87,6 +87,8 @@ pub struct BackupView {
 pub(crate) struct BackupsHere {
     /// Held while the file of epoch keys is read and written.
     pub(crate) ring: tokio::sync::Mutex<()>,
+    /// Held while one begins, so that two do not at once.
+    beginning: tokio::sync::Mutex<()>,
     last: std::sync::Mutex<Option<(BackupView, Arc<DumpProgress>)>>,
 }
 
@@ -138,6 +140,7 @@ impl Backups {
 
     async fn begin_now(&self, actor: &Actor, file: &Path) -> Result<BackupView, Refusal> {
         let core = &self.core;
+        let _turn = core.backups.beginning.lock().await;
         if core.backups.last().is_some_and(|last| last.state == BackupState::Running) {
             let message = "a backup is being made already";
             return Err(Refusal::new(Class::Conflict, Stage::Admin, "backup.running", message, "wait for its end"));

@@ -17,7 +17,7 @@ CREATE TABLE audit_hold (
     PRIMARY KEY (tenant, id)
 );
 
--- Work that one node does at a time: who has it, until when by the clock of the database, and the how manieth that is. What is
+-- Work that one node does at a time: who has it, until when by the clock of the database, and how often it was taken. What is
 -- written for it names that number, so that who had it before writes nothing any more. `looked_ms` is when it last looked
 -- at the clock, `steady_ms` since when the clock went its way, `ran_ms` when it last came to its end.
 CREATE TABLE job (
