@@ -104,7 +104,11 @@ impl Host {
         let data = options.data.clone();
         let accept = Rollback::Accept { tenants: None, reason: format!("restored: {}", restore.reason) };
         let root = keys.root_file.map_or_else(|| options.root.clone(), RootSource::File);
-        let host = Self::open(HostOptions { rollback: accept, root, ..options }).await?;
+        let host = Self::open(HostOptions { rollback: accept, root, ..options }).await.map_err(|mut refusal| {
+            refusal.message = format!("all is restored, and the host does not open yet: {}", refusal.message);
+            refusal.fix = format!("{}; then opsiq accept-restore --reason TEXT", refusal.fix);
+            refusal
+        })?;
         let detail = format!(
             "{} of {} bytes, sha256 {}, made {}: {} rows; erased again: {erased_again}",
             restore.file.display(),
