@@ -49,6 +49,12 @@ fn restoring_needs_the_keys_and_says_which() {
     fs::remove_file(machine.data.join("mine")).unwrap();
     world.run(&["restore", file.to_str().unwrap()]).refused(2);
     machine.run(&named).ok();
+    // With an older copy of the same week it opens, and says what that means.
+    let later = back_up(&world, "later");
+    let machine_of_later = Machine::new(&world, "later-new", &kept);
+    let away = world.file("away");
+    let named = ["restore", later.to_str().unwrap(), "--reason", "drill", "--epochs", away.to_str().unwrap()];
+    assert_eq!(machine_of_later.run(&named).ok()["epochs_are_older"], true);
     // It goes on with the epoch keys it was given.
     assert!(kept.epochs.exists());
     assert_eq!(machine.run(&["doctor"]).code, 0);
@@ -97,7 +103,7 @@ fn on_a_new_machine_nothing_is_lost_and_nothing_done_twice() {
     let safe = safe(&world);
     let machine = Machine::new(&world, "new", &safe);
     let restored = machine.restore(&file).ok();
-    assert_eq!(restored["interrupted"], 1, "{restored}");
+    assert_eq!((&restored["interrupted"], &restored["epochs_are_older"]), (&1.into(), &false.into()), "{restored}");
     fs::rename(world.data(), world.file("old")).unwrap();
 
     let again = keyed(&|args| machine.run(args)).ok();
@@ -191,7 +197,8 @@ fn what_was_erased_since_stays_erased() {
     fs::set_permissions(world.file("stale"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let thief = Machine::new(&world, "thief", &safe);
     let (file, stale) = (file.to_str().unwrap(), file_of("stale"));
-    thief.run(&["restore", file, "--reason", "theft", "--epochs", &stale]).ok();
+    let stolen = thief.run(&["restore", file, "--reason", "theft", "--epochs", &stale]).ok();
+    assert_eq!(stolen["epochs_are_older"], false, "it is of the same day");
     let out = file_of("stolen");
     thief.run(&["--as", "acme/ada", "audit", "export", "--out", &out]).ok();
     assert!(fs::read_to_string(&out).unwrap().contains(ANN), "the test would not notice");

@@ -62,6 +62,9 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session<'_>) -> Result<Exit
     if restored.interrupted > 0 {
         session.out.note("Of some calls nobody knows how they ended: opsiq doctor names them.");
     }
+    if restored.epochs_are_older {
+        session.out.note("The epoch keys are an older copy than the backup was made with: who was erased since is not known, and may be back.");
+    }
     session.out.note("What was recorded after the backup is not here. Everybody signs in anew, and no signed request from before now is accepted.");
     Ok(Exit::Done)
 }

@@ -251,8 +251,8 @@ impl Core {
         Ring::load(&path, &keeper)?.store(&path, &keeper)
     }
 
-    /// The key of this epoch, which the file has when this returns.
-    pub(crate) async fn epoch(&self) -> Result<Epoch, Refusal> {
+    /// The key of this epoch, and when the file was written, which has it when this returns.
+    pub(crate) async fn epoch(&self) -> Result<(Epoch, i64), Refusal> {
         let (gone, now) = (self.gone().await?, now_ms());
         let may_expire = self.clock_goes(now).await?;
         let path = self.epochs_file();
@@ -268,7 +268,7 @@ impl Core {
         let epoch = Epoch { began_ms: *began_ms, key: key.expect("it is the key of a ring") };
         ring.written_ms = now;
         ring.store(&path, &keeper)?;
-        Ok(epoch)
+        Ok((epoch, now))
     }
 
     /// Whether the clock may destroy keys: not when it just jumped, since no backup would open any more. Where nobody looks at it,

@@ -45,6 +45,9 @@ pub struct BackupHeader {
     pub epoch: String,
     /// When that key is destroyed, and with it what opens here, in milliseconds since 1970.
     pub opens_until_ms: i64,
+    /// When the file of epoch keys was written that it was made with, in milliseconds since 1970. One that was written before does
+    /// not know what was erased since.
+    pub epochs_ms: i64,
     /// The public key that signed it.
     pub key: String,
     /// Which key of the epoch's seals its pieces.
@@ -53,7 +56,13 @@ pub struct BackupHeader {
 
 impl BackupHeader {
     /// One of a backup that begins now.
-    pub(crate) fn new(made_ms: i64, engine: &str, root: String, epoch: (String, i64), key: &PublicKey) -> Self {
+    pub(crate) fn new(
+        (made_ms, epochs_ms): (i64, i64),
+        engine: &str,
+        root: String,
+        epoch: (String, i64),
+        key: &PublicKey,
+    ) -> Self {
         let mut salt = [0; 32];
         opsiq_vault::fresh(&mut salt);
         Self {
@@ -63,6 +72,7 @@ impl BackupHeader {
             root,
             epoch: epoch.0,
             opens_until_ms: epoch.1,
+            epochs_ms,
             key: key.to_string(),
             salt: hex::encode(salt),
         }

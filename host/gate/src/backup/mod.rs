@@ -149,11 +149,11 @@ impl Backups {
             let message = "the file of a backup is named by its whole path";
             return Err(Refusal::new(Class::Invalid, Stage::Admin, "backup.path", message, "begin the path with /"));
         }
-        let epoch = core.epoch().await?;
+        let (epoch, epochs_ms) = core.epoch().await?;
         let (made_ms, opens_until_ms) = (now_ms(), epoch.began_ms + LIFE_MS);
         let engine = if core.store.is_shared() { "postgres" } else { "sqlite" };
         let (root, id, key) = (core.vault.root().to_string(), epoch.key.id().to_string(), core.signs()?.backup());
-        let header = BackupHeader::new(made_ms, engine, root.clone(), (id.clone(), opens_until_ms), &key);
+        let header = BackupHeader::new((made_ms, epochs_ms), engine, root.clone(), (id.clone(), opens_until_ms), &key);
         let writer = Writer::create(file, &header, &epoch.key)?;
         let detail = format!("into {}, of root key {root} and epoch key {id}", file.display());
         let draft = operator_draft(actor, Kind::Admin, ACT).field(field::OUTCOME, "begun").field(field::DETAIL, detail);

@@ -69,6 +69,8 @@ pub struct RestoredView {
     pub accepted: Vec<String>,
     /// The file of epoch keys that this host goes on with.
     pub epochs: PathBuf,
+    /// Whether that is an older copy than the backup was made with, so that who was erased since is not known and may be back.
+    pub epochs_are_older: bool,
 }
 
 impl Host {
@@ -109,8 +111,10 @@ impl Host {
             refusal.fix = format!("{}; then opsiq accept-restore --reason TEXT", refusal.fix);
             refusal
         })?;
+        let epochs_are_older = keys.ring.written_ms < header.epochs_ms;
+        let told = if epochs_are_older { "; with an older copy of the epoch keys" } else { "" };
         let detail = format!(
-            "{} of {} bytes, sha256 {}, made {}: {} rows; erased again: {erased_again}",
+            "{} of {} bytes, sha256 {}, made {}: {} rows; erased again: {erased_again}{told}",
             restore.file.display(),
             whole.bytes,
             hex::encode(whole.sha256),
@@ -135,6 +139,7 @@ impl Host {
             interrupted,
             accepted,
             epochs: ring,
+            epochs_are_older,
         })
     }
 }
