@@ -40,7 +40,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(args: &[&str], out: Output) -> Self {
+    pub(crate) fn of(args: &[&str], out: Output) -> Self {
         Self {
             args: args.join(" "),
             code: out.status.code().unwrap_or(-1),
@@ -107,6 +107,11 @@ impl World {
         world
     }
 
+    /// One that is not initialised.
+    pub(crate) fn bare(dir: TempDir, data: PathBuf) -> Self {
+        Self { dir, data }
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
@@ -122,8 +127,13 @@ impl World {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        Self::command_on(&self.data, args)
+    }
+
+    /// The same on another data directory.
+    pub(crate) fn command_on(data: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(binary("opsiq"));
-        command.args(["--data", self.data.to_str().unwrap(), "-o", "json"]).args(args);
+        command.args(["--data", data.to_str().unwrap(), "-o", "json"]).args(args);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OPSIQ_")) {
             command.env_remove(name);
         }

@@ -54,7 +54,12 @@ impl Checkpoint {
     /// Signs the head of a log; the note's text.
     pub fn sign(key: &CheckpointKey, log: &Log, size: u64, root: Hash, rows: Option<RowHead>) -> String {
         let public = key.public(log);
-        let text = Self { origin: public.name().to_owned(), size, root, rows }.text();
+        Self { origin: public.name().to_owned(), size, root, rows }.signed(key, &public)
+    }
+
+    /// The note of this, signed by `key` under the name of `public`.
+    pub(crate) fn signed(&self, key: &CheckpointKey, public: &PublicKey) -> String {
+        let text = self.text();
         let mut signature = public.id().to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
         format!("{text}\n{MARK}{} {}\n", public.name(), STANDARD.encode(signature))

@@ -47,6 +47,7 @@ pub struct Export {
     vault: TenantVault,
     format: Format,
     reveal: bool,
+    from: u64,
     to: u64,
     note: String,
     walk: Walk,
@@ -64,7 +65,8 @@ enum State {
 }
 
 impl Journal {
-    /// Begins an export: signs the log as it is now, or the part up to `range.to`. What is recorded later is not part of it.
+    /// Begins an export: signs the log as it is now, or the part up to `range.to`. What is recorded later is not part of it, and
+    /// what is past its term is not there any more: [`Export::from`] says where content begins.
     ///
     /// # Errors
     /// [`AuditError::Range`]; [`AuditError::Tampered`]; [`AuditError::Unavailable`] when the head cannot be signed and kept.
@@ -73,10 +75,12 @@ impl Journal {
         let vault = shared.vaults.vault(log).await?;
         let signed = self.head(log).await?;
         let to = range.to.unwrap_or(signed.size);
-        if to > signed.size || range.from > to {
+        // What is past its term is not shown: the hashes before the first entry prove that it was there.
+        let from = range.from.max(shared.store.audit_content_from(log.column()).await?);
+        if to > signed.size || from > to {
             return Err(AuditError::Range);
         }
-        let left = Walk::left(range.from, to);
+        let left = Walk::left(from, to);
         let mut wanted = cover(&(0..to));
         wanted.extend(left.iter().flat_map(cover));
         let nodes = rows::fetch(&shared.store, log, &wanted).await?;
@@ -90,18 +94,19 @@ impl Journal {
             version: VERSION,
             log: log.to_string(),
             key: format!("{}+{}", key.name(), hex::encode(key.id())),
-            from: range.from,
+            from,
             to,
             left: left.clone(),
             checkpoint: note.clone(),
         };
-        let walk = Walk::begin(range.from, to, root, left).ok_or_else(damaged)?;
+        let walk = Walk::begin(from, to, root, left).ok_or_else(damaged)?;
         Ok(Export {
             journal: self.clone(),
             log: log.clone(),
             vault,
             format,
             reveal: range.reveal,
+            from,
             to,
             note,
             walk,
@@ -113,6 +118,11 @@ impl Journal {
 }
 
 impl Export {
+    /// The first entry of it: the one asked for, or the first whose content is kept.
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
     /// The next bytes; `None` when all have been given.
     ///
     /// # Errors
@@ -192,6 +202,7 @@ impl Export {
 
     /// The line of a row, but for its proof.
     async fn entry(&self, row: &AuditRow<Content>) -> Result<Entry, AuditError> {
+        rows::kept(&self.journal.shared().store, &self.log, row).await?;
         let (header, record) = rows::checked(&self.log, row)?;
         let mut fields = BTreeMap::new();
         let vaults = self.journal.shared().vaults.as_ref();

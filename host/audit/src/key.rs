@@ -54,6 +54,11 @@ impl CheckpointKey {
         PublicKey { name: self.origin(log), key: self.key.verifying_key() }
     }
 
+    /// What somebody needs to verify backups. No log has its name.
+    pub fn backup(&self) -> PublicKey {
+        PublicKey { name: format!("opsiq/{}/backup", self.host), key: self.key.verifying_key() }
+    }
+
     pub(crate) fn sign(&self, text: &[u8]) -> [u8; 64] {
         self.key.sign(text).to_bytes()
     }

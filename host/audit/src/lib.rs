@@ -16,6 +16,7 @@
 //! nothing is appended to it, and no export of it verifies.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backup_note;
 pub mod checkpoint;
 mod committer;
 mod content;
@@ -44,6 +45,7 @@ pub mod tree;
 mod turns;
 pub mod verify;
 
+pub use backup_note::{open_backup, sign_backup};
 pub use content::{Content, prove_apart, prove_content};
 pub use draft::{Draft, field};
 pub use error::{AuditError, OpError};

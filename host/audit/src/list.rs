@@ -41,7 +41,7 @@ pub struct Filter {
 pub struct Page {
     /// The entries.
     pub entries: Vec<View>,
-    /// Where to go on, as [`Filter::before`]; `None` at the beginning of the log. A page may be short, even empty, and have
+    /// Where to go on, as [`Filter::before`]; `None` at the beginning of the log, or of what is kept of it. A page may be short, even empty, and have
     /// a next: a search gives back what it found after 16,384 entries.
     pub next: Option<u64>,
 }
@@ -114,10 +114,12 @@ impl Journal {
             return Ok(Page { entries, next: next.filter(|_| rows.next().is_some()) });
         }
         let last = shared.store.audit_last::<Content>(log.column()).await?;
+        // What is before has a place and a time, and nothing that could be shown.
+        let begin = shared.store.audit_content_from(log.column()).await?;
         let mut end = last.map_or(0, |row| row.seq + 1).min(end);
-        let stop = end.saturating_sub(SEARCH);
+        let stop = end.saturating_sub(SEARCH).max(begin);
         while end > stop {
-            let first = end.saturating_sub(PAGE);
+            let first = end.saturating_sub(PAGE).max(begin);
             let limit = u32::try_from(end - first).unwrap_or(u32::MAX);
             let rows = shared.store.audit_page::<Content>(log.column(), first, limit).await?;
             if !rows.iter().map(|row| row.seq).eq(first..end) {
@@ -126,11 +128,11 @@ impl Journal {
                 return Err(AuditError::tampered(seq, "it is missing"));
             }
             if let Some(next) = self.take(&mut rows.iter().rev(), log, &vault, filter, &mut entries).await? {
-                return Ok(Page { entries, next: Some(next).filter(|next| *next > 0) });
+                return Ok(Page { entries, next: Some(next).filter(|next| *next > begin) });
             }
             end = first;
         }
-        Ok(Page { entries, next: Some(end).filter(|end| *end > 0) })
+        Ok(Page { entries, next: Some(end).filter(|end| *end > begin) })
     }
 
     /// Takes matching rows until there are enough: then the number of the last one taken.
@@ -159,6 +161,7 @@ impl Journal {
     }
 
     async fn view(&self, row: &AuditRow<Content>, log: &Log, vault: &TenantVault) -> Result<View, AuditError> {
+        rows::kept(&self.shared().store, log, row).await?;
         let (header, record) = rows::checked(log, row)?;
         let vaults = self.shared().vaults.as_ref();
         let fields = content::open(log, row.seq, &record, &row.sealed, vault, vaults).await?;

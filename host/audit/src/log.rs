@@ -16,7 +16,7 @@ pub enum Log {
 
 impl Log {
     /// The value of the tenant column: the tenant, or the empty text, which is no tenant, for the host.
-    pub(crate) fn column(&self) -> &str {
+    pub fn column(&self) -> &str {
         match self {
             Self::Tenant(tenant) => tenant.as_ref(),
             Self::Host => "",
@@ -24,7 +24,7 @@ impl Log {
     }
 
     /// The log of such a value.
-    pub(crate) fn from_column(column: &str) -> Option<Self> {
+    pub fn from_column(column: &str) -> Option<Self> {
         if column.is_empty() { Some(Self::Host) } else { column.parse().ok().map(Self::Tenant) }
     }
 }

@@ -38,6 +38,21 @@ pub(crate) async fn fetch(store: &Store, log: &Log, wanted: &[Node]) -> Result<N
     }
 }
 
+/// Refuses a row whose content is gone: because its term was over, or because somebody took it.
+///
+/// # Errors
+/// [`AuditError::Range`] in the first case, [`AuditError::Tampered`] in the second; [`AuditError::Store`].
+pub(crate) async fn kept(store: &Store, log: &Log, row: &AuditRow<Content>) -> Result<(), AuditError> {
+    if !row.header.is_empty() {
+        return Ok(());
+    }
+    // It may have gone since it was asked where content begins.
+    if row.seq < store.audit_content_from(log.column()).await? {
+        return Err(AuditError::Range);
+    }
+    Err(AuditError::tampered(row.seq, "its content is missing, and its term is not over"))
+}
+
 /// Reads a row's clear part and checks that its leaf is theirs. Whether the leaf is the tree's is for the caller.
 ///
 /// # Errors

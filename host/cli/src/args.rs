@@ -7,6 +7,7 @@ use crate::accept::AcceptRestore;
 use crate::acting::Acting;
 use crate::action::ActionCommand;
 use crate::audit::AuditCommand;
+use crate::backup::BackupArgs;
 use crate::ceiling::CeilingCommand;
 use crate::client::ClientCommand;
 use crate::config::ConfigCommand;
@@ -18,6 +19,7 @@ use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
 use crate::remote::login::LoginArgs;
+use crate::restore::RestoreArgs;
 use crate::role::RoleCommand;
 use crate::sandbox::SandboxCommand;
 use crate::session::Place;
@@ -139,6 +141,12 @@ pub(crate) enum Command {
 
     /// Find what is wrong with the data directory or the machine, and what was interrupted.
     Doctor,
+
+    /// Make a backup of everything while calls go on, or verify one.
+    Backup(BackupArgs),
+
+    /// Make a new data directory of a backup. Goes on record.
+    Restore(RestoreArgs),
 
     /// Say that an older database was put back on purpose, so that it is served again. Goes on record.
     AcceptRestore(AcceptRestore),

@@ -9,8 +9,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 use crate::failure::{Exit, Failure};
 
-/// What names every variable that holds a root key.
-const ROOT_KEYS: &str = "OPSIQ_ROOT_KEY";
+/// What every variable begins with that holds a root key, or the PIN of a token that opens it.
+const ROOT_KEYS: &str = "OPSIQ_ROOT";
 
 /// Shuts the process. Whoever cannot do that shall hold no key.
 pub(crate) fn shut() -> Result<(), Failure> {

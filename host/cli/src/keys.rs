@@ -146,6 +146,8 @@ async fn verify(session: &Session<'_>) -> Result<Exit, Failure> {
 }
 
 fn verified(found: &KeysVerified) -> String {
+    let mut card = Card::new();
+    card.line("root key", format!("{}, {}", found.root, found.root_kept));
     let mut table = Table::new(["table", "column", "values", "under an older key"]);
     let older = |older: u64| if older == 0 { String::new() } else { older.to_string() };
     table.row(["tenant_key".to_owned(), "wrapped".to_owned(), found.keys.to_string(), String::new()]);
@@ -153,7 +155,7 @@ fn verified(found: &KeysVerified) -> String {
         let (values, older) = (column.values.to_string(), older(column.older));
         table.row([column.table.to_owned(), column.column.to_owned(), values, older]);
     }
-    table.or("")
+    format!("{}\n\n{}", card.shown(), table.or(""))
 }
 
 fn shown(status: &KeyStatus) -> String {

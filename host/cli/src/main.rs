@@ -11,6 +11,7 @@ mod acting;
 mod action;
 mod args;
 mod audit;
+mod backup;
 mod ceiling;
 mod client;
 mod config;
@@ -32,6 +33,7 @@ mod plugin;
 mod reach;
 mod refusal;
 mod remote;
+mod restore;
 mod role;
 mod sandbox;
 mod secret;
@@ -124,6 +126,8 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Audit(command) => audit::run(command, session).await,
         Command::Ceiling(command) => ceiling::run(command, session),
         Command::Doctor => doctor::run(session).await,
+        Command::Backup(args) => backup::run(args, session).await,
+        Command::Restore(args) => restore::run(args, session).await,
         Command::AcceptRestore(accept) => accept::run(accept, session).await,
         Command::Completions { shell } => session.out.completions(shell),
         Command::Version => session.out.version(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use opsiq_gate::{Actor, Databases, Host, HostOptions, Refusal, Rollback, RootSource};
+use opsiq_gate::{Actor, Databases, Host, HostOptions, Refusal, Rollback, RootSource, Token};
 use opsiq_vault::Secret;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -25,6 +25,8 @@ const ROOT_KEY: &str = "OPSIQ_ROOT_KEY";
 const NEXT_ROOT_KEY: &str = "OPSIQ_ROOT_KEY_NEXT";
 /// The one that may hold the password of databases on a server.
 const STORE_PASSWORD: &str = "OPSIQ_STORE_PASSWORD";
+/// The one that may hold the PIN of the token that opens the root key.
+const TOKEN_PIN: &str = "OPSIQ_ROOT_PKCS11_PIN";
 /// The gate's code for a data directory that another process has.
 const LOCKED: &str = "data.locked";
 /// How often to look whether it is free.
@@ -61,6 +63,44 @@ pub(crate) struct Place {
     /// may hold the key itself instead, in `OPSIQ_ROOT_KEY_NEXT`.
     #[arg(long, global = true, env = "OPSIQ_ROOT_KEY_NEXT_FILE", value_name = "FILE", hide_short_help = true)]
     next_root_key_file: Option<PathBuf>,
+
+    /// A token that opens the root key's file: the PKCS #11 library of its maker.
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_ROOT_PKCS11_MODULE",
+        value_name = "FILE",
+        requires_all = ["root_pkcs11_token", "root_pkcs11_key"],
+        hide_short_help = true
+    )]
+    root_pkcs11_module: Option<PathBuf>,
+
+    /// The token's label.
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_ROOT_PKCS11_TOKEN",
+        value_name = "LABEL",
+        requires = "root_pkcs11_module",
+        hide_short_help = true
+    )]
+    root_pkcs11_token: Option<String>,
+
+    /// The label of its AES key, which `opsiq init` makes when it is missing. The PIN comes from `OPSIQ_ROOT_PKCS11_PIN` or a
+    /// file.
+    #[arg(
+        long,
+        global = true,
+        env = "OPSIQ_ROOT_PKCS11_KEY",
+        value_name = "LABEL",
+        requires = "root_pkcs11_module",
+        hide_short_help = true
+    )]
+    root_pkcs11_key: Option<String>,
+
+    /// A file that holds the token's PIN.
+    #[arg(long, global = true, env = "OPSIQ_ROOT_PKCS11_PIN_FILE", value_name = "FILE", hide_short_help = true)]
+    root_pkcs11_pin_file: Option<PathBuf>,
 
     /// The database of a `PostgreSQL` server to keep data in, as a url; by default it is in the data directory.
     #[arg(
@@ -155,10 +195,18 @@ impl Place {
             let (url, keys, password_file) = (url.clone(), keys.clone(), self.store_password_file.clone());
             options.store = Some(Databases { url, keys, password_file });
         }
-        options.store_password = match from_environment(STORE_PASSWORD)? {
-            Some(RootSource::Text(password)) => Some(password),
-            _ => None,
-        };
+        options.store_password = secret_from_environment(STORE_PASSWORD)?;
+        if let (Some(module), Some(token), Some(key)) =
+            (&self.root_pkcs11_module, &self.root_pkcs11_token, &self.root_pkcs11_key)
+        {
+            options.token = Some(Token {
+                pkcs11_module: module.clone(),
+                pkcs11_token: token.clone(),
+                pkcs11_key: key.clone(),
+                pkcs11_pin_file: self.root_pkcs11_pin_file.clone(),
+            });
+        }
+        options.token_pin = secret_from_environment(TOKEN_PIN)?;
         Ok(options)
     }
 
@@ -172,6 +220,14 @@ impl Place {
             }
         }
     }
+}
+
+/// Another secret in a variable, if it is set.
+fn secret_from_environment(name: &str) -> Result<Option<Arc<Secret>>, Failure> {
+    Ok(match from_environment(name)? {
+        Some(RootSource::Text(secret)) => Some(secret),
+        _ => None,
+    })
 }
 
 /// A root key's text in a variable, if it is set.

@@ -128,6 +128,8 @@ const FRESH: &[&str] = &[
     "client retire",
     "client revoke",
     "client rotate",
+    "audit hold lift",
+    "audit retention set",
     "confirm approve",
     "connector grant",
     "connector install",

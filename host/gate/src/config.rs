@@ -10,6 +10,7 @@ use opsiq_contract::{Ceiling, Fairness, PrivateTarget, parse_time};
 use serde::Deserialize;
 
 use crate::databases::Databases;
+use crate::kms::Token;
 use crate::outside::Outside;
 use crate::refusal::{Class, Fault, Refusal, Stage};
 use crate::sso::SsoTargets;
@@ -17,7 +18,8 @@ use crate::sso::SsoTargets;
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 7] = ["audit", "confirmation", "egress", "fairness", "server", "sso", "store"];
+const OWN: [&str; 9] =
+    ["audit", "backup", "confirmation", "egress", "fairness", "root", "server", "sso", "store"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.
@@ -37,6 +39,12 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # [audit]
 # checkpoints = "/var/lib/opsiq/checkpoints"
 
+# Where the keys of backups are kept, outside the databases; by default beside the root key's file. A backup opens with the
+# root key and this file alone, and keys in it are destroyed within 30 days: keep its newest copy like the root key, and none
+# that is older.
+# [backup]
+# epochs = "/etc/opsiq/root.key.epochs"
+
 # How it is served over the network: opsiq serve. The same names in the environment win, such as OPSIQ_SERVER__LISTEN.
 # opsiq config explain shows each of them, where its value came from and what it means.
 # [server]
@@ -45,6 +53,15 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # public-url = "https://api.example.com"
 # tls-certificate = "/etc/opsiq/tls/chain.pem" # by default one of the host's own making
 # tls-key = "/etc/opsiq/tls/key.pem"
+# A token that opens the root key's file, by PKCS #11; by default the file holds the key in clear. The PIN comes from
+# OPSIQ_ROOT_PKCS11_PIN or the file. To move a host to a token, or to another key of it: name it here, then
+# opsiq keys rotate --root. Read before the start, where OPSIQ_ROOT_PKCS11_MODULE, _TOKEN and _KEY come first.
+# [root]
+# pkcs11-module = "/usr/lib/softhsm/libsofthsm2.so"
+# pkcs11-token = "opsiq"
+# pkcs11-key = "opsiq-root-1"
+# pkcs11-pin-file = "/run/secrets/opsiq-pin"
+
 # Databases on a PostgreSQL server, for more than one node; by default they are in the data directory. Wrapped keys are in one of
 # their own, so that their backups are apart. Read before the start, where OPSIQ_STORE_URL and OPSIQ_STORE_KEYS come first.
 # [store]
@@ -134,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) confirmation_ms: i64,
     /// Where checkpoints are kept, if not beside the data directory.
     pub(crate) checkpoints: Option<PathBuf>,
+    /// Where the keys of backups are kept, if not beside the root key's file.
+    pub(crate) epochs: Option<PathBuf>,
     /// How the machine is shared.
     pub(crate) fairness: Fairness,
     /// Whom the way out asks and trusts.
@@ -142,13 +161,18 @@ pub(crate) struct Settings {
     pub(crate) sso_targets: Vec<PrivateTarget>,
     /// Where the databases are, if not in the data directory.
     pub(crate) store: Option<Databases>,
+    /// What opens the root key's file, if anything.
+    pub(crate) token: Option<Token>,
 }
 
 #[derive(Deserialize)]
 struct File {
     store: Option<Databases>,
+    root: Option<Token>,
     #[serde(default)]
     audit: Audit,
+    #[serde(default)]
+    backup: Backup,
     #[serde(default)]
     confirmation: Confirmation,
     #[serde(default)]
@@ -165,12 +189,23 @@ struct Audit {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Backup {
+    epochs: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Confirmation {
     expires_after: Option<String>,
 }
 
 /// Reads the file; a missing one says nothing.
 pub(crate) fn load(dir: &Dir) -> Result<(Ceiling, Settings), Refusal> {
+    parse(&text(dir)?)
+}
+
+/// What the file says; nothing when there is none.
+pub(crate) fn text(dir: &Dir) -> Result<String, Refusal> {
     let mut text = String::new();
     match dir.open(FILE) {
         Ok(file) => {
@@ -180,7 +215,7 @@ pub(crate) fn load(dir: &Dir) -> Result<(Ceiling, Settings), Refusal> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("read", &error)),
     }
-    parse(&text)
+    Ok(text)
 }
 
 /// The databases that the file of a data directory names, before anything in it is opened.
@@ -188,6 +223,14 @@ pub(crate) fn databases(data: &Path) -> Result<Option<Databases>, Refusal> {
     match Dir::open_ambient_dir(data, cap_std::ambient_authority()) {
         Ok(dir) => Ok(load(&dir)?.1.store),
         // There is no such directory yet, or none that may be read: opening it says so.
+        Err(_) => Ok(None),
+    }
+}
+
+/// The token that the file of a data directory names, before anything in it is opened.
+pub(crate) fn token(data: &Path) -> Result<Option<Token>, Refusal> {
+    match Dir::open_ambient_dir(data, cap_std::ambient_authority()) {
+        Ok(dir) => Ok(load(&dir)?.1.token),
         Err(_) => Ok(None),
     }
 }
@@ -203,6 +246,26 @@ pub(crate) fn write_default(dir: &Dir, section: &str) -> Result<(), Refusal> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(failed("written", &error)),
     }
+}
+
+/// Writes the file of another data directory into this one, with databases and token of this one: the ceiling holds wherever a backup is
+/// restored.
+pub(crate) fn put_back(dir: &Dir, text: &str, section: &str) -> Result<(), Refusal> {
+    let mut document: toml_edit::DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        invalid(vec![Fault { path: FILE.to_owned(), message: error.to_string() }])
+    })?;
+    // This machine has its own.
+    document.remove("store");
+    document.remove("root");
+    let text = if section.is_empty() { document.to_string() } else { format!("{document}\n{section}") };
+    match dir.remove_file(FILE) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("written", &error)),
+        _ => {}
+    }
+    let mut file = dir
+        .open_with(FILE, OpenOptions::new().write(true).create_new(true).mode(0o600))
+        .map_err(|error| failed("written", &error))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| failed("written", &error))
 }
 
 /// What an `opsiq.toml` says of plugins and tenants.
@@ -251,8 +314,23 @@ fn parse(text: &str) -> Result<(Ceiling, Settings), Refusal> {
     if checkpoints.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(one("[audit] checkpoints: must be an absolute path".to_owned()));
     }
-    let (outside, sso_targets, store) = (file.egress, file.sso.targets(), file.store);
-    Ok((ceiling, Settings { confirmation_ms, checkpoints, fairness, outside, sso_targets, store }))
+    let epochs = file.backup.epochs;
+    if epochs.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(one("[backup] epochs: must be an absolute path".to_owned()));
+    }
+    Ok((
+        ceiling,
+        Settings {
+            confirmation_ms,
+            checkpoints,
+            epochs,
+            fairness,
+            outside: file.egress,
+            sso_targets: file.sso.targets(),
+            store: file.store,
+            token: file.root,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -292,10 +370,12 @@ mod tests {
             Settings {
                 confirmation_ms: CONFIRMATION_MS,
                 checkpoints: None,
+                epochs: None,
                 fairness: Fairness::default(),
                 outside: Outside::default(),
                 sso_targets: Vec::new(),
-                store: None
+                store: None,
+                token: None,
             }
         );
     }
@@ -308,6 +388,7 @@ mod tests {
         assert_eq!(settings.confirmation_ms, CONFIRMATION_MS);
         assert!(settings.store.is_some());
         assert_eq!(settings.sso_targets.len(), 1);
+        assert_eq!(settings.token.unwrap().pkcs11_token, "opsiq");
         assert_eq!(ceiling.private_targets.len(), 1);
         assert!(ceiling.plugins["publisher/id"].denied);
         let (fairness, default) = (settings.fairness, Fairness::default());
@@ -333,6 +414,7 @@ mod tests {
             ("[fairness.host]\nconcurency = 1\n", "2:"),
             ("[ceiling]\n[fairness.each-tenant]\nqueue = -1\n", "3:"),
             ("[store]\nurl = \"postgres://db/opsiq\"\n", "keys"),
+            ("[backup]\nepochs = \"elsewhere\"\n", "absolute"),
             ("[audit]\nkept = \"/elsewhere\"\n", "2"),
             ("[egress]\nname-servers = [\"dns.example\"]\n", "line 2"),
             ("[egress]\nroots = [\"ca.pem\"]\n", "absolute"),

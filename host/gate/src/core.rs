@@ -18,6 +18,7 @@ use opsiq_store::{Store, StoreError};
 use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::backup::BackupsHere;
 use crate::config::Settings;
 use crate::control::{LiveCalls, Meters, Quarantines};
 use crate::door::Window;
@@ -29,7 +30,7 @@ use crate::host::Interrupted;
 use crate::identity::Identity;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
-use crate::root::NextRoot;
+use crate::root::{NextRoot, Roots};
 use crate::state::TenantState;
 
 /// The tenants of this host, each with its open vault.
@@ -115,6 +116,8 @@ pub(crate) struct Engine {
 /// One opened data directory.
 pub(crate) struct Core {
     pub(crate) data: PathBuf,
+    /// How root keys are read and kept.
+    pub(crate) roots: Roots,
     /// The root key's file, when it came from one.
     pub(crate) root_file: Option<PathBuf>,
     /// The root key to rotate to, when the operator gave one.
@@ -156,6 +159,10 @@ pub(crate) struct Core {
     pub(crate) nobodys: Secret,
     /// How people prove who they are.
     pub(crate) identity: Identity,
+    /// Held while audit entries past their term are seen to.
+    pub(crate) expiring: Mutex<()>,
+    /// Backups that this process makes.
+    pub(crate) backups: BackupsHere,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -165,6 +172,7 @@ pub(crate) struct Core {
 /// The parts of a [`Core`] that opening makes.
 pub(crate) struct Parts {
     pub(crate) data: PathBuf,
+    pub(crate) roots: Roots,
     pub(crate) root_file: Option<PathBuf>,
     /// The root key to rotate to, when the operator gave one.
     pub(crate) next_root: Option<NextRoot>,
@@ -191,6 +199,7 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts {
             data,
+            roots,
             root_file,
             next_root,
             checkpoints,
@@ -211,6 +220,7 @@ impl Core {
         let replay = vault.derive("upstream idempotency keys");
         Self {
             data,
+            roots,
             root_file,
             next_root,
             checkpoints,
@@ -236,6 +246,8 @@ impl Core {
             clock: Watch::new(Reading::now()),
             nobodys,
             identity: Identity::default(),
+            expiring: Mutex::default(),
+            backups: BackupsHere::default(),
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }

@@ -4,6 +4,7 @@ mod keys;
 mod leaks;
 mod names;
 mod tenants;
+mod upkeep;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -67,6 +68,8 @@ impl Host {
             Ok(status) => report.rotations(&status),
             Err(refusal) => report.fail("key rotation", refusal.message, "repair the disk or restore from a backup"),
         }
+        report.backups(core).await;
+        report.retention(core).await;
         report.engine(core).await;
         report.plugins(core).await;
         report.ceiling_names(core).await;
@@ -129,12 +132,12 @@ impl Report {
                 let fix = format!("chmod 600 {}", file.display());
                 self.fail(CHECK, format!("{} has mode {mode:o}: others may read it", file.display()), &fix);
             }
-            Ok(_) if file.starts_with(&core.data) => self.warn(
+            Ok(_) if file.starts_with(&core.data) && !core.roots.are_closed() => self.warn(
                 CHECK,
                 format!("{} lies in the data directory, so a copy of the directory holds key and data", file.display()),
                 "keep it elsewhere and name it at start, or give it in the environment; and keep a copy apart from the backups",
             ),
-            Ok(mode) => self.ok(CHECK, format!("{} has mode {mode:o}", file.display())),
+            Ok(mode) => self.root_kept(core, file, format!("{} has mode {mode:o}", file.display())),
             Err(error) => self.warn(
                 CHECK,
                 format!("{} cannot be looked at: {}", file.display(), error.kind()),

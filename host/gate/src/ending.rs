@@ -119,6 +119,25 @@ pub(crate) async fn goes_on(
     Ok(true)
 }
 
+/// Puts a tombstone into the place of a tenant that was erased and came back from a backup, and destroys its keys; whether it
+/// was there.
+pub(crate) async fn bury_again(store: &Store, vault: &Vault, id: &TenantId, at_ms: i64) -> Result<bool, Refusal> {
+    let failed = |error: StoreError| errors::store(Stage::Admin, &error);
+    let Some(row) = store.tenant::<TenantDoc>(id).await.map_err(failed)? else { return Ok(false) };
+    let sealed = Sealed::<Tombstone>::from_stored(row.doc.as_bytes().to_vec());
+    let there = vault.host().open(&Tombstone::place(&[id.as_str()], row.version), &sealed).is_err();
+    if there {
+        let tombstone = Tombstone { begun_ms: at_ms, erased_ms: Some(at_ms) };
+        let row = Erased { created_ms: row.created_ms, version: row.version, tombstone }.row(vault, id, tombstone)?;
+        let mut tx = store.begin().await.map_err(failed)?;
+        tx.tenant_update(&row, row.version - 1).await.map_err(failed)?;
+        tx.mark_rows(&vault.host()).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+    }
+    store.tenant_keys_destroy(id).await.map_err(failed)?;
+    Ok(there)
+}
+
 /// At start, once entries can be written: records what [`goes_on`] brought to its end. What cannot be recorded now is at the
 /// next start; the keys are gone either way.
 pub(crate) async fn finish(journal: &Journal, vault: &Vault, tenants: &TenantMap) {
@@ -240,6 +259,7 @@ impl Tenants {
             let _turn = core.wrapping.lock().await;
             core.store.tenant_keys_destroy(id).await.map_err(|error| errors::store(Stage::Admin, &error))?;
         }
+        core.tend_epochs().await?;
         let draft = operator_draft(actor, Kind::Admin, "tenant erase");
         done(&core.journal, &core.vault, &core.tenants, id, erased, draft).await
     }
@@ -258,6 +278,7 @@ impl Tenants {
                 format!("--confirm {id}"),
             ));
         }
+        core.not_held(id, "the tenant is not erased").await?;
         let tenant = core.tenants.get(id);
         if !erase.now {
             may_end(id, tenant.as_ref().and_then(|tenant| tenant.cancelled()))?;

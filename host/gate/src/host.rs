@@ -14,6 +14,7 @@ use opsiq_vault::{Secret, Vault};
 use crate::actor::Actor;
 use crate::approve::Confirmations;
 use crate::audit_log::AuditLog;
+use crate::backup::Backups;
 use crate::catalogue::Catalogue;
 use crate::clients::ApiClients;
 use crate::config::{self, Settings};
@@ -25,16 +26,19 @@ use crate::door::{Door, Window};
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
+use crate::kms::Token;
 use crate::master_keys::MasterKeys;
 use crate::refusal::{Refusal, Stage};
+use crate::retention::Retention;
 use crate::roles::Roles;
 use crate::rollback::{self, Examined, Rollback};
 use crate::sso::Sso;
+use crate::root::Roots;
 use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
-use crate::{ending, nodes, recovery, root};
+use crate::{ending, nodes, recovery, retention};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -70,6 +74,10 @@ pub struct HostOptions {
     pub store: Option<Databases>,
     /// The password of those databases.
     pub store_password: Option<Arc<Secret>>,
+    /// The token that opens the root key's file; `None` for what the data directory's `opsiq.toml` says.
+    pub token: Option<Token>,
+    /// The token's PIN.
+    pub token_pin: Option<Arc<Secret>>,
     /// The root key to rotate to, where a new one in the root key's file is not the host's to make: when that is given as
     /// text, or mounted. Given for as long as that rotation is unfinished.
     pub next_root: Option<RootSource>,
@@ -88,6 +96,8 @@ impl HostOptions {
             root: RootSource::File(data.join("root.key")),
             store: None,
             store_password: None,
+            token: None,
+            token_pin: None,
             next_root: None,
             data,
             rollback: Rollback::Refuse,
@@ -144,11 +154,12 @@ impl Host {
     /// When the directory is initialised already, holds other files, or the disk does not serve.
     pub async fn init(options: HostOptions) -> Result<Initialised, Refusal> {
         let failed = |error: StoreError| errors::store(Stage::Admin, &error);
-        let section = options.store.as_ref().map(Databases::section).transpose()?.unwrap_or_default();
+        let section = sections(&options)?;
+        let roots = Roots::of(&options)?;
         let joined = Store::init_with(&options.data, &store_options(&options)?).await.map_err(failed)?;
         // A node that joins others has their root key, and makes none.
         let (root, root_file) =
-            if joined { (root::load(&options.root)?.0, None) } else { root::load_or_make(&options.root)? };
+            if joined { (roots.load(&options.root)?.0, None) } else { roots.load_or_make(&options.root)? };
         let store = open_store(&options).await?;
         config::write_default(store.dir(), &section)?;
         let checkpoints = checkpoint_file(&options, &config::load(store.dir())?.1);
@@ -234,6 +245,7 @@ impl Host {
         let (data, ceiling) = (options.data.clone(), Arc::new(ceiling));
         let parts = Parts {
             data,
+            roots: Roots::of(&options)?,
             root_file,
             next_root,
             checkpoints,
@@ -251,7 +263,11 @@ impl Host {
             window,
         };
         let core = Arc::new(Core::new(parts));
+        if let Err(refusal) = core.tend_epochs().await {
+            tracing::error!(code = %refusal.code, why = refusal.message, "keys of backups are not destroyed when they should be");
+        }
         nodes::watch(&core);
+        retention::watch(&core);
         if let Rollback::Accept { reason, .. } = &options.rollback {
             core.accept_rollback(&accepted, reason).await?;
         }
@@ -357,6 +373,16 @@ impl Host {
         Keys { core: self.core.clone() }
     }
 
+    /// How long audit logs are kept, and legal holds.
+    pub fn retention(&self) -> Retention {
+        Retention { core: self.core.clone() }
+    }
+
+    /// Backups of everything.
+    pub fn backups(&self) -> Backups {
+        Backups { core: self.core.clone() }
+    }
+
     /// The root key and the keys of tenants, which the operator rotates.
     pub fn master_keys(&self) -> MasterKeys {
         MasterKeys { core: self.core.clone() }
@@ -397,6 +423,13 @@ impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("data", &self.core.data).finish_non_exhaustive()
     }
+}
+
+/// What the caller says of databases and token, for the operator's file.
+pub(crate) fn sections(options: &HostOptions) -> Result<String, Refusal> {
+    let store = options.store.as_ref().map(Databases::section).transpose()?;
+    let token = options.token.as_ref().map(Token::section);
+    Ok([store, token].into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 
 /// Where this host keeps its checkpoints.

@@ -221,6 +221,7 @@ impl Subjects {
         let erasure = match (open, row) {
             (Some(open), _) => open,
             (None, Some(row)) => {
+                core.not_held(&tenant.id, "nobody of it is erased").await?;
                 let erasure = ErasedSubjectRow {
                     tenant: tenant.id.clone(),
                     key: row.id,
@@ -237,6 +238,7 @@ impl Subjects {
         };
         tenant.subjects.forget(index, erasure.key);
         core.store.subject_key_destroy(&tenant.id, erasure.key).await.map_err(failed)?;
+        core.tend_epochs().await?;
         done(&core.journal, person.draft(Kind::Admin, "subject erase"), &erasure).await?;
         drop(turn);
         Confirmations { core: core.clone() }.void_about(tenant, erasure.key).await?;

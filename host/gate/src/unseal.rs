@@ -7,7 +7,7 @@ use opsiq_vault::{Vault, VaultError};
 use crate::errors;
 use crate::host::{HostOptions, RootSource};
 use crate::refusal::{Class, Refusal, Stage};
-use crate::root::{self, NextRoot};
+use crate::root::{NextRoot, Roots};
 
 /// An open vault, and what is known of root keys.
 pub(crate) struct Unsealed {
@@ -67,10 +67,11 @@ pub(crate) async fn unseal(store: &Store, options: &HostOptions) -> Result<Unsea
 type Keys = (opsiq_vault::RootKey, Option<std::path::PathBuf>, Option<NextRoot>);
 
 fn keys(options: &HostOptions) -> Result<Keys, Refusal> {
-    let (first, file) = root::load(&options.root)?;
+    let roots = Roots::of(options)?;
+    let (first, file) = roots.load(&options.root)?;
     let next = match (&options.next_root, &options.root) {
-        (Some(next), _) => Some(NextRoot { key: root::load(next)?.0, beside: None }),
-        (None, RootSource::File(file)) => root::waiting(file)?,
+        (Some(next), _) => Some(NextRoot { key: roots.load(next)?.0, beside: None }),
+        (None, RootSource::File(file)) => roots.waiting(file)?,
         (None, RootSource::Text(_)) => None,
     };
     Ok((first, file, next))

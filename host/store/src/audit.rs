@@ -1,5 +1,5 @@
-//! Rows of the audit logs, and checkpoints. What they mean is the audit's; here they are numbers and bytes. There is no
-//! statement that changes or deletes an entry.
+//! Rows of the audit logs, and checkpoints. What they mean is the audit's; here they are numbers and bytes. No
+//! statement here changes or deletes an entry; what takes content away once its term is over is in `retention`.
 
 use std::sync::LazyLock;
 

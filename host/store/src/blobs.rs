@@ -119,6 +119,12 @@ impl Store {
         blocking(move || blobs.put(&bytes)).await.map(drop)
     }
 
+    /// The bytes of a plugin file, of this node or of another.
+    pub(crate) async fn blob_bytes(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        self.blob_fetch(digest).await?;
+        self.blob_local(digest).await
+    }
+
     async fn blob_local(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let (blobs, digest) = (self.blobs().clone(), *digest);
         blocking(move || blobs.get(&digest)).await

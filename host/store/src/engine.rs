@@ -90,6 +90,14 @@ impl Engine {
         }
     }
 
+    /// Connections to the data and to the keys for reading all of them, each of one moment.
+    pub(crate) async fn still(&self) -> Result<(Connection, Connection), sqlx::Error> {
+        match self {
+            Self::Sqlite(files) => files.still().await,
+            Self::Postgres { server, .. } => Box::pin(server.still()).await,
+        }
+    }
+
     /// A connection that writes to the data and notices which guarded rows it changes.
     pub(crate) async fn writer(&self) -> Result<Connection, sqlx::Error> {
         match self {

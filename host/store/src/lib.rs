@@ -31,6 +31,9 @@
 //!    made of it. Sealed columns go into `SEALED_COLUMNS`. Tests name what was forgotten.
 //! 4. Tests are listed in `fixture::on_both_engines!`, which runs each on both.
 //!
+//! Backups copy every table there is, by name of table and column, see [`Store::dump`]: columns keep their names and meaning, and what
+//! is true of this node alone is named in `dump::OF_NODES`.
+//!
 //! Hosts of two versions may run on one server while nodes are replaced: a migration only adds what the older version can pass
 //! over (a column that may be null or has a default); what is no longer used is removed by the version after.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -44,6 +47,7 @@ mod credentials;
 mod data_dir;
 mod db;
 mod devices;
+mod dump;
 mod engine;
 mod error;
 #[cfg(test)]
@@ -54,6 +58,7 @@ mod idempotency;
 mod installations;
 mod intents;
 mod invitations;
+mod jobs;
 mod keys;
 mod kv;
 mod many;
@@ -61,6 +66,7 @@ mod nonces;
 mod people;
 mod plugins;
 mod quarantines;
+mod retention;
 mod roles;
 mod root_rotation;
 mod rows;
@@ -81,6 +87,7 @@ pub use blobs::Blobs;
 pub use confirmations::{ConfirmationRow, ConfirmationState};
 pub use credentials::CredentialRow;
 pub use devices::DeviceRow;
+pub use dump::{DumpCell, DumpCounts, DumpProgress, DumpRecord, DumpStream, Restored};
 pub use engine::StoreOptions;
 pub use error::{StoreError, Trouble};
 pub use hold::LogEnd;
@@ -88,11 +95,13 @@ pub use idempotency::{Claim, IdempotencyKey};
 pub use installations::InstallationRow;
 pub use intents::OpenIntentRow;
 pub use invitations::InvitationRow;
+pub use jobs::{JobLease, JobState};
 pub use keys::{KeyState, KeyVersionRow};
 pub use kv::{KvEntryRow, KvKeyRow};
 pub use nonces::NonceRow;
 pub use plugins::PluginRow;
 pub use quarantines::QuarantineRow;
+pub use retention::{HoldRow, RetentionRow};
 pub use roles::RoleRow;
 pub use root_rotation::{RootRewrapped, TenantKeyRow};
 pub use rows::{Changes, RowFault, RowFaultKind, RowHead};

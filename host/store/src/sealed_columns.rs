@@ -115,6 +115,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     documents("user_session", &[Key::Text("id")], "created_ms"),
     documents("known_device", &[Key::Text("id")], "created_ms"),
     documents("custom_role", &[Key::Text("id")], "version"),
+    documents("audit_hold", &[Key::Text("id")], "created_ms"),
     SealedColumn {
         table: "sso_provider",
         column: "secret",
@@ -254,6 +255,10 @@ impl SealedColumn {
         let mut values: Vec<Value<'q>> = vec![tenant.into()];
         let (columns, table, column) = (columns.join(", "), self.table, self.column);
         let mut sql = format!("SELECT {columns} FROM {table} WHERE tenant = $1 AND {column} IS NOT NULL");
+        if self.bound == Bound::Header {
+            // Content whose term is over is not there any more.
+            let _ = write!(sql, " AND LENGTH({column}) > 0");
+        }
         if let Some(after) = after.filter(|_| !names.is_empty()) {
             let marks: Vec<_> = (2..2 + after.0.len()).map(|at| format!("${at}")).collect();
             let _ = write!(sql, " AND ({}) > ({})", names.join(", "), marks.join(", "));

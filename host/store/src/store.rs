@@ -49,6 +49,11 @@ impl Store {
         if taken && !new_node { Err(StoreError::AlreadyInitialised(path.to_owned())) } else { Ok(taken) }
     }
 
+    /// Makes the directory and its databases, if they are not there, and opens them.
+    pub(crate) async fn create(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::with(DataDir::create(path, options.is_shared())?, options).await
+    }
+
     /// Opens the data directory at `path` with its own databases. As [`Store::open_with`].
     ///
     /// # Errors

@@ -45,7 +45,20 @@ impl Writer {
         if slot.connection.is_none() {
             slot.connection = Some(self.connect().await?);
         }
-        Ok(WriteTx { writer: self, slot, troubled: false, unset: 0, undoable: false, written: false })
+        Ok(WriteTx {
+            writer: self,
+            slot,
+            troubled: false,
+            unset: 0,
+            undoable: false,
+            written: false,
+            accepted: Vec::new(),
+        })
+    }
+
+    /// What makes connections.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Waits until something was committed since the last time.
@@ -126,6 +139,8 @@ pub struct WriteTx<'s> {
     undoable: bool,
     /// Whether a statement ran.
     written: bool,
+    /// Owners whose head is to be written anew although no row of theirs may be touched.
+    pub(crate) accepted: Vec<String>,
 }
 
 impl WriteTx<'_> {

@@ -38,6 +38,12 @@ pub enum VaultError {
     /// A stored wrapped key was changed, or belongs to another tenant.
     #[error("a stored key does not open: {0}")]
     Key(Tampering),
+    /// A ring of epoch keys was changed, or is none.
+    #[error("the file of epoch keys does not open: {0}")]
+    Epochs(Tampering),
+    /// A piece of a backup is not what was sealed in its place.
+    #[error("the backup does not open: {0}")]
+    Backup(Tampering),
     /// The tenant has no key: it was never made, or was destroyed, and with it everything sealed under it.
     #[error("the tenant {0} has no live key; what was sealed under its keys cannot be opened")]
     NoKey(String),
@@ -64,6 +70,6 @@ pub enum VaultError {
 impl VaultError {
     /// Whether this means that stored bytes were changed by someone else, which is to be reported and never retried.
     pub fn is_tampering(&self) -> bool {
-        matches!(self, Self::Tampered { .. } | Self::Key(_))
+        matches!(self, Self::Tampered { .. } | Self::Key(_) | Self::Epochs(_) | Self::Backup(_))
     }
 }

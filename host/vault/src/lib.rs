@@ -5,13 +5,15 @@
 //!
 //! The hierarchy, from the top:
 //!
-//! 1. the [`RootKey`] of the installation (a 0600 file, the environment, later a KMS) exists only in memory here;
+//! 1. the [`RootKey`] of the installation (a 0600 file, the environment, or a file that a KMS opens) exists only in memory here;
 //! 2. each tenant has a random key-encryption key, stored as a [`WrappedKey`]; the host's own is in the [`KeyCheck`],
 //!    which also proves at start that the root key is the right one;
 //! 3. each sealed value has a random data key, wrapped by its tenant's key, so that rotation re-wraps keys and never
 //!    touches data;
 //! 4. AES-256-GCM seals the value with its [`Place`] (tenant, table, row, column, version) as additional data;
 //! 5. what such a value says about a data subject is sealed once more, [`Apart`], under that subject's own key.
+//!
+//! Beside it stand the [`EpochKey`]s of backups, which are kept by the root key and destroyed after some weeks.
 //!
 //! A tenant's own secrets come in and do not come out again; a [`LeakGuard`] finds them where somebody else gives them
 //! back.
@@ -22,6 +24,7 @@
 
 mod buffer;
 mod cipher;
+mod epoch;
 mod error;
 mod key_id;
 mod leak;
@@ -36,6 +39,7 @@ mod vault;
 mod wrapped;
 
 pub use cipher::fresh;
+pub use epoch::{BackupStream, EpochKey, epochs_root};
 pub use error::{Tampering, VaultError};
 pub use key_id::KeyId;
 pub use leak::{KeyName, Leak, LeakGuard, LeakWatch, SECRET_MIN, SecretScan, Trace};

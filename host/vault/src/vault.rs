@@ -6,6 +6,7 @@ use opsiq_contract::TenantId;
 use zeroize::Zeroizing;
 
 use crate::cipher::{KEY, KeyWrap, derive_key, random};
+use crate::epoch::{epochs_root, open_ring, seal_ring};
 use crate::error::Tampering;
 use crate::live::LiveKey;
 use crate::tenant::TenantVault;
@@ -136,6 +137,20 @@ impl Vault {
         let found = roots.iter().find(|root| root.id == id).cloned();
         drop(roots);
         found.ok_or_else(|| VaultError::WrongRoot { expected: id, found: self.root() })
+    }
+
+    /// Seals a ring of epoch keys with the root key that wraps now.
+    pub fn seal_epochs(&self, ring: &[u8]) -> Vec<u8> {
+        let root = self.wraps();
+        seal_ring(&root.wrap, root.id, ring)
+    }
+
+    /// Opens a ring of epoch keys that any of the root keys here sealed.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongRoot`] when its root key is not here, [`VaultError::Epochs`] when it was changed.
+    pub fn open_epochs(&self, stored: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        open_ring(&self.unwraps(epochs_root(stored)?)?.wrap, stored)
     }
 
     /// The first key of a new tenant, to store.

@@ -45,6 +45,10 @@ pub(crate) async fn run(args: ExportArgs, session: &Session<'_>) -> Result<Exit,
     }
     let range = Range { from: args.from, to: args.to, reveal: !args.withhold };
     let mut export = session.reach().await?.export(args.format.into(), &range).await?;
+    let from = export.from();
+    if let Some(from) = from.filter(|from| *from > args.from) {
+        session.out.note(&format!("The content of entries before {from} is past its term: the export begins there."));
+    }
     let failed = |error: io::Error| match &args.out {
         Some(path) => Failure::file("write", path, &error),
         None => output::closed(&error),
@@ -64,7 +68,7 @@ pub(crate) async fn run(args: ExportArgs, session: &Session<'_>) -> Result<Exit,
     sink.flush().map_err(failed)?;
     drop(progress);
     if let Some(path) = &args.out {
-        session.out.data(&json!({ "file": path }), |_| format!("wrote {}", path.display()))?;
+        session.out.data(&json!({ "file": path, "from": from }), |_| format!("wrote {}", path.display()))?;
     }
     Ok(Exit::Done)
 }

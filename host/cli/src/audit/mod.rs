@@ -1,6 +1,7 @@
 //! `opsiq audit`: the log of everything, for owners; its proof, for anyone.
 
 mod export;
+mod retention;
 mod verify;
 
 use clap::{Subcommand, ValueEnum};
@@ -44,6 +45,12 @@ pub(crate) enum AuditCommand {
     Checkpoint,
     /// Print the public key that exports of the log verify with.
     Key,
+    /// Say or set how long entries are kept.
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    /// Place and lift legal holds.
+    #[command(subcommand)]
+    Hold(retention::HoldCommand),
 }
 
 /// The form of an export.
@@ -69,6 +76,8 @@ pub(crate) async fn run(command: AuditCommand, session: &Session<'_>) -> Result<
     match command {
         AuditCommand::Verify(args) => return verify::run(&args, session.out),
         AuditCommand::Export(args) => return export::run(args, session).await,
+        AuditCommand::Retention(command) => return retention::run(command, session).await,
+        AuditCommand::Hold(command) => return retention::hold(command, session).await,
         AuditCommand::List { before, limit, kind, action, invocation, full } => {
             let filter = Filter { kind, action, invocation, before, limit };
             let page = session.reach().await?.entries(&filter).await?;

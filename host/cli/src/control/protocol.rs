@@ -56,6 +56,13 @@ pub(crate) enum Ask {
     },
     /// The same for Prometheus.
     Metrics {},
+    /// To begin a backup.
+    Backup {
+        /// Into this file.
+        file: std::path::PathBuf,
+    },
+    /// How the backup stands that was begun last.
+    BackupShow {},
 }
 
 /// Read first, because another version may have other fields.
@@ -125,6 +132,8 @@ impl Request {
             Ask::Release { selector } => json(&control.release(&actor, &selection(selector)?).await?),
             Ask::Totals { by } => json(&control.totals(&actor, *by).await?),
             Ask::Metrics {} => json(&control.metrics(&actor).await?),
+            Ask::Backup { file } => json(&host.backups().begin(&actor, file).await?),
+            Ask::BackupShow {} => json(&host.backups().last(&actor).await?),
         }
     }
 }

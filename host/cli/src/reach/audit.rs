@@ -45,6 +45,14 @@ pub(crate) enum Exporting {
 }
 
 impl Exporting {
+    /// The first entry whose content is still there, where that is known before the export is read.
+    pub(crate) fn from(&self) -> Option<u64> {
+        match self {
+            Self::Here(export) => Some(export.from()),
+            Self::There(..) => None,
+        }
+    }
+
     /// The next piece, if there is one. An export that ends early is a failure, never a short file.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {

@@ -1,9 +1,13 @@
 //! The keys above all content, as far as they can be looked at: with the root key, and without it.
 
+use std::path::Path;
+
 use super::{Finding, Report};
+use crate::core::Core;
 use crate::host::{Host, HostOptions};
 use crate::master_keys::KeyStatus;
 use crate::refusal::Refusal;
+use crate::root::RootForm;
 
 const ROTATION: &str = "key rotation";
 
@@ -30,6 +34,22 @@ impl Host {
 const FIX: &str = "give the root key this directory was made with, from the copy kept apart";
 
 impl Report {
+    /// How the file keeps the root key.
+    pub(super) fn root_kept(&mut self, core: &Core, file: &Path, told: String) {
+        const CHECK: &str = "root key";
+        match core.roots.kept(file, &core.vault.root().to_string()) {
+            Ok(RootForm::Clear) => self.ok(CHECK, told),
+            Ok(RootForm::Closed(by)) => self.ok(CHECK, format!("{told}, closed by {by}")),
+            Ok(RootForm::ClearBeside(by)) => {
+                let fix = "opsiq keys rotate --root closes the next one by it; destroy copies of the one in use then";
+                self.warn(CHECK, format!("{told}, in clear although {by} is there to close it"), fix);
+            }
+            Err(refusal) => {
+                self.fail(CHECK, refusal.message, "the next start needs it: put it back, or reach the token");
+            }
+        }
+    }
+
     /// Rotations that began and did not end. They are safe to leave and do not end by themselves.
     pub(super) fn rotations(&mut self, status: &KeyStatus) {
         if let Some(to) = &status.rotating_to {

@@ -45,12 +45,12 @@ impl Core {
             }
             (None, Some(file)) => {
                 // One is there already when an earlier run could not go on and this process still lives.
-                let next = if let Some(next) = root::waiting(file)? {
+                let next = if let Some(next) = self.roots.waiting(file)? {
                     next
                 } else {
                     let key = RootKey::generate();
                     self.root_began(actor, &key).await?;
-                    root::keep_beside(file, key)?
+                    self.roots.keep_beside(file, key)?
                 };
                 self.put_under(actor, &next).await
             }
@@ -80,6 +80,8 @@ impl Core {
             // No key is wrapped by anybody else meanwhile, so none is left behind under the old root key.
             let _turn = self.wrapping.lock().await;
             self.vault.wrap_with(&next.key);
+            // First, since once the check has moved a host may be given the new root key alone.
+            self.reseal_epochs().await?;
             self.store.rewrap_keys(&self.vault, now_ms()).await.map_err(failed)?
         };
         if !rewrapped.stuck.is_empty() {

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::docs::{ConfirmationDoc, Kept, StoredEnd, Told, answer_place};
 use crate::errors;
 use crate::refusal::{Refusal, Stage};
+use crate::root::RootForm;
 use crate::state::TenantState;
 
 /// Faults that are named.
@@ -50,6 +51,8 @@ pub struct KeyFault {
 pub struct KeysVerified {
     /// The root key that everything hangs on.
     pub root: String,
+    /// How its file keeps it: in clear, or closed by which key of which token. It was opened once more.
+    pub root_kept: String,
     /// Wrapped keys of tenants that open.
     pub keys: u64,
     /// Values that open, by column.
@@ -78,12 +81,23 @@ impl Core {
         let failed = |error: StoreError| errors::store(Stage::Admin, &error);
         let mut found = KeysVerified {
             root: self.vault.root().to_string(),
+            root_kept: "given as text".to_owned(),
             keys: 0,
             columns: Vec::new(),
             erased: 0,
             faults: Vec::new(),
             faulty: 0,
         };
+        if let Some(file) = &self.root_file {
+            match self.roots.kept(file, &found.root) {
+                Ok(RootForm::Clear) => "in clear".clone_into(&mut found.root_kept),
+                Ok(RootForm::Closed(by)) => found.root_kept = format!("closed by {by}"),
+                Ok(RootForm::ClearBeside(by)) => found.root_kept = format!("in clear, although {by} is there"),
+                Err(refusal) => {
+                    found.fault("", ("root_key", "file"), file.display().to_string(), refusal.message);
+                }
+            }
+        }
         for row in self.store.all_tenant_keys().await.map_err(failed)? {
             let opens = match &row.wrapped {
                 None => Err("it is no wrapped key of that generation".to_owned()),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod backups;
 mod calls;
 mod clients;
 mod confirmations;

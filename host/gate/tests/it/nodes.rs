@@ -11,10 +11,8 @@ use tempfile::TempDir;
 use crate::signed::{Sender, arrive};
 use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, tenant};
 
-// Who has the password is of no concern here.
-#[expect(dead_code)]
 #[path = "../../../store/src/fixture/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::Server;
 
@@ -24,8 +22,8 @@ const PROMISED: Duration = Duration::from_secs(1);
 pub(crate) struct Nodes {
     pub(crate) first: Host,
     pub(crate) second: Host,
-    _dirs: [TempDir; 2],
-    _server: Server,
+    pub(crate) dirs: [TempDir; 2],
+    pub(crate) server: Server,
 }
 
 impl Nodes {
@@ -36,7 +34,7 @@ impl Nodes {
 }
 
 /// As `World`, and a second host beside it.
-async fn two() -> Option<Nodes> {
+pub(crate) async fn two() -> Option<Nodes> {
     two_with("").await
 }
 
@@ -69,7 +67,7 @@ pub(crate) async fn two_with(config: &str) -> Option<Nodes> {
     first.users().add(&acme("olga"), "sam", Role::Support).await.unwrap();
     first.installations().install(&acme("adam"), &request("echo")).await.unwrap();
     first.keys().set(&acme("adam"), "echo", "api-key", secret()).await.unwrap();
-    Some(Nodes { first, second, _dirs: [first_dir, second_dir], _server: server })
+    Some(Nodes { first, second, dirs: [first_dir, second_dir], server })
 }
 
 /// Calls until the answer is as wanted; how long that took.
@@ -87,7 +85,7 @@ async fn until(host: &Host, user: &str, call: Call, wanted: impl Fn(&Result<Answ
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_does_holds_on_the_other() {
-    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };
     let look = || call("look", r#"{"id":"7"}"#);
     // The tenant, its users, plugin and key came after the second node was opened.
     until(&second, "sam", look(), Result::is_ok).await;
@@ -120,7 +118,7 @@ async fn what_one_node_does_holds_on_the_other() {
 /// Many copies of each of many requests, at both nodes at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signed_request_is_taken_once_among_nodes() {
-    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };
     let scopes = ["things:write".to_owned()].into();
     let new = first.clients().create(&acme("olga"), "till", Role::Support, &scopes).await.unwrap();
     let till = Sender::of(new);
@@ -146,7 +144,7 @@ async fn a_signed_request_is_taken_once_among_nodes() {
 /// What two nodes decide at once on what both read, one of them does not do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_do_not_decide_on_the_same_people() {
-    let Some(Nodes { first, second, _dirs, _server }) = two().await else { return };
+    let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };
     first.users().add(&acme("olga"), "otto", Role::Owner).await.unwrap();
     let clerk = || CustomRole {
         name: "clerk".to_owned(),

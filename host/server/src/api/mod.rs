@@ -8,6 +8,7 @@ mod confirmations;
 mod installations;
 mod keys;
 mod plugins;
+mod retention;
 mod roles;
 mod sandbox;
 mod sessions;
@@ -29,6 +30,7 @@ pub(crate) mod shapes {
     pub(crate) use super::installations::{ChangeGrant, Install};
     pub(crate) use super::keys::SecretValue;
     pub(crate) use super::plugins::{InspectionView, RegisteredView};
+    pub(crate) use super::retention::{PlaceHold, SetRetention};
     pub(crate) use super::roles::PutRole;
     pub(crate) use super::sandbox::{QuarantineAsk, Select};
     pub(crate) use super::sessions::{AcceptInvitation, CodeOf, Invitation, PendingCode, SignIn};
@@ -49,6 +51,7 @@ pub(crate) fn routes() -> Routes {
     actions::add(&mut routes);
     confirmations::add(&mut routes);
     audit::add(&mut routes);
+    retention::add(&mut routes);
     users::add(&mut routes);
     roles::add(&mut routes);
     clients::add(&mut routes);

@@ -109,6 +109,23 @@ impl Server {
         Ok(Connection::Postgres(connection))
     }
 
+    /// Connections to the data and to the keys, each in a transaction that sees the moment of its first statement.
+    pub(crate) async fn still(&self) -> Result<(Connection, Connection), sqlx::Error> {
+        const STILL: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
+             SET LOCAL idle_in_transaction_session_timeout = '10min'";
+        let mut both = Vec::with_capacity(2);
+        for options in [&self.data, &self.keys] {
+            let mut connection = connect(&with(options, &SESSION)).await?;
+            ready(&mut connection, self.local).await?;
+            sqlx::raw_sql(STILL).execute(&mut connection).await?;
+            both.push(Connection::Postgres(connection));
+        }
+        match (both.pop(), both.pop()) {
+            (Some(keys), Some(data)) => Ok((data, keys)),
+            _ => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
     /// A connection that may change tables.
     pub(crate) async fn owner(&self) -> Result<PgConnection, sqlx::Error> {
         connect(&with(&self.data, &SESSION)).await

@@ -7,7 +7,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Postgres, SqlSafeStr, SqlStr, Sqlite};
 
-use super::pool::{Pool, Target, read, write};
+use super::pool::{Connection, Pool, Target, read, write};
 use super::row::{Columns, Row};
 use super::value::{Rows, Value, lists};
 
@@ -132,6 +132,14 @@ impl<'q> Query<'q> {
             Target::Postgres(connection) => write(self.postgres()?.fetch_optional(connection)).await.map(postgres),
             Target::PostgresPool(pool) => read(self.postgres()?.fetch_optional(pool)).await.map(postgres),
         }
+    }
+
+    /// Runs it; rows come as they are read, and whoever takes them may take their time.
+    pub(crate) fn stream(self, on: &mut Connection) -> Result<BoxStream<'_, Result<Row, sqlx::Error>>, sqlx::Error> {
+        Ok(match on {
+            Connection::Sqlite(connection) => self.sqlite()?.fetch(connection).map_ok(Row::Sqlite).boxed(),
+            Connection::Postgres(connection) => self.postgres()?.fetch(connection).map_ok(Row::Postgres).boxed(),
+        })
     }
 
     /// Runs it; rows come as they are read.

@@ -66,6 +66,15 @@ impl Files {
         Pool::Sqlite(lasting(1).connect_lazy_with(self.keys.clone()))
     }
 
+    /// Connections to the data and to the keys, each in a transaction that sees the moment of its first statement.
+    pub(crate) async fn still(&self) -> Result<(Connection, Connection), sqlx::Error> {
+        let (mut data, mut keys) = (self.data.clone().connect().await?, self.keys.clone().connect().await?);
+        for connection in [&mut data, &mut keys] {
+            sqlx::raw_sql("PRAGMA query_only = ON; BEGIN").execute(connection).await?;
+        }
+        Ok((Connection::Sqlite(data), Connection::Sqlite(keys)))
+    }
+
     /// A connection that writes to the data, prepared by `first`.
     pub(crate) async fn writer(&self, first: &'static str) -> Result<Connection, sqlx::Error> {
         let mut connection = self.data.connect().await?;

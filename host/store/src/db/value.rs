@@ -8,6 +8,8 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 
+use crate::dump::DumpCell;
+
 /// A value of a statement. A column that may be null is told of which kind the null is, which `PostgreSQL` wants to know.
 #[derive(Clone)]
 pub(crate) enum Value<'v> {
@@ -105,6 +107,19 @@ pub(crate) enum Column {
 }
 
 impl Rows {
+    /// Adds a value that was read from a dump, to a column of this kind.
+    pub(crate) fn add_cell(&mut self, kind: Kind, cell: &DumpCell) -> Result<(), BoxDynError> {
+        match (kind, cell) {
+            (Kind::Text, DumpCell::Text(text)) => self.add(text),
+            (Kind::Number, DumpCell::Number(number)) => self.add(number),
+            (Kind::Bytes, DumpCell::Bytes(bytes)) => self.add(bytes),
+            (Kind::Text, DumpCell::Null) => self.add(None::<&str>),
+            (Kind::Number, DumpCell::Null) => self.add(None::<i64>),
+            (Kind::Bytes, DumpCell::Null) => self.add(None::<&[u8]>),
+            _ => Err("a value of another kind than its column".into()),
+        }
+    }
+
     pub(crate) fn for_sqlite() -> Self {
         Self::Sqlite(SqliteArguments::default())
     }

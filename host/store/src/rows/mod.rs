@@ -157,7 +157,8 @@ impl WriteTx<'_> {
         let dialect = self.dialect();
         let touched = query_scalar(touched_tables(dialect)).fetch_all(self.connection().await?).await;
         let touched: Vec<String> = self.noting(touched.map_err(|error| StoreError::of(WHAT, &error)))?;
-        if touched.is_empty() {
+        let accepted = std::mem::take(&mut self.accepted);
+        if touched.is_empty() && accepted.is_empty() {
             return Ok(BTreeMap::new());
         }
         let mut changed = Vec::new();
@@ -166,7 +167,8 @@ impl WriteTx<'_> {
             changed.extend(self.changed(at, table, host).await?);
         }
         self.write_marks(&changed).await?;
-        let mut by_owner: BTreeMap<&str, Vec<&Changed>> = BTreeMap::new();
+        let mut by_owner: BTreeMap<&str, Vec<&Changed>> =
+            accepted.iter().map(|owner| (owner.as_str(), Vec::new())).collect();
         for change in &changed {
             by_owner.entry(&change.owner).or_default().push(change);
         }
@@ -194,6 +196,7 @@ impl WriteTx<'_> {
         }
         self.run(WHAT, query("DELETE FROM row_mark WHERE tenant = $1").bind(owner)).await?;
         self.run(WHAT, query("DELETE FROM row_head WHERE tenant = $1").bind(owner)).await?;
+        self.accepted.push(owner.to_owned());
         self.put_head(owner, 0, changes, &Sums::NONE.seal(host, owner, changes)).await
     }
 

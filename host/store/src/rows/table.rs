@@ -53,10 +53,10 @@ pub(super) struct Shape {
 }
 
 /// Everything that decides what may happen. Not here: the audit log, which has a tree of its own, and what follows from it;
-/// which requests and answers were taken, of which a row that is lost matters for minutes, when a session was last used, which
-/// its expiry bounds, and who came first.
+/// which requests and answers were taken, of which a row that is lost matters for minutes, who has which job, when a session
+/// was last used, which its expiry bounds, and who came first.
 /// New ones come last: a head holds a sum for each in this order.
-pub(super) const SHAPES: [Shape; 19] = [
+pub(super) const SHAPES: [Shape; 21] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -184,6 +184,14 @@ pub(super) const SHAPES: [Shape; 19] = [
         plain: &["identity_index", "issuer_index", "user_id", "created_ms"],
         sealed: &["doc"],
     },
+    Shape {
+        name: "audit_retention",
+        tenants: true,
+        keys: &[],
+        plain: &["months", "content_from", "until"],
+        sealed: &[],
+    },
+    Shape { name: "audit_hold", tenants: true, keys: &[Key::Text("id")], plain: &["created_ms"], sealed: &["doc"] },
 ];
 
 /// How many tables are guarded.
@@ -390,7 +398,8 @@ mod tests {
                 let logs = ["audit_entry", "audit_checkpoint", "open_intent", "row_mark", "row_head"];
                 // What can only make a request of the last minutes run again, or a session last until it expires; and files,
                 // which their digests vouch for.
-                let others = ["request_nonce", "request_floor", "session_seen", "blob", "sso_spent", "people_turn"];
+                let others =
+                    ["request_nonce", "request_floor", "session_seen", "blob", "job", "sso_spent", "people_turn"];
                 let known = logs.contains(&table.as_str()) || others.contains(&table.as_str());
                 assert!(known, "{table} is neither guarded nor the log's");
                 continue;
