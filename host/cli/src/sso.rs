@@ -89,7 +89,8 @@ pub(crate) async fn run(command: SsoCommand, session: &Session<'_>) -> Result<Ex
             session.acting.user()?;
             let Set { name, issuer, client_id, scopes, claim, roles, default_role, .. } = *set;
             let Set { make_accounts, enforced, second_factor, .. } = *set;
-            let secret = if set.keep_secret { None } else { Some(set.secret.read("client secret", session.out)?) };
+            let secret =
+                if set.keep_secret { None } else { Some(set.secret.read("client secret", session.out)?.secret) };
             let domains = set.domains.into_iter().collect();
             let settings = SsoSettings {
                 issuer,

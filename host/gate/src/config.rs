@@ -18,8 +18,7 @@ use crate::sso::SsoTargets;
 /// The file's name.
 pub(crate) const FILE: &str = "opsiq.toml";
 /// The sections beside the ceiling's.
-const OWN: [&str; 9] =
-    ["audit", "backup", "confirmation", "egress", "fairness", "root", "server", "sso", "store"];
+const OWN: [&str; 9] = ["audit", "backup", "confirmation", "egress", "fairness", "root", "server", "sso", "store"];
 /// How long a confirmation waits unless the file says otherwise: a day.
 const CONFIRMATION_MS: i64 = 24 * 3600 * 1000;
 /// Longest it may wait: thirty days.

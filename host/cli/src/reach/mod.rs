@@ -61,5 +61,9 @@ pub(crate) async fn control(api: &Api, ask: &Ask) -> Result<Value, Failure> {
             Err(Failure::new(Exit::Refused, "addr.local-only", "metrics are not asked for over the API")
                 .fix("they are at the operator's own listener: operator-listen under [server], at /metrics"))
         }
+        Ask::Backup { .. } | Ask::BackupShow {} => {
+            Err(Failure::new(Exit::Refused, "addr.local-only", "backups are not made over the API")
+                .fix("run it where the data directory is, without --addr and OPSIQ_ADDR"))
+        }
     }
 }
