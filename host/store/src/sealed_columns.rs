@@ -115,6 +115,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     documents("user_session", &[Key::Text("id")], "created_ms"),
     documents("known_device", &[Key::Text("id")], "created_ms"),
     documents("custom_role", &[Key::Text("id")], "version"),
+    documents("address_rule", &[Key::Text("network")], "created_ms"),
     SealedColumn {
         table: "idempotency",
         column: "answer",
