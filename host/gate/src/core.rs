@@ -30,6 +30,7 @@ use crate::identity::Identity;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
 use crate::root::NextRoot;
+use crate::shield::{Guards, Lists};
 use crate::state::TenantState;
 
 /// The tenants of this host, each with its open vault.
@@ -156,6 +157,8 @@ pub(crate) struct Core {
     pub(crate) nobodys: Secret,
     /// How people prove who they are.
     pub(crate) identity: Identity,
+    /// What stands before the door.
+    pub(crate) guards: Guards,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -178,6 +181,8 @@ pub(crate) struct Parts {
     pub(crate) compiler: Compiler,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) quarantines: Quarantines,
+    /// Which addresses may come.
+    pub(crate) lists: Lists,
     pub(crate) recovered: Vec<Interrupted>,
     /// Tenants whose keys do not open, and why: nothing of theirs is served.
     pub(crate) locked_out: Vec<(TenantId, String)>,
@@ -202,6 +207,7 @@ impl Core {
             compiler,
             tenants,
             quarantines,
+            lists,
             recovered,
             locked_out,
             rolled_back,
@@ -236,6 +242,7 @@ impl Core {
             clock: Watch::new(Reading::now()),
             nobodys,
             identity: Identity::default(),
+            guards: Guards::new(lists),
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }

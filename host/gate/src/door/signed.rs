@@ -3,9 +3,9 @@
 //! What a front door does with a signed request:
 //!
 //! ```no_run
-//! # use std::net::IpAddr;
 //! # use opsiq_gate::{Call, Host, Origin, Refusal};
-//! # async fn serve(host: Host, origin: Origin, parts: http::request::Parts, body: Vec<u8>, peer: IpAddr, call: Call)
+//! # use opsiq_shield::ClientIp;
+//! # async fn serve(host: Host, origin: Origin, parts: http::request::Parts, body: Vec<u8>, peer: ClientIp, call: Call)
 //! #     -> Result<(), Refusal> {
 //! let (actor, reply) = host.door().signed(&origin, &parts, &body, peer).await?; // a refusal: 401, 429 or 503
 //! let answer = host.invoke(&actor, call).await; // or any other act
@@ -22,11 +22,11 @@
 //! Refusals are on record as those for want of room are: the first at once, and how many more in the minute after. One that names
 //! no client for certain goes to the host's log.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
 use opsiq_audit::{Draft, Kind, Log, field};
+use opsiq_shield::ClientIp;
 use opsiq_signing::{Jumped, KeyId, NotTaken, Origin, Presented, Reading, Refused, Request, Ticket};
 use opsiq_vault::Secret;
 
@@ -57,13 +57,14 @@ impl Door {
         origin: &Origin,
         parts: &Parts,
         body: &[u8],
-        peer: IpAddr,
+        peer: ClientIp,
     ) -> Result<(Actor, ReplySigner), Refusal> {
         let mut claimed = None;
         match self.verified(origin, parts, body, &mut claimed).await {
-            Ok(verified) => match self.taken(&verified) {
+            Ok(verified) => match self.may_come(&verified, peer).and_then(|()| self.taken(&verified)) {
                 Ok(ticket) => {
                     let key_id = &verified.presented.key_id;
+                    self.core.client_used(&key_id.tenant, &key_id.to_string(), &key_id.client, peer).await;
                     let actor = Actor::client(key_id.tenant.clone(), key_id.client.clone()).from_address(peer);
                     Ok((actor, ReplySigner::new(self.core.clone(), verified.presented, verified.secret, ticket)))
                 }
@@ -74,6 +75,9 @@ impl Door {
                 }
             },
             Err(refusal) => {
+                if refusal.class == Class::Unauthenticated {
+                    self.core.proof_refused(Some(peer));
+                }
                 Err(self.recorded(Log::Host, draft(peer, "unknown", claimed.as_ref()), refusal, peer).await)
             }
         }
@@ -107,6 +111,12 @@ impl Door {
         let Some(tenant) = self.core.tenants.get(&key_id.tenant) else { return Ok(None) };
         let client = self.core.client(&tenant, &key_id.client).await?;
         Ok(client.and_then(|client| client.secret(key_id.version, now_ms)))
+    }
+
+    /// Refuses what comes from an address that the tenant's list does not let come, before it is taken.
+    fn may_come(&self, verified: &Verified, peer: ClientIp) -> Result<(), Refusal> {
+        let tenant = self.core.tenants.get(&verified.presented.key_id.tenant);
+        tenant.map_or(Ok(()), |tenant| self.core.tenants_list(&tenant, Some(peer)))
     }
 
     /// Takes the request, once.
@@ -154,13 +164,13 @@ impl Door {
     }
 
     /// Puts a refusal on record; answers it, or why it cannot be.
-    async fn recorded(&self, log: Log, draft: Draft, refusal: Refusal, peer: IpAddr) -> Refusal {
+    async fn recorded(&self, log: Log, draft: Draft, refusal: Refusal, peer: ClientIp) -> Refusal {
         let recorded = self.core.record_refused_knock(log, draft, &refusal, &network(Some(peer))).await;
         recorded.err().unwrap_or(refusal)
     }
 }
 
-fn draft(peer: IpAddr, who: &str, key_id: Option<&KeyId>) -> Draft {
+fn draft(peer: ClientIp, who: &str, key_id: Option<&KeyId>) -> Draft {
     let draft = Draft::new(Kind::Refused)
         .field(field::ACTOR, who)
         .field(field::IP, peer.to_string())

@@ -56,7 +56,7 @@ impl Sender {
 }
 
 async fn arrive(host: &Host, sent: &Sent) -> Result<(Actor, ReplySigner), Refusal> {
-    host.door().signed(&origin(), &sent.parts, &sent.body, PEER).await
+    host.door().signed(&origin(), &sent.parts, &sent.body, PEER.into()).await
 }
 
 async fn code(host: &Host, sent: &Sent) -> String {
@@ -243,7 +243,7 @@ async fn a_request_is_for_one_target_and_one_time() {
         assert_eq!(code(host, &sent).await, told);
     }
     let elsewhere = Origin::of(&Uri::from_static("https://api.example.org")).unwrap();
-    let refusal = host.door().signed(&elsewhere, &good.parts, &good.body, PEER).await.unwrap_err();
+    let refusal = host.door().signed(&elsewhere, &good.parts, &good.body, PEER.into()).await.unwrap_err();
     assert_eq!(refusal.code, "signature.invalid");
     let now = Reading::now().wall_ms / 1000;
     for created in [now - 302, now + 302, now - 3600] {
