@@ -1,22 +1,21 @@
 //! Who calls. What proves it lives in rooms below; here is the place where a request meets the proof, and nothing behind
 //! it is reached without.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use opsiq_contract::{Principal, TenantId};
 use opsiq_gate::{Actor, Host, Refusal};
+use opsiq_shield::ClientIp;
 
 use crate::problem::Problem;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Over the network.
-    Network(SocketAddr),
+    /// Over the network, from there.
+    Network(ClientIp),
     /// Over the socket in the data directory, which only the host's own user and root reach.
     Operator,
 }
@@ -65,7 +64,7 @@ pub trait Authenticate: Send + Sync + 'static {
         host: &Host,
         parts: &Parts,
         body: &Bytes,
-        peer: SocketAddr,
+        client: ClientIp,
         authority: &str,
     ) -> Result<Caller, Refusal>;
 }
@@ -76,7 +75,7 @@ pub struct Nobody;
 
 #[async_trait]
 impl Authenticate for Nobody {
-    async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: SocketAddr, _: &str) -> Result<Caller, Refusal> {
+    async fn authenticate(&self, _: &Host, _: &Parts, _: &Bytes, _: ClientIp, _: &str) -> Result<Caller, Refusal> {
         Err(Refusal::new(
             opsiq_gate::Class::Denied,
             opsiq_gate::Stage::Authenticate,

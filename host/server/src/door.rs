@@ -3,8 +3,6 @@
 //! A cookie is sent by a browser whoever makes it do so. So a request that changes something and comes by cookie must say
 //! that it comes from this host's own pages: by `Sec-Fetch-Site`, or by `Origin` where a browser does not send the first.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use axum::http::request::Parts;
@@ -12,6 +10,7 @@ use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use opsiq_gate::{Class, Host, Origin, Refusal, ReplySigner, Stage};
+use opsiq_shield::ClientIp;
 
 use crate::auth::{Authenticate, Caller, SignReply};
 
@@ -38,17 +37,16 @@ impl Authenticate for HostDoor {
         host: &Host,
         parts: &Parts,
         body: &Bytes,
-        peer: SocketAddr,
+        client: ClientIp,
         authority: &str,
     ) -> Result<Caller, Refusal> {
-        let address = peer.ip().to_canonical();
         let token = match proof(&parts.headers)? {
             Proof::Signature => {
                 let authority = authority
                     .parse::<Authority>()
                     .map_err(|_| refused("request.host", "the name of this host is none"))?;
                 let origin = Origin::new(&Scheme::HTTPS, &authority);
-                let (actor, signer) = host.door().signed(&origin, parts, body, address).await?;
+                let (actor, signer) = host.door().signed(&origin, parts, body, client).await?;
                 return Ok(Caller { actor, reply: Some(Box::new(signer)) });
             }
             Proof::Bearer(token) => token,
@@ -59,7 +57,7 @@ impl Authenticate for HostDoor {
                 token
             }
         };
-        let (actor, _) = host.door().session(token, Some(address)).await?;
+        let (actor, _) = host.door().session(token, Some(client)).await?;
         Ok(Caller { actor, reply: None })
     }
 }

@@ -4,6 +4,7 @@
 //! Framing that two readers could read differently is refused (RFC 9112 section 6.1): a request says its length by
 //! `Content-Length` or by HTTP/2, never by `Transfer-Encoding`.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use opsiq_gate::{Actor, Host};
+use opsiq_shield::{Class, ClientIp};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::ask::{Ask, Content, Reply};
 use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
+use crate::guard::{self, Entered, Guard};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
 use crate::problem::Problem;
@@ -58,6 +61,7 @@ pub(crate) struct Front {
     behind: RwLock<Behind>,
     door: Box<dyn Authenticate>,
     pub(crate) counters: Counters,
+    pub(crate) guard: Arc<Guard>,
     room: Semaphore,
     headers: usize,
     header_bytes: usize,
@@ -74,6 +78,7 @@ impl Front {
             behind: RwLock::new(Behind::Starting),
             door,
             counters: Counters::default(),
+            guard: Arc::new(Guard::new(&settings.shield)),
             room: Semaphore::new(settings.bodies / ROOM_UNIT),
             headers: settings.headers,
             header_bytes: settings.header_bytes,
@@ -114,6 +119,14 @@ impl Front {
         }
     }
 
+    /// The host, if there is one now.
+    pub(crate) fn there(&self) -> Option<Host> {
+        match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
+            Behind::Open(host) => Some(Host::clone(host)),
+            _ => None,
+        }
+    }
+
     /// Why the host is sealed, if it is.
     pub(crate) fn sealed(&self) -> Option<String> {
         match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
@@ -122,11 +135,21 @@ impl Front {
         }
     }
 
-    /// A request of whatever kind, before it is routed: gives it an id, and refuses what cannot be read in one way only.
-    pub(crate) fn receive<B>(&self, request: &mut Request<B>) -> Result<(), (RequestId, Problem)> {
+    /// A request of whatever kind, before it is routed: gives it an id, finds out where it comes from, and refuses what cannot be
+    /// read in one way only. `peer` is that of the connection; the operator's socket has none.
+    pub(crate) fn receive<B>(
+        &self,
+        request: &mut Request<B>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), (RequestId, Problem)> {
         let id = RequestId(uuid::Uuid::now_v7().to_string());
         request.extensions_mut().insert(id.clone());
-        self.framed(request).map_err(|problem| (id, problem))
+        let received = self.framed(request).and_then(|()| match peer {
+            Some(peer) => Ok(Peer::Network(self.guard.client(peer, request.headers())?)),
+            None => Ok(Peer::Operator),
+        });
+        request.extensions_mut().insert(received.map_err(|problem| (id, problem))?);
+        Ok(())
     }
 
     fn framed<B>(&self, request: &Request<B>) -> Result<(), Problem> {
@@ -198,6 +221,12 @@ impl Front {
     ) -> Result<Reply, Problem> {
         let spec = &route.spec;
         let (mut parts, body) = request.into_parts();
+        let client = client(&parts);
+        let asked = matches!(route.run, Run::Asked(_));
+        let Entered { doubt, known } = match client {
+            Some(client) => self.guard.enter(self.there().as_ref(), spec.class, asked, client, &parts.headers).await?,
+            None => Entered::default(),
+        };
         acceptable(spec, &parts.headers)?;
         let most = taken(spec, &parts.headers)?;
         if let Run::Open(run) = &route.run {
@@ -207,18 +236,23 @@ impl Front {
         let query = query(spec, parts.uri.query().unwrap_or_default())?;
         let path = path(&mut parts).await?;
         let body = self.read(&parts, body, most).await?;
-        let address = match parts.extensions.get::<Peer>() {
-            Some(Peer::Network(peer)) => Some(peer.ip().to_canonical()),
-            _ => None,
-        };
         match &route.run {
             Run::Open(run) => Ok(run(self)),
-            Run::Knocked(run) => run(Knocked { host, headers: parts.headers, body, address }).await,
+            Run::Knocked(run) => {
+                let guard = self.guard.clone();
+                run(Knocked { host, headers: parts.headers, body, address: client, known, guard }).await
+            }
             Run::Asked(run) => {
-                let caller = self.caller(&host, &parts, &body, id).await?;
+                let caller = match (self.caller(&host, &parts, &body, id).await, doubt, client) {
+                    (Err(_), Some(doubt), Some(client)) => return Err(self.guard.doubted(&host, client, doubt).await),
+                    (caller, ..) => caller?,
+                };
                 *signer = caller.reply;
+                if let Some(client) = client {
+                    self.guard.known(&host, spec.class, client, &caller.actor).await?;
+                }
                 let (actor, headers) = (caller.actor, parts.headers);
-                run(Ask { host, actor, headers, body, path, query, address }).await
+                run(Ask { host, actor, headers, body, path, query, address: client }).await
             }
         }
     }
@@ -260,10 +294,10 @@ impl Front {
     async fn caller(&self, host: &Host, parts: &Parts, body: &Bytes, id: &str) -> Result<Caller, Problem> {
         match parts.extensions.get::<Peer>() {
             Some(Peer::Operator) => Ok(Caller { actor: named(over_socket(&parts.headers)?, id), reply: None }),
-            Some(Peer::Network(peer)) => {
+            Some(Peer::Network(client)) => {
                 let authority = self.authority(parts)?;
-                let caller = self.door.authenticate(host, parts, body, *peer, authority).await?;
-                let actor = named(caller.actor, id).from_address(peer.ip().to_canonical());
+                let caller = self.door.authenticate(host, parts, body, *client, authority).await?;
+                let actor = named(caller.actor, id).from_address(*client);
                 Ok(Caller { actor, reply: caller.reply })
             }
             None => Err(Problem::malformed("request.peer", "the request came from nowhere")),
@@ -289,15 +323,31 @@ impl Front {
             })
     }
 
+    /// What no route of the network's answers.
+    pub(crate) async fn lost(&self, request: Request, status: StatusCode) -> Response<Body> {
+        let (parts, _) = request.into_parts();
+        if let Some(client) = client(&parts) {
+            let host = self.there();
+            let entered = self.guard.enter(host.as_ref(), Class::Reads, false, client, &parts.headers).await;
+            if let Some(host) = host.filter(|_| status == StatusCode::NOT_FOUND) {
+                guard::lost(&host, client, parts.uri.path());
+            }
+            if let Err(problem) = entered {
+                return Self::refusal(&problem, &id_of(&parts));
+            }
+        }
+        self.refused(&parts, status)
+    }
+
     /// What no route answers.
-    pub(crate) fn refused(&self, request: &Request, status: StatusCode) -> Response<Body> {
+    pub(crate) fn refused(&self, parts: &Parts, status: StatusCode) -> Response<Body> {
         Counters::more(&self.counters.unrouted);
-        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        if status == StatusCode::METHOD_NOT_ALLOWED && request.method() == Method::OPTIONS {
+        let id = id_of(parts);
+        if status == StatusCode::METHOD_NOT_ALLOWED && parts.method == Method::OPTIONS {
             // What may be done is in `Allow`, which the router adds. No other origin is allowed anything.
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            return finish(response, &id);
+            return finish(response, &id.0);
         }
         let problem = match status {
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -305,12 +355,25 @@ impl Front {
             }
             _ => Problem::request(status, "request.path", "there is nothing here", "see /docs"),
         };
-        Self::refusal(&problem, &RequestId(id))
+        Self::refusal(&problem, &id)
     }
 
     /// A problem as an answer.
     pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
         finish(unsigned(problem, &id.0), &id.0)
+    }
+}
+
+/// The id that a request was given.
+fn id_of(parts: &Parts) -> RequestId {
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId(String::new()))
+}
+
+/// From where a request comes; `None` over the operator's socket.
+fn client(parts: &Parts) -> Option<ClientIp> {
+    match parts.extensions.get::<Peer>() {
+        Some(Peer::Network(client)) => Some(*client),
+        _ => None,
     }
 }
 

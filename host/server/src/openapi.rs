@@ -74,6 +74,13 @@ const PROBLEMS: &[(u16, &str)] = &[
         schema::Placed,
         schema::TotalsView,
         schema::SealView,
+        schema::RuleView,
+        schema::FirewallChanged,
+        schema::CheckView,
+        schema::CheckStep,
+        schema::ScoreView,
+        schema::Scored,
+        schema::SignalView,
         schema::InvitationView,
         schema::InvitedView,
         schema::EnrolmentView,
@@ -111,6 +118,8 @@ const PROBLEMS: &[(u16, &str)] = &[
         shapes::RoleOf,
         shapes::Select,
         shapes::QuarantineAsk,
+        shapes::FirewallPut,
+        shapes::FirewallRemove,
     ))
 )]
 struct Shapes;
@@ -138,6 +147,8 @@ pub(crate) fn document(routes: &Routes) -> Value {
         "RoleOf",
         "Select",
         "QuarantineAsk",
+        "FirewallPut",
+        "FirewallRemove",
         "AllowClient",
         "MakeClient",
         "RotateClient",
@@ -159,6 +170,7 @@ pub(crate) fn document(routes: &Routes) -> Value {
         ("UserPage", "UserView"),
         ("AuditPage", "AuditEntry"),
         ("ClientPage", "ClientView"),
+        ("RulePage", "RuleView"),
     ] {
         schemas[page] = json!({
             "type": "object",
@@ -175,6 +187,8 @@ pub(crate) fn document(routes: &Routes) -> Value {
         ("TotalsList", "TotalsView"),
         ("SessionList", "SessionView"),
         ("RoleList", "RoleView"),
+        ("ScoreList", "ScoreView"),
+        ("SignalList", "SignalView"),
     ] {
         schemas[list] = json!({ "type": "array", "items": reference(item) });
     }

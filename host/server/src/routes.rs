@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter};
 use futures::future::BoxFuture;
+use opsiq_shield::Class;
 
 use crate::ask::{Ask, Done, JSON, Reply};
 use crate::front::Front;
@@ -61,6 +62,8 @@ pub(crate) struct Spec {
     pub(crate) gives: Vec<Gives>,
     /// Whether anybody may ask.
     pub(crate) open: bool,
+    /// As what its requests are counted.
+    pub(crate) class: Class,
 }
 
 /// A handler.
@@ -95,7 +98,8 @@ impl Spec {
     pub(crate) fn new(method: Method, path: &'static str, id: &'static str, doc: &'static str) -> Self {
         let tag = path.split('/').nth(2).unwrap_or_default();
         let (query, headers, gives) = (Vec::new(), Vec::new(), Vec::new());
-        Self { method, path, id, tag, doc, takes: Takes::Nothing, query, headers, gives, open: false }
+        let class = if method.is_safe() { Class::Reads } else { Class::Writes };
+        Self { method, path, id, tag, doc, takes: Takes::Nothing, query, headers, gives, open: false, class }
     }
 
     /// A route that reads.
@@ -116,6 +120,12 @@ impl Spec {
     /// A route that removes.
     pub(crate) fn delete(path: &'static str, id: &'static str, doc: &'static str) -> Self {
         Self::new(Method::DELETE, path, id, doc)
+    }
+
+    /// Is counted as something else than its method says.
+    pub(crate) fn counted(mut self, class: Class) -> Self {
+        self.class = class;
+        self
     }
 
     /// Takes JSON of this schema.
@@ -198,14 +208,14 @@ impl Routes {
         F: Fn(Knocked) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Done> + Send + 'static,
     {
-        spec.open = true;
+        (spec.open, spec.class) = (true, Class::SignIn);
         let run = Run::Knocked(Box::new(move |knocked| Box::pin(run(knocked))));
         self.0.push(Route { spec, run, counts: RouteCounts::default() });
     }
 
     /// Adds a route that anybody may ask.
     pub(crate) fn open(&mut self, mut spec: Spec, run: fn(&Front) -> Reply) {
-        spec.open = true;
+        (spec.open, spec.class) = (true, Class::Health);
         self.0.push(Route { spec, run: Run::Open(run), counts: RouteCounts::default() });
     }
 
@@ -237,11 +247,11 @@ impl Routes {
         let leading = leading
             .fallback(move |request: Request| {
                 let front = lost.clone();
-                async move { front.refused(&request, StatusCode::NOT_FOUND) }
+                async move { front.lost(request, StatusCode::NOT_FOUND).await }
             })
             .method_not_allowed_fallback(move |request: Request| {
                 let front = other.clone();
-                async move { front.refused(&request, StatusCode::METHOD_NOT_ALLOWED) }
+                async move { front.lost(request, StatusCode::METHOD_NOT_ALLOWED).await }
             });
         (leading, routes)
     }

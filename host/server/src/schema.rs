@@ -3,11 +3,13 @@
 #![allow(dead_code, reason = "read by the derive that makes schemas of them, and never made")]
 
 mod people;
+mod shield;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use self::people::*;
+pub(crate) use self::shield::*;
 
 /// Why a request is not answered with what it asked for (RFC 9457).
 #[derive(ToSchema)]
