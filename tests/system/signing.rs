@@ -53,7 +53,7 @@ async fn answer(host: &Host, request: &Request) -> Reply {
     }
     let parts = parts.body(()).unwrap().into_parts().0;
     let origin = Origin::of(&format!("http://{}/", request.header("host").unwrap()).parse().unwrap()).unwrap();
-    let (actor, signer) = match host.door().signed(&origin, &parts, &request.body, PEER).await {
+    let (actor, signer) = match host.door().signed(&origin, &parts, &request.body, PEER.into()).await {
         Ok(signed) => signed,
         Err(refusal) => return refused(&refusal),
     };
