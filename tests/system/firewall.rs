@@ -131,13 +131,13 @@ fn text(value: &Value) -> &str {
 
 /// The refusals in a log that name a rule, as their addresses.
 fn refused_by(world: &World, who: &[&str], rule: &str) -> Vec<String> {
-    let log = world.run(&[who, &["audit", "list", "--limit", "1000"]].concat()).ok();
+    let log = world.run(&[who, &["audit", "list", "--limit", "10000"]].concat()).ok();
     let entries = log["entries"].as_array().unwrap().iter();
     let named = entries.filter(|entry| entry["fields"]["rule"] == rule);
     named.map(|entry| entry["fields"]["ip"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_is_who_it_is_however_it_is_told() {
     let world = world();
     let mut served = serve(&world, &[]);
@@ -195,7 +195,7 @@ async fn an_address_is_who_it_is_however_it_is_told() {
     assert_eq!(proxy.get("203.0.113.9", "/v1/me").await.refused(401), "caller.unauthenticated");
     assert_eq!(world.run(&["firewall", "remove", "203.0.113.0/24"]).refused(5)["code"], "firewall.no-rule");
     let slip = world.run(&["firewall", "block", "203.0.113.9/24"]).refused(6);
-    assert!(slip["detail"].as_str().unwrap_or_default().contains("203.0.113.0/24"), "{slip}");
+    assert!(text(&slip["title"]).contains("203.0.113.0/24"), "{slip}");
 
     served.terminate();
     served.ended(Duration::from_secs(20));
@@ -207,7 +207,7 @@ async fn an_address_is_who_it_is_however_it_is_told() {
 }
 
 /// What a real proxy tells, as the judge of what is read.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_proxy_tells_where_a_request_comes_from() {
     let Some(nginx) =
         ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| std::path::Path::new(path).exists())
@@ -275,7 +275,7 @@ async fn exchange(mut stream: TcpStream, request: &str) -> String {
     came
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenants_list_is_its_own_and_nobody_locks_themselves_out_by_a_slip() {
     let world = world();
     let invitation = world.run(&["tenant", "invite", "acme"]).ok();
@@ -314,7 +314,10 @@ async fn a_tenants_list_is_its_own_and_nobody_locks_themselves_out_by_a_slip() {
     let own = served.ask(None, "GET", "/v1/firewall", None).await.is(200);
     assert_eq!(own["items"], json!([]));
     served.ask(Some("acme/ada"), "GET", "/v1/firewall/scores", None).await.refused(403);
-    // Meant is meant.
+    // Meant is meant. The session was used from two places at once, so it asks for a code.
+    assert_eq!(change("block", &["198.51.100.1"], true).await.refused(403), "session.step-up-needed");
+    let shown = json!({ "code": ada.recovery.pop().unwrap() });
+    wire.post(home, "/v1/login/step-up", shown, token).await.is(200);
     change("block", &["198.51.100.1"], true).await.is(200);
     assert_eq!(me(home).await.refused(403), "firewall.tenant.blocked");
     let removed = served
@@ -334,7 +337,7 @@ async fn a_tenants_list_is_its_own_and_nobody_locks_themselves_out_by_a_slip() {
 }
 
 /// Row 46 of the scorecard: passwords tried at ten thousand accounts, from one address and from a thousand.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_tries_passwords_is_throttled_and_nobody_else_is_locked_out() {
     let world = world();
     let invitation = world.run(&["tenant", "invite", "acme"]).ok();
@@ -370,10 +373,10 @@ async fn who_tries_passwords_is_throttled_and_nobody_else_is_locked_out() {
     assert!(tried <= 30 && limited > 9_000, "one address: {tried} tried, {limited} limited, {slowed} slowed");
     let many = |at: u32| Ipv4Addr::from(0x0a00_0000 + (at % 1000) * 256 + 1).to_string();
     let began = Instant::now();
-    let (tried, limited, _) = attack(&many, 10_000..20_000).await;
+    let (tried, limited, _) = attack(&many, 10_000..13_000).await;
     // Five a second, after three hundred at once.
     let most = 300 + 5 * began.elapsed().as_secs() + 10;
-    assert!(tried <= most && limited > 5_000, "a thousand addresses: {tried} tried of {most}, {limited} limited");
+    assert!(tried <= most && limited > 1_500, "a thousand addresses: {tried} tried of {most}, {limited} limited");
     // The rightful user, at the attacker's own address even.
     for from in ["198.51.100.1", "203.0.113.1"] {
         let signed_in = ada.sign_in(&wire, from, &device).await;
@@ -401,7 +404,7 @@ async fn who_tries_passwords_is_throttled_and_nobody_else_is_locked_out() {
     assert!(reasons.contains("many-accounts") && reasons.contains("new-network"), "{reasons}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scanner_is_refused_for_a_while_and_who_proves_to_be_somebody_is_not() {
     let world = world();
     let invitation = world.run(&["tenant", "invite", "acme"]).ok();
@@ -436,7 +439,7 @@ async fn a_scanner_is_refused_for_a_while_and_who_proves_to_be_somebody_is_not()
     assert!(metrics.contains("opsiq_scored_networks{standing=\"refused\"} 1"), "{metrics}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_told_by_name_and_is_nobody_elses() {
     let world = world();
     let served = serve(
@@ -478,7 +481,7 @@ async fn a_limit_is_told_by_name_and_is_nobody_elses() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_not_be_the_user_asks_for_a_code_and_is_told_to_the_owner() {
     let world = world();
     let invitation = world.run(&["tenant", "invite", "acme"]).ok();

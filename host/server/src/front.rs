@@ -8,16 +8,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::RequestPartsExt as _;
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, STRICT_TRANSPORT_SECURITY,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use axum::http::{HeaderValue, Method, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use opsiq_gate::{Actor, Host};
@@ -27,11 +26,12 @@ use tokio::time::timeout;
 
 use crate::ask::{Ask, Content, Reply};
 use crate::auth::{Authenticate, Caller, Peer, SignReply, over_socket};
+use crate::form::{acceptable, discard, path, query, taken};
 use crate::guard::{self, Entered, Guard};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
 use crate::problem::Problem;
-use crate::routes::{Route, Run, Spec, Takes};
+use crate::routes::{Route, Run};
 use crate::settings::Settings;
 
 /// The header with a request's id.
@@ -224,7 +224,15 @@ impl Front {
         let client = client(&parts);
         let asked = matches!(route.run, Run::Asked(_));
         let Entered { doubt, known } = match client {
-            Some(client) => self.guard.enter(self.there().as_ref(), spec.class, asked, client, &parts.headers).await?,
+            Some(client) => {
+                match self.guard.enter(self.there().as_ref(), spec.class, asked, client, &parts.headers).await {
+                    Ok(entered) => entered,
+                    Err(problem) => {
+                        discard(body).await;
+                        return Err(problem);
+                    }
+                }
+            }
             None => Entered::default(),
         };
         acceptable(spec, &parts.headers)?;
@@ -325,7 +333,7 @@ impl Front {
 
     /// What no route of the network's answers.
     pub(crate) async fn lost(&self, request: Request, status: StatusCode) -> Response<Body> {
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if let Some(client) = client(&parts) {
             let host = self.there();
             let entered = self.guard.enter(host.as_ref(), Class::Reads, false, client, &parts.headers).await;
@@ -333,6 +341,7 @@ impl Front {
                 guard::lost(&host, client, parts.uri.path());
             }
             if let Err(problem) = entered {
+                discard(body).await;
                 return Self::refusal(&problem, &id_of(&parts));
             }
         }
@@ -439,80 +448,4 @@ pub(crate) fn finish(mut response: Response<Body>, id: &str) -> Response<Body> {
         headers.insert(REQUEST_ID, id);
     }
     response
-}
-
-/// Refuses a client that takes nothing of what the route gives.
-fn acceptable(spec: &Spec, headers: &HeaderMap) -> Result<(), Problem> {
-    let mut said = false;
-    for value in headers.get_all(ACCEPT) {
-        let Ok(value) = value.to_str() else { continue };
-        for range in value.split(',') {
-            said = true;
-            let mut parts = range.split(';').map(str::trim);
-            let range = parts.next().unwrap_or_default();
-            let none = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            let given = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty());
-            if !none && given.into_iter().any(|media| matches_range(range, media)) {
-                return Ok(());
-            }
-        }
-    }
-    if !said || spec.gives.iter().all(|gives| gives.media.is_empty()) {
-        return Ok(());
-    }
-    let media: Vec<_> = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty()).collect();
-    let detail = format!("this is given as {}", media.join(" or "));
-    Err(Problem::request(StatusCode::NOT_ACCEPTABLE, "request.accept", detail, "accept that"))
-}
-
-fn matches_range(range: &str, media: &str) -> bool {
-    let bare = media.split(';').next().unwrap_or(media);
-    range == "*/*"
-        || range.eq_ignore_ascii_case(bare)
-        || range
-            .strip_suffix("/*")
-            .is_some_and(|kind| bare.split('/').next().is_some_and(|k| k.eq_ignore_ascii_case(kind)))
-}
-
-/// How many bytes the route takes; refuses a body of another type.
-fn taken(spec: &Spec, headers: &HeaderMap) -> Result<usize, Problem> {
-    let Takes::Body { media, most, .. } = spec.takes else { return Ok(0) };
-    let unsupported = |detail: String| {
-        Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request.media", detail, "send it so"))
-    };
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return unsupported("a body is taken as it is, not compressed".to_owned());
-    }
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(given), None) = (types.next(), types.next()) else {
-        return unsupported(format!("the body is taken as {media}"));
-    };
-    let given = given.to_str().unwrap_or_default();
-    let (bare, charset) = given.split_once(';').map_or((given, ""), |(bare, rest)| (bare.trim(), rest.trim()));
-    let plain = charset.is_empty() || charset.eq_ignore_ascii_case("charset=utf-8");
-    if bare.eq_ignore_ascii_case(media) && plain {
-        return Ok(most);
-    }
-    unsupported(format!("the body is taken as {media}"))
-}
-
-/// The query, of names that the route knows, each once.
-fn query(spec: &Spec, text: &str) -> Result<Vec<(String, String)>, Problem> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        if !spec.query.iter().any(|known| known.name == name) {
-            return Err(Problem::malformed("request.query", "the query has a name that is not known here"));
-        }
-        if all.iter().any(|(known, _)| *known == name) {
-            return Err(Problem::malformed("request.query", "the query has a name twice"));
-        }
-        all.push((name.into_owned(), value.into_owned()));
-    }
-    Ok(all)
-}
-
-async fn path(parts: &mut Parts) -> Result<Vec<(String, String)>, Problem> {
-    let params = parts.extract::<RawPathParams>().await;
-    let params = params.map_err(|_| Problem::malformed("request.path", "the path is no UTF-8 text"))?;
-    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -18,6 +18,7 @@ mod ask;
 mod auth;
 mod counts;
 mod door;
+mod form;
 mod front;
 mod guard;
 mod health;
