@@ -532,7 +532,8 @@ async fn what_may_not_be_the_user_asks_for_a_code_and_is_told_to_the_owner() {
 #[test]
 fn a_long_list_comes_from_a_file() {
     let world = world();
-    let lines: String = (0..2_500_u32).map(|at| format!("10.{}.{}.0/24 # one of many\n", at / 256, at % 256)).collect();
+    let line = |at: u32| format!("10.{}.{}.0/24 # one of many", at / 256, at % 256);
+    let lines = (0..2_500).map(line).collect::<Vec<_>>().join("\n");
     std::fs::write(world.file("list"), format!("# a list\n\n{lines}")).unwrap();
     let file = world.file("list");
     let made = world.run(&["firewall", "block", "--file", file.to_str().unwrap(), "--note", "feed"]).ok();

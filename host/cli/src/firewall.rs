@@ -48,7 +48,7 @@ pub(crate) enum FirewallCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Networks {
-    /// 192.0.2.0/24, 2001:db8::/32, or one address.
+    /// A network such as 192.0.2.0/24, or one address.
     networks: Vec<String>,
     /// A file with one on each line, - for standard input; what follows a # is passed over.
     #[arg(long, value_name = "FILE")]

@@ -44,6 +44,8 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # public-url = "https://api.example.com"
 # tls-certificate = "/etc/opsiq/tls/chain.pem" # by default one of the host's own making
 # tls-key = "/etc/opsiq/tls/key.pem"
+# trusted-proxies = ["10.0.0.0/24"] # your own, whose forwarded-header says where a request comes from
+# limit-sign-in = "address 60/min tenant 300/min" # and limit-reads, -writes, -exports, -health
 # Databases on a PostgreSQL server, for more than one node; by default they are in the data directory. Wrapped keys are in one of
 # their own, so that their backups are apart. Read before the start, where OPSIQ_STORE_URL and OPSIQ_STORE_KEYS come first.
 # [store]
