@@ -1,7 +1,7 @@
 //! Which addresses may come: networks that are blocked, and, where any is named, networks that alone are allowed.
 //!
 //! A block wins, however wide it is and however narrow an allowance is: an allowance that won would be a hole that whoever
-//! placed the block does not see. Of several blocks the narrowest is named. Networks are kept in tries, so that a look takes as
+//! placed the block does not see. Of several blocks the narrowest is named. Networks are kept in a trie, so that a look takes as
 //! many steps as an address has bits, at most.
 //!
 //! IPv4 networks in IPv6 form are IPv4 networks, as addresses are; `::/0` is all of IPv6 and nothing of IPv4.
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixSet;
+use prefix_trie::{Prefix, PrefixMap, PrefixSet};
 use serde::{Deserialize, Serialize};
 
 use crate::address::ClientIp;
@@ -63,53 +63,50 @@ impl Decision {
 /// The rules of one owner.
 #[derive(Debug, Clone, Default)]
 pub struct AddressList {
-    allow: Networks,
-    block: Networks,
+    v4: Family<Ipv4Net>,
+    v6: Family<Ipv6Net>,
 }
 
 impl AddressList {
     /// Adds a rule. A network is either allowed or blocked: the last word counts.
     pub fn put(&mut self, network: IpNet, verdict: Verdict) {
-        let network = canonical(network);
-        self.remove(network);
-        match verdict {
-            Verdict::Allow => self.allow.insert(network),
-            Verdict::Block => self.block.insert(network),
+        match canonical(network) {
+            IpNet::V4(network) => self.v4.put(network, verdict),
+            IpNet::V6(network) => self.v6.put(network, verdict),
         }
     }
 
     /// Removes the rule about exactly this network, and answers what it said.
     pub fn remove(&mut self, network: IpNet) -> Option<Verdict> {
-        let network = canonical(network);
-        if self.block.remove(network) {
-            return Some(Verdict::Block);
+        match canonical(network) {
+            IpNet::V4(network) => self.v4.remove(network),
+            IpNet::V6(network) => self.v6.remove(network),
         }
-        self.allow.remove(network).then_some(Verdict::Allow)
     }
 
     /// What the rule about exactly this network says.
     pub fn get(&self, network: IpNet) -> Option<Verdict> {
-        let network = canonical(network);
-        if self.block.contains(network) {
-            return Some(Verdict::Block);
+        match canonical(network) {
+            IpNet::V4(network) => self.v4.rules.get(&network).map(Rule::verdict),
+            IpNet::V6(network) => self.v6.rules.get(&network).map(Rule::verdict),
         }
-        self.allow.contains(network).then_some(Verdict::Allow)
     }
 
     /// What the list says of an address, and by which rule.
     pub fn decide(&self, client: ClientIp) -> Decision {
-        if let Some(block) = self.block.covering(client) {
-            return Decision::Blocked(block);
-        }
-        match self.allow.covering(client) {
-            None if !self.allow.is_empty() => Decision::NotAllowed,
-            allowed => Decision::Permitted(allowed),
-        }
+        let decided = match IpAddr::from(client) {
+            IpAddr::V4(address) => self.v4.decide(address.into()),
+            IpAddr::V6(address) => self.v6.decide(address.into()),
+        };
+        decided.unwrap_or_else(|| {
+            let any_allowed = self.v4.allowed + self.v6.allowed > 0;
+            if any_allowed { Decision::NotAllowed } else { Decision::Permitted(None) }
+        })
     }
 
     /// How many rules there are.
     pub fn len(&self) -> usize {
-        self.allow.len() + self.block.len()
+        self.v4.len() + self.v6.len()
     }
 
     /// Whether there is none.
@@ -121,64 +118,121 @@ impl AddressList {
 impl FromIterator<(IpNet, Verdict)> for AddressList {
     fn from_iter<I: IntoIterator<Item = (IpNet, Verdict)>>(rules: I) -> Self {
         let mut list = Self::default();
-        rules.into_iter().for_each(|(network, verdict)| list.put(network, verdict));
+        for (network, verdict) in rules {
+            // What depends on others follows when all are there.
+            let _ = match canonical(network) {
+                IpNet::V4(network) => list.v4.set(network, verdict),
+                IpNet::V6(network) => list.v6.set(network, verdict),
+            };
+        }
+        list.v4.settle(Ipv4Net::default());
+        list.v6.settle(Ipv6Net::default());
         list
     }
 }
 
-/// Networks of both families.
-#[derive(Clone, Default)]
-struct Networks {
-    v4: PrefixSet<Ipv4Net>,
-    v6: PrefixSet<Ipv6Net>,
-    count: usize,
+/// A rule in its trie.
+#[derive(Debug, Clone, Copy)]
+enum Rule<P> {
+    Block,
+    /// With the narrowest block around it, which wins. So the narrowest rule about an address says all about it, and one look
+    /// into one trie decides.
+    Allow(Option<P>),
 }
 
-impl Networks {
-    fn insert(&mut self, network: IpNet) {
-        let new = match network {
-            IpNet::V4(network) => self.v4.insert(network),
-            IpNet::V6(network) => self.v6.insert(network),
-        };
-        self.count += usize::from(new);
+impl<P> Rule<P> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Block => Verdict::Block,
+            Self::Allow(_) => Verdict::Allow,
+        }
     }
+}
 
-    fn remove(&mut self, network: IpNet) -> bool {
-        let there = match &network {
-            IpNet::V4(network) => self.v4.remove(network),
-            IpNet::V6(network) => self.v6.remove(network),
-        };
-        self.count -= usize::from(there);
-        there
+/// The rules of one family of addresses.
+#[derive(Clone)]
+struct Family<P: Prefix> {
+    rules: PrefixMap<P, Rule<P>>,
+    /// Those that block, once more.
+    blocks: PrefixSet<P>,
+    allowed: usize,
+}
+
+impl<P: Prefix> Default for Family<P> {
+    fn default() -> Self {
+        Self { rules: PrefixMap::default(), blocks: PrefixSet::default(), allowed: 0 }
     }
+}
 
-    fn contains(&self, network: IpNet) -> bool {
-        match &network {
-            IpNet::V4(network) => self.v4.contains(network),
-            IpNet::V6(network) => self.v6.contains(network),
+impl<P: Prefix + Copy + Into<IpNet>> Family<P> {
+    fn put(&mut self, network: P, verdict: Verdict) {
+        let was = self.set(network, verdict);
+        if verdict == Verdict::Block || was == Some(Verdict::Block) {
+            self.settle(network);
+        } else {
+            let around = self.blocks.get_lpm(&network).copied();
+            self.rules.insert(network, Rule::Allow(around));
         }
     }
 
-    /// The narrowest that covers an address.
-    fn covering(&self, client: ClientIp) -> Option<IpNet> {
-        match IpAddr::from(client) {
-            IpAddr::V4(address) => self.v4.get_lpm(&Ipv4Net::from(address)).map(|found| IpNet::V4(*found)),
-            IpAddr::V6(address) => self.v6.get_lpm(&Ipv6Net::from(address)).map(|found| IpNet::V6(*found)),
+    /// The same, without what follows for the rules within it; answers what was said of it.
+    fn set(&mut self, network: P, verdict: Verdict) -> Option<Verdict> {
+        let was = self.take(network);
+        if verdict == Verdict::Block {
+            self.blocks.insert(network);
+            self.rules.insert(network, Rule::Block);
+        } else {
+            self.allowed += 1;
+            self.rules.insert(network, Rule::Allow(None));
         }
+        was
+    }
+
+    fn remove(&mut self, network: P) -> Option<Verdict> {
+        let was = self.take(network);
+        if was == Some(Verdict::Block) {
+            self.settle(network);
+        }
+        was
+    }
+
+    fn take(&mut self, network: P) -> Option<Verdict> {
+        let was = self.rules.remove(&network).map(|rule| rule.verdict());
+        match was {
+            Some(Verdict::Block) => drop(self.blocks.remove(&network)),
+            Some(Verdict::Allow) => self.allowed -= 1,
+            None => {}
+        }
+        was
+    }
+
+    /// Finds anew which block is around each allowance within a network.
+    fn settle(&mut self, network: P) {
+        for (allowed, rule) in self.rules.children_mut(&network) {
+            if let Rule::Allow(around) = rule {
+                *around = self.blocks.get_lpm(allowed).copied();
+            }
+        }
+    }
+
+    /// What a rule says of an address, if there is one about it.
+    fn decide(&self, address: P) -> Option<Decision> {
+        let (network, rule) = self.rules.get_lpm(&address)?;
+        Some(match rule {
+            Rule::Block => Decision::Blocked((*network).into()),
+            Rule::Allow(Some(block)) => Decision::Blocked((*block).into()),
+            Rule::Allow(None) => Decision::Permitted(Some((*network).into())),
+        })
     }
 
     fn len(&self) -> usize {
-        self.count
-    }
-
-    fn is_empty(&self) -> bool {
-        self.count == 0
+        self.allowed + self.blocks.len()
     }
 }
 
-impl fmt::Debug for Networks {
+impl<P: Prefix> fmt::Debug for Family<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Networks").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Family").field("allowed", &self.allowed).finish_non_exhaustive()
     }
 }
 
@@ -310,6 +364,7 @@ mod tests {
         fn a_list_decides_as_its_rules_do(
             rules in prop::collection::vec((any::<u32>(), 0..=32_u8, any::<bool>()), 0..40),
             addresses in prop::collection::vec(any::<u32>(), 20),
+            one_by_one in any::<bool>(),
         ) {
             let rules: Vec<(IpNet, Verdict)> = rules
                 .into_iter()
@@ -319,7 +374,20 @@ mod tests {
                     (network, if allow { Allow } else { Block })
                 })
                 .collect();
-            let list: AddressList = rules.iter().copied().collect();
+            let mut list: AddressList = rules.iter().copied().collect();
+            // One by one, with some that came and went, makes the same list as all at once.
+            if one_by_one {
+                list = AddressList::default();
+                for (network, verdict) in &rules {
+                    let other = if *verdict == Allow { Block } else { Allow };
+                    let around = network.supernet().unwrap_or(*network);
+                    let before = list.get(around);
+                    list.put(around, other);
+                    list.remove(around);
+                    before.into_iter().for_each(|before| list.put(around, before));
+                    list.put(*network, *verdict);
+                }
+            }
             let last = |network: IpNet| rules.iter().rev().find(|(one, _)| *one == network).map(|(_, verdict)| *verdict);
             for address in addresses.into_iter().map(|bits| IpAddr::V4((bits & 0x8181_8181).into())) {
                 let covers = |verdict| {

@@ -134,6 +134,16 @@ impl WriteTx<'_> {
         Ok(removed)
     }
 
+    /// Removes all rules of a tenant, whose networks are in clear and would outlive its keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn address_rules_clear(&mut self, tenant: &TenantId) -> Result<(), StoreError> {
+        let query = query("DELETE FROM address_rule WHERE tenant = $1").bind(tenant.to_string());
+        self.run(WHAT, query).await?;
+        self.address_list_moved(Some(tenant)).await.map(drop)
+    }
+
     /// Notes that an owner's rules changed, in the transaction that changes them; answers the new revision.
     ///
     /// # Errors
@@ -186,6 +196,11 @@ mod tests {
         assert_eq!(tx.address_rules_remove(None, &gone).await.unwrap(), 1);
         tx.commit().await.unwrap();
         assert!(store.address_verdicts(None).await.unwrap().is_empty());
+        let mut tx = store.begin().await.unwrap();
+        tx.address_rules_clear(&acme).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.address_verdicts(Some(&acme)).await.unwrap().is_empty());
+        assert_eq!(store.address_lists().await.unwrap()["acme"], 3);
     }
 
     crate::fixture::on_both_engines! {
