@@ -384,7 +384,9 @@ mod tests {
                     let before = list.get(around);
                     list.put(around, other);
                     list.remove(around);
-                    before.into_iter().for_each(|before| list.put(around, before));
+                    if let Some(before) = before {
+                        list.put(around, before);
+                    }
                     list.put(*network, *verdict);
                 }
             }
