@@ -79,8 +79,10 @@ impl Guard {
             _ => None,
         };
         if let Some(device) = device {
-            self.take(class, Scope::Account, &device, 1).map_err(refusal)?;
-            return Ok(Entered { doubt: None, known: true });
+            return match self.take(class, Scope::Account, &device, 1) {
+                Ok(()) => Ok(Entered { doubt: None, known: true }),
+                Err(exceeded) => Err(shield.refused(client, None, refusal(exceeded)).await.into()),
+            };
         }
         let doubt = match standing {
             Standing::Refused(after) => Some(scored(after)),
