@@ -29,6 +29,7 @@ mod doctor;
 mod door;
 mod drain;
 mod ending;
+mod engine;
 mod errors;
 mod explain;
 mod floods;

@@ -47,8 +47,8 @@ impl Files {
 
     /// Brings their tables up to date.
     pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
-        migrate(data, &self.data, &DATA_MIGRATIONS).await?;
-        migrate(keys, &self.keys, &KEY_MIGRATIONS).await
+        tokio::try_join!(migrate(data, &self.data, &DATA_MIGRATIONS), migrate(keys, &self.keys, &KEY_MIGRATIONS))
+            .map(drop)
     }
 
     /// Who folds the write-ahead log of the data.
