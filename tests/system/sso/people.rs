@@ -139,7 +139,7 @@ async fn an_invitation_is_taken_up_with_an_identity_and_a_changed_provider_ends_
     plain(&sign_in(&site, &corp, "nora", &[]).await.1);
     site.because("sso.no-account").await;
     site.ada("POST", "/v1/users", Some(json!({ "name": "nora", "role": "admin" }))).await.is(201);
-    let invitation = site.ada("POST", "/v1/users/nora/invite", None).await.is(200)["token"].clone();
+    let invitation = site.ada("POST", "/v1/users/nora/invite", Some(json!({}))).await.is(200)["token"].clone();
     let accept = json!({ "invitation": invitation, "provider": "corp" });
     let came = knock(&site, "/v1/invitations/accept-at-provider", accept.clone()).await;
     let away = came.is(200)["url"].as_str().unwrap().to_owned();
@@ -181,7 +181,7 @@ async fn where_it_is_enforced_passwords_open_nothing_but_an_owners_account() {
     site.ada("POST", "/v1/users", Some(json!({ "name": "nora", "role": "admin" }))).await.is(201);
     let token = |invitation: Value| invitation["token"].as_str().unwrap().to_owned();
     let ada = token(site.world_invites_ada().await);
-    let nora = token(site.ada("POST", "/v1/users/nora/invite", None).await.is(200));
+    let nora = token(site.ada("POST", "/v1/users/nora/invite", Some(json!({}))).await.is(200));
     let (ada, nora) = (enrol(&site, &ada).await, enrol(&site, &nora).await);
     let pending = password(&site, "nora").await.is(200)["pending"].clone();
     let signed_in = knock(&site, "/v1/login/code", json!({ "pending": pending, "code": code(&nora, 1) })).await.is(200);
@@ -199,7 +199,7 @@ async fn where_it_is_enforced_passwords_open_nothing_but_an_owners_account() {
     let back_in = knock(&site, "/v1/login/code", json!({ "pending": pending, "code": code(&ada, 1) })).await.is(200);
     site.with_token(back_in["token"].as_str().unwrap()).await.is(200);
     site.ada("POST", "/v1/users", Some(json!({ "name": "olaf", "role": "support" }))).await.is(201);
-    let olaf = token(site.ada("POST", "/v1/users/olaf/invite", None).await.is(200));
+    let olaf = token(site.ada("POST", "/v1/users/olaf/invite", Some(json!({}))).await.is(200));
     let accept = json!({ "invitation": olaf, "password": PASSWORD });
     assert_eq!(knock(&site, "/v1/invitations/accept", accept).await.refused(403), "sso.enforced");
     site.put("corp", &settings(&corp.issuer())).await.is(200);
