@@ -100,6 +100,15 @@ impl WriteTx<'_> {
         self.run_one(WHAT, claim).await
     }
 
+    /// Takes no request any more that could be accepted until `until_ms` at the latest, whatever any clock says: for who does
+    /// not know what was taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nonces_bar(&mut self, until_ms: i64) -> Result<(), StoreError> {
+        self.run(FLOOR, query(KEEP).bind(until_ms)).await.map(drop)
+    }
+
     /// Writes the moment up to which requests are forgotten, which only grows, and drops at most `most` of their rows;
     /// answers how many.
     ///
@@ -159,6 +168,17 @@ mod tests {
         assert_eq!(claim(row(3, 49)).await, Err(()));
     }
 
+    async fn what_is_barred_is_taken_by_nobody() {
+        let (_dir, store) = fixture::store().await;
+        let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        let mut tx = store.begin().await.unwrap();
+        tx.nonces_bar(now_ms + 300_000).await.unwrap();
+        assert!(matches!(tx.nonce_claim(&row(1, now_ms + 300_000)).await, Err(StoreError::Conflict { .. })));
+        tx.nonce_claim(&row(1, now_ms + 300_001)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.nonces().await.unwrap().0, now_ms + 300_000);
+    }
+
     /// A node whose clock is an hour ahead forgets nothing that others could still accept.
     async fn on_a_server_its_clock_decides_with_the_nodes() {
         let (_dir, store) = fixture::store().await;
@@ -184,6 +204,6 @@ mod tests {
 
     crate::fixture::on_both_engines! {
         rows_stay_until_the_floor_passes_them, a_row_is_claimed_once_and_never_below_the_floor,
-        on_a_server_its_clock_decides_with_the_nodes, a_transaction_that_does_not_commit_leaves_none
+        what_is_barred_is_taken_by_nobody, on_a_server_its_clock_decides_with_the_nodes, a_transaction_that_does_not_commit_leaves_none
     }
 }

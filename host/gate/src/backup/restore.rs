@@ -197,7 +197,7 @@ async fn finish(
         erased += u64::from(erase_again(&store, &vault, gone).await?);
     }
     let mut tx = store.begin().await.map_err(failed)?;
-    tx.nonces_drop(now_ms() + SIGNED_MS, 0).await.map_err(failed)?;
+    tx.nonces_bar(now_ms() + SIGNED_MS).await.map_err(failed)?;
     tx.tokens_end().await.map_err(failed)?;
     tx.mark_rows(&vault.host()).await.map_err(failed)?;
     tx.commit().await.map_err(failed)?;
