@@ -23,36 +23,23 @@ pub(crate) fn user(name: &str) -> Result<(), Refusal> {
     ))
 }
 
-/// Checks an installation's name: a slug.
+/// Checks an installation's name.
 pub(crate) fn installation(name: &str) -> Result<(), Refusal> {
-    if opsiq_contract::is_slug(name) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Class::Invalid,
-        Stage::Admin,
-        "name.invalid",
-        "an installation's name is 1 to 63 of a-z, 0-9 and -, not beginning with -",
-        "choose such a name",
-    ))
+    slug("an installation", name)
 }
 
-/// Checks an API client's name: a slug, since it is part of a key's id.
+/// Checks an API client's name, which is part of a key's id.
 pub(crate) fn client(name: &str) -> Result<(), Refusal> {
-    if opsiq_contract::is_slug(name) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Class::Invalid,
-        Stage::Admin,
-        "name.invalid",
-        "a client's name is 1 to 63 of a-z, 0-9 and -, not beginning with -",
-        "choose such a name",
-    ))
+    slug("a client", name)
 }
 
-/// Checks a provider's name: a slug, since it is part of where people sign in.
+/// Checks a provider's name, which is part of where people sign in.
 pub(crate) fn provider(name: &str) -> Result<(), Refusal> {
+    slug("a provider", name)
+}
+
+/// Refuses a name of `whose` that is no slug.
+fn slug(whose: &str, name: &str) -> Result<(), Refusal> {
     if opsiq_contract::is_slug(name) {
         return Ok(());
     }
@@ -60,7 +47,7 @@ pub(crate) fn provider(name: &str) -> Result<(), Refusal> {
         Class::Invalid,
         Stage::Admin,
         "name.invalid",
-        "a provider's name is 1 to 63 of a-z, 0-9 and -, not beginning with -",
+        format!("{whose}'s name is 1 to 63 of a-z, 0-9 and -, not beginning with -"),
         "choose such a name",
     ))
 }

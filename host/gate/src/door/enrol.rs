@@ -7,18 +7,18 @@ use std::time::Instant;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId};
-use opsiq_identity::{Code, Password, PasswordHash, RecoveryCode, Seed, TokenKind, qr_svg, qr_terminal};
-use opsiq_store::{CredentialRow, InvitationRow};
+use opsiq_identity::{Code, Password, PasswordHash, Seed, TokenKind, qr_svg, qr_terminal};
+use opsiq_store::InvitationRow;
 use opsiq_vault::Secret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::factor::{is_still, recovery_hash, seconds};
+use super::factor::{Credential, is_still, seconds};
 use super::pending::{self, ShownOnce, Step, of_token, over};
 use super::refused::{slow, used_first, who, wrong_code};
 use super::{Door, Knock};
 use crate::core::now_ms;
-use crate::docs::{CredentialDoc, InvitationDoc};
+use crate::docs::InvitationDoc;
 use crate::errors;
 use crate::identity::crowded;
 use crate::refusal::{Class, Refusal, Stage};
@@ -179,21 +179,8 @@ impl Door {
         attempt.succeeded();
         let _turn = tenant.acts.lock().await;
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
-        let codes = RecoveryCode::generate();
-        let doc = CredentialDoc {
-            password: Some(state.password.clone()),
-            seed: state.seed.clone(),
-            recovery: codes.iter().map(|code| recovery_hash(tenant, &user.id, code)).collect(),
-        };
-        let sealed = tenant.vault.seal(&CredentialDoc::place(&[&user.id], 1), &doc);
-        let row = CredentialRow {
-            tenant: tenant.id.clone(),
-            user: user.id.clone(),
-            totp_step: step,
-            created_ms: now_ms(),
-            version: 1,
-            doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
-        };
+        let password = Some(state.password.clone());
+        let (row, recovery_codes) = Credential::first(tenant, &user, password, &state.seed, step)?;
         let draft = drawn(&user, knock, "user enrol").field(field::DETAIL, "password and authenticator set");
         let (invitation, version) = (state.invitation.clone(), user.version);
         let op = Op::new(move |tx| {
@@ -206,7 +193,6 @@ impl Door {
         });
         let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
         done.map_err(|error| used_first(&error, not_good()))?;
-        let recovery_codes = codes.iter().map(|code| ShownOnce::new(code.shown())).collect();
         Ok(Enrolled { tenant: tenant.id.clone(), user: user.name.clone(), recovery_codes })
     }
 

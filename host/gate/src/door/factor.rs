@@ -3,9 +3,10 @@
 
 use opsiq_audit::OpError;
 use opsiq_contract::TenantId;
-use opsiq_identity::{Code, RecoveryCode};
+use opsiq_identity::{Code, PasswordHash, RecoveryCode, Seed};
 use opsiq_store::{CredentialRow, WriteTx};
 
+use super::pending::ShownOnce;
 use crate::core::{Core, now_ms};
 use crate::docs::CredentialDoc;
 use crate::errors;
@@ -46,6 +47,29 @@ impl Shown {
 }
 
 impl Credential {
+    /// The first of a user, whose authenticator just showed the code of `step`; and its recovery codes, to be shown once.
+    pub(super) fn first(
+        tenant: &TenantState,
+        user: &User,
+        password: Option<PasswordHash>,
+        seed: &Seed,
+        step: u64,
+    ) -> Result<(CredentialRow<CredentialDoc>, Vec<ShownOnce>), Refusal> {
+        let codes = RecoveryCode::generate();
+        let recovery = codes.iter().map(|code| recovery_hash(tenant, &user.id, code)).collect();
+        let doc = CredentialDoc { password, seed: seed.clone(), recovery };
+        let sealed = tenant.vault.seal(&CredentialDoc::place(&[&user.id], 1), &doc);
+        let row = CredentialRow {
+            tenant: tenant.id.clone(),
+            user: user.id.clone(),
+            totp_step: step,
+            created_ms: now_ms(),
+            version: 1,
+            doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
+        };
+        Ok((row, codes.iter().map(|code| ShownOnce::new(code.shown())).collect()))
+    }
+
     /// That of a user; `None` before they enrolled.
     pub(super) async fn of(core: &Core, tenant: &TenantState, user: &str) -> Result<Option<Self>, Refusal> {
         let row = core.store.credential::<CredentialDoc>(&tenant.id, user).await;

@@ -7,19 +7,19 @@ use std::time::Instant;
 use opsiq_audit::{Draft, Op, OpError, field};
 use opsiq_contract::{Role, TenantId};
 use opsiq_identity::oidc::Believed;
-use opsiq_identity::{Code, RecoveryCode, Seed};
-use opsiq_store::{CredentialRow, SsoIdentityRow, UserRow, WriteTx};
+use opsiq_identity::{Code, Seed};
+use opsiq_store::{SsoIdentityRow, UserRow, WriteTx};
 use serde::{Deserialize, Serialize};
 
 use super::enrol::{Enrolment, WITHIN_MS, drawn};
-use super::factor::{Credential, is_still, recovery_hash, seconds};
+use super::factor::{Credential, is_still, seconds};
 use super::login::{Began, SignedIn, await_code};
 use super::pending::{self, ShownOnce, Step, over};
 use super::refused::{slow, used_first, who, wrong_code};
 use super::sso::{InvitedHere, SsoEntered, refused};
 use super::{Door, Knock};
 use crate::core::now_ms;
-use crate::docs::{CredentialDoc, SsoIdentityDoc, UserDoc};
+use crate::docs::{SsoIdentityDoc, UserDoc};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::sso::{SsoProvider, identity_index, issuer_index};
@@ -310,21 +310,7 @@ impl Door {
         attempt.succeeded();
         let _turn = tenant.acts.lock().await;
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
-        let codes = RecoveryCode::generate();
-        let doc = CredentialDoc {
-            password: None,
-            seed: state.seed.clone(),
-            recovery: codes.iter().map(|code| recovery_hash(tenant, &user.id, code)).collect(),
-        };
-        let sealed = tenant.vault.seal(&CredentialDoc::place(&[&user.id], 1), &doc);
-        let credential = CredentialRow {
-            tenant: tenant.id.clone(),
-            user: user.id.clone(),
-            totp_step: step,
-            created_ms: now_ms(),
-            version: 1,
-            doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
-        };
+        let (credential, recovery_codes) = Credential::first(tenant, &user, None, &state.seed, step)?;
         let Began { token, view, row } = self.new_session(knock, tenant, &user, Some(&state.provider), now_ms())?;
         let told = format!("session {} on {}, at provider {}, by authenticator", row.id, view.device, state.provider);
         let drafts = vec![
@@ -342,7 +328,6 @@ impl Door {
         });
         let done = gate.journal.commit(&tenant.id.clone().into(), drafts, op).await;
         done.map_err(|error| used_first(&error, over()))?;
-        let recovery_codes: Vec<_> = codes.iter().map(|code| ShownOnce::new(code.shown())).collect();
         let recovery_codes_left = recovery_codes.len();
         let token = ShownOnce::new(token.text());
         let signed_in = SignedIn { token, device: None, session: view, recovery_codes_left };
