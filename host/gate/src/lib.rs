@@ -89,7 +89,7 @@ pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
     DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedHead, SignedIn, SsoAnswer, SsoAway, SsoEnrolled, SsoEntered, SsoLeave, idempotency_key, status_of,
+    ShownOnce, SignedHead, SignedIn, SsoAnswer, SsoAway, SsoEnrolled, SsoEntered, SsoLeave, idempotency_key,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};

@@ -36,7 +36,7 @@ use zeroize::Zeroizing;
 use crate::core::Core;
 
 pub use enrol::{Enrolled, Enrolment, Invited};
-pub use idempotency::{KeyRule, idempotency_key, status_of};
+pub use idempotency::{KeyRule, idempotency_key};
 pub use login::{Login, Pending, SignedIn};
 pub use pending::ShownOnce;
 pub(crate) use pending::index;
