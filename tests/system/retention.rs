@@ -129,6 +129,21 @@ fn content_goes_when_its_term_is_over_and_the_log_still_verifies() {
     assert!(refused.to_string().contains("audit_retention"), "{refused}");
 }
 
+/// By the same clock: a key whose day is over holds nothing, and nothing of it is kept.
+#[test]
+fn idempotency_keys_whose_day_is_over_are_forgotten() {
+    let Some(days) = Days::new() else { return };
+    let call = ["action", "call", "hello", "hello", "--param", "name=Ada", "--idempotency-key", "k-1"];
+    days.ada(0, &call).ok();
+    let keys = || dump(&days.world.data().join("data.db"))["idempotency"].len();
+    assert_eq!(days.run(1)["clock_trusted"], false);
+    assert_eq!(keys(), 1, "by a clock that is not trusted yet none goes");
+    days.ada(8, &[&call[..7], &["k-2"]].concat()).ok();
+    assert_eq!(days.run(8)["clock_trusted"], true);
+    assert_eq!(keys(), 1, "the one of that day stays");
+    assert_eq!(days.on(8, &["doctor"]).code, 0, "what went is what was signed");
+}
+
 #[test]
 fn nothing_goes_early_whatever_the_clock_says() {
     let Some(days) = Days::new() else { return };

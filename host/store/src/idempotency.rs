@@ -192,12 +192,16 @@ impl WriteTx<'_> {
         self.run(WHAT, query).await.map(drop)
     }
 
-    /// Removes keys that expired at `now_ms` or before; answers how many.
+    /// Removes keys that expired at `now_ms` or before, at most `most` of them; answers how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn idempotency_purge(&mut self, now_ms: i64) -> Result<u64, StoreError> {
-        self.run(WHAT, query("DELETE FROM idempotency WHERE expires_ms <= $1").bind(now_ms)).await
+    pub async fn idempotency_purge(&mut self, now_ms: i64, most: u32) -> Result<u64, StoreError> {
+        let purge = query(
+            "DELETE FROM idempotency WHERE (tenant, client_index, key_index) IN \
+             (SELECT tenant, client_index, key_index FROM idempotency WHERE expires_ms <= $1 LIMIT $2)",
+        );
+        self.run(WHAT, purge.bind(now_ms).bind(i64::from(most))).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! Taking away what is past its term: once an hour, by one node at a time.
+//! Taking away what is past its term: once an hour, by one node at a time. Of idempotency keys whose day is over nothing stays,
+//! nor is it told; of the log, content goes.
 //!
 //! First an entry of the log says which entries are about to lose their content, and the plan is written with it. Then content
 //! goes, a few hundred entries a transaction, each of which holds that the job is still this node's, that no hold was placed and
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_mins(1);
 /// Entries of one transaction.
 const STEP: u64 = 256;
+/// Idempotency keys of one transaction.
+const KEYS: u32 = 1024;
 
 /// What was taken away of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,7 @@ impl Core {
                     run.logs.extend(self.expire_log(&lease, &log, looked.now_ms).await?);
                 }
             }
+            self.forget_keys(&lease, looked.now_ms).await?;
             if run.logs.iter().any(|log| log.entries > 0)
                 && let Err(error) = self.store.empty_data_log().await
             {
@@ -122,6 +126,23 @@ impl Core {
         let lease = lease.clone();
         let op = Op::new(move |tx| Box::pin(async move { Ok(tx.job_put(&lease, state, let_go).await?) }));
         self.journal.commit(&Log::Host, Vec::new(), op).await.map_err(|error| ended(&error))
+    }
+
+    /// Forgets idempotency keys that hold nothing any more, and their answers.
+    async fn forget_keys(&self, lease: &JobLease, now_ms: i64) -> Result<(), Refusal> {
+        loop {
+            let lease = lease.clone();
+            let op = Op::new(move |tx| {
+                Box::pin(async move {
+                    tx.job_hold(&lease).await?;
+                    Ok(tx.idempotency_purge(now_ms, KEYS).await?)
+                })
+            });
+            let forgot = self.journal.commit(&Log::Host, Vec::new(), op).await.map_err(|error| ended(&error))?;
+            if forgot < u64::from(KEYS) {
+                return Ok(());
+            }
+        }
     }
 
     /// Sees to one log; `None` when there was nothing to do.

@@ -59,7 +59,9 @@ async fn an_interrupted_call_is_not_run_again_and_a_released_one_may_be() {
     assert!(matches!(claim_at(&store, key(&[2; 32]), &PARAMS, 9, 1).await, Claim::New));
     assert!(matches!(claim_at(&store, key(&[3; 32]), &PARAMS, 9, 1).await, Claim::InFlight(_)));
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(tx.idempotency_purge(100).await.unwrap(), 2);
+    assert_eq!(tx.idempotency_purge(99, 9).await.unwrap(), 0);
+    assert_eq!(tx.idempotency_purge(100, 1).await.unwrap(), 1);
+    assert_eq!(tx.idempotency_purge(100, 9).await.unwrap(), 1);
     tx.commit().await.unwrap();
 }
 
