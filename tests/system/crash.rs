@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::opsiq::World;
 use crate::orders;
@@ -107,21 +107,7 @@ fn an_idempotency_key_runs_once() {
     let world = World::new();
     let server = Upstream::start(|_| Reply::json(200, &orders::order("A-1")));
     orders::install(&world, &server.url(), server.port);
-    let call = |id: &str| {
-        let params = json!({ "id": id }).to_string();
-        world.run(&[
-            "--as",
-            "acme/ada",
-            "action",
-            "call",
-            "shop",
-            "get-order",
-            "--params",
-            &params,
-            "--idempotency-key",
-            "k-1",
-        ])
-    };
+    let call = |id: &str| orders::look_keyed(|args| world.run(args), id);
     let first = call("A-1").ok();
     let second = call("A-1").ok();
     assert_eq!(first["result"], second["result"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::opsiq::{World, guest};
+use crate::opsiq::{Ran, World, guest};
 
 /// A Standard Webhooks secret.
 pub(crate) const SECRET: &str = "whsec_b3BzaXEtdGVzdC1zZWNyZXQtMDEyMzQ1Njc4OQ==";
@@ -30,6 +30,13 @@ pub(crate) fn install(world: &World, url: &str, port: u16) {
 /// Parameters of a refund.
 pub(crate) fn params(amount: u64) -> Value {
     json!({ "id": "A-1", "amount": amount, "currency": "EUR", "reason": "arrived broken" })
+}
+
+/// Looks at an order as the owner, under the idempotency key `k-1`.
+pub(crate) fn look_keyed(run: impl Fn(&[&str]) -> Ran, id: &str) -> Ran {
+    let params = json!({ "id": id }).to_string();
+    let call = ["--as", "acme/ada", "action", "call", "shop", "get-order", "--params", &params];
+    run(&[&call[..], &["--idempotency-key", "k-1"]].concat())
 }
 
 /// Asks for a refund, which waits; the confirmation's id.

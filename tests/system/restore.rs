@@ -74,22 +74,7 @@ fn on_a_new_machine_nothing_is_lost_and_nothing_done_twice() {
         if slow { reply.after(Duration::from_secs(20)) } else { reply }
     });
     orders::install(&world, &server.url(), server.port);
-    let keyed = |run: &dyn Fn(&[&str]) -> Ran| {
-        let params = json!({ "id": "A-1" }).to_string();
-        run(&[
-            "--as",
-            "acme/ada",
-            "action",
-            "call",
-            "shop",
-            "get-order",
-            "--params",
-            &params,
-            "--idempotency-key",
-            "k-1",
-        ])
-    };
-    let first = keyed(&|args| world.run(args)).ok();
+    let first = orders::look_keyed(|args| world.run(args), "A-1").ok();
     let waiting = orders::propose(&world, 500);
     let denied = orders::propose(&world, 600);
     world.run(&["--as", "acme/ada", "confirm", "deny", &denied]).ok();
@@ -106,7 +91,7 @@ fn on_a_new_machine_nothing_is_lost_and_nothing_done_twice() {
     assert_eq!((&restored["interrupted"], &restored["epochs_are_older"]), (&1.into(), &false.into()), "{restored}");
     fs::rename(world.data(), world.file("old")).unwrap();
 
-    let again = keyed(&|args| machine.run(args)).ok();
+    let again = orders::look_keyed(|args| machine.run(args), "A-1").ok();
     assert_eq!(first["result"], again["result"]);
     assert_eq!(server.seen().len(), 2, "an answered call ran again");
     machine.run(&["--as", "acme/ada", "confirm", "approve", &waiting]).ok();
