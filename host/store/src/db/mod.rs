@@ -5,6 +5,7 @@
 //! a caller ask for the [`Dialect`]. Failures are `sqlx::Error` here, and are put into the words of
 //! [`StoreError`](crate::StoreError) in one place for both.
 
+mod migrations;
 mod pool;
 pub(crate) mod postgres;
 mod query;

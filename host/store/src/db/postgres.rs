@@ -10,16 +10,13 @@ use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 use url::Url;
 
+use super::migrations::POSTGRES;
 use super::{Connection, Pool};
 use crate::StoreError;
-
-static DATA_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres/data");
-static KEY_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres/keys");
 
 /// The oldest version that is served: 14, which replaces triggers in one statement.
 const VERSION: i32 = 140_000;
@@ -78,7 +75,7 @@ impl Server {
 
     /// Checks the server, and brings the tables up to date. Of several nodes that do so at once, one does it.
     pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
-        for (name, options, migrator) in [(data, &self.data, &DATA_MIGRATIONS), (keys, &self.keys, &KEY_MIGRATIONS)] {
+        for (name, options, migrator) in [(data, &self.data, &POSTGRES.data), (keys, &self.keys, &POSTGRES.keys)] {
             let of = |error: sqlx::Error| StoreError::of(name, &error);
             let mut connection = connect(&with(options, &SESSION)).await.map_err(of)?;
             if let Some(why) = unfit(&mut connection, self.local).await.map_err(of)? {

@@ -7,12 +7,10 @@ use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::migrations::SQLITE;
 use super::{Connection, Pool};
 use crate::StoreError;
 use crate::folding::{Folder, Sizes};
-
-static DATA_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/data");
-static KEY_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/keys");
 
 /// How long a statement waits for a lock another connection holds.
 const BUSY: Duration = Duration::from_secs(1);
@@ -47,8 +45,8 @@ impl Files {
 
     /// Brings their tables up to date.
     pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
-        migrate(data, &self.data, &DATA_MIGRATIONS).await?;
-        migrate(keys, &self.keys, &KEY_MIGRATIONS).await
+        migrate(data, &self.data, &SQLITE.data).await?;
+        migrate(keys, &self.keys, &SQLITE.keys).await
     }
 
     /// Who folds the write-ahead log of the data.
