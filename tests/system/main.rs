@@ -15,6 +15,7 @@ mod compile_bombs;
 mod compiled;
 mod component;
 mod crash;
+mod deploy;
 mod dev;
 mod disk;
 mod dns;
