@@ -16,7 +16,7 @@ pub(crate) fn opsiq() -> PathBuf {
 }
 
 fn options(dir: &Path) -> HostOptions {
-    HostOptions { compiler: Compiler::Child(opsiq()), ..HostOptions::new(dir) }
+    HostOptions { compiler: Compiler::Child(opsiq()), runs: true, ..HostOptions::new(dir) }
 }
 
 /// Resident memory of this process, in KiB.

@@ -170,4 +170,9 @@ impl Command {
             Self::Action(ActionCommand::Stream(_)) | Self::Sandbox(SandboxCommand::Top(_)) | Self::Serve | Self::Dev(_)
         )
     }
+
+    /// Whether it runs plugins.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self, Self::Action(ActionCommand::Call { .. } | ActionCommand::Stream(_)) | Self::Serve | Self::Dev(_))
+    }
 }

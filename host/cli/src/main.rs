@@ -89,7 +89,7 @@ fn main() -> std::process::ExitCode {
 /// The command, and then letting go of the data directory, however it ended.
 async fn whole(cli: Cli, out: &Output) -> Result<Exit, Failure> {
     let place = if matches!(cli.command, Command::Dev(_)) { cli.place.for_dev() } else { cli.place };
-    let session = Session::new(place, cli.acting, out);
+    let session = Session::new(place, cli.acting, out, cli.command.runs());
     let drains = cli.command.drains();
     let work = Box::pin(run(cli.command, &session));
     let ended = if drains { work.await } else { shell::until_interrupted(work).await };

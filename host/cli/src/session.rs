@@ -245,6 +245,8 @@ pub(crate) struct Session<'a> {
     pub(crate) place: Place,
     pub(crate) acting: Acting,
     pub(crate) out: &'a Output,
+    /// Whether the command runs plugins.
+    runs: bool,
     host: OnceCell<Opened>,
 }
 
@@ -275,8 +277,8 @@ enum Way {
 
 impl<'a> Session<'a> {
     /// Nothing is opened yet.
-    pub(crate) fn new(place: Place, acting: Acting, out: &'a Output) -> Self {
-        Self { place, acting, out, host: OnceCell::new() }
+    pub(crate) fn new(place: Place, acting: Acting, out: &'a Output, runs: bool) -> Self {
+        Self { place, acting, out, runs, host: OnceCell::new() }
     }
 
     /// The host, opened and locked by this process.
@@ -288,7 +290,7 @@ impl<'a> Session<'a> {
     pub(crate) async fn host_with(&self, rollback: Rollback) -> Result<&Host, Failure> {
         self.host
             .get_or_try_init(async || {
-                let options = HostOptions { rollback, ..self.place.options()? };
+                let options = HostOptions { rollback, runs: self.runs, ..self.place.options()? };
                 self.place.turn(async || Host::open(options.clone()).await).await.map(Opened::new)
             })
             .await

@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use opsiq_audit::{AuditError, Journal, Log, Vaults};
-use opsiq_contract::{
-    Axis, Ceiling, Contract, Digest, Installation, InstallationId, InvocationId, LimitsCeiling, TenantId, component,
-};
+use opsiq_contract::{Ceiling, Contract, Digest, Installation, InstallationId, InvocationId, TenantId, component};
 use opsiq_egress::Egress;
-use opsiq_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
+use opsiq_sandbox::Compiler;
 use opsiq_signing::{Reading, Watch};
 use opsiq_store::{Store, StoreError};
 use opsiq_vault::{KeyId, Secret, SubjectKey, TenantVault, Vault};
@@ -24,6 +21,7 @@ use crate::control::{LiveCalls, Meters, Quarantines};
 use crate::door::Window;
 use crate::drain::Running;
 use crate::ending::Erased;
+use crate::engine::{Engine, EngineBegun, EnginePlan};
 use crate::errors;
 use crate::floods::Floods;
 use crate::host::Interrupted;
@@ -107,12 +105,6 @@ impl Vaults for TenantMap {
     }
 }
 
-/// What runs plugins. Made at the first need: most administrative commands never run one.
-pub(crate) struct Engine {
-    pub(crate) sandbox: Sandbox,
-    pub(crate) egress: Arc<Egress>,
-}
-
 /// One opened data directory.
 pub(crate) struct Core {
     pub(crate) data: PathBuf,
@@ -135,6 +127,8 @@ pub(crate) struct Core {
     /// Contracts by digest, parsed and compiled once.
     contracts: RwLock<HashMap<Digest, Arc<Contract>>>,
     engine: OnceCell<Engine>,
+    /// Being made already, when who opened the host said that it runs plugins.
+    engine_begun: Mutex<Option<EngineBegun>>,
     /// What runs now.
     pub(crate) live: Arc<LiveCalls>,
     /// What may not.
@@ -184,6 +178,7 @@ pub(crate) struct Parts {
     pub(crate) ceiling: Arc<Ceiling>,
     pub(crate) settings: Settings,
     pub(crate) compiler: Compiler,
+    pub(crate) engine_begun: Option<EngineBegun>,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) quarantines: Quarantines,
     pub(crate) recovered: Vec<Interrupted>,
@@ -209,6 +204,7 @@ impl Core {
             ceiling,
             settings,
             compiler,
+            engine_begun,
             tenants,
             quarantines,
             recovered,
@@ -233,6 +229,7 @@ impl Core {
             tenants,
             contracts: RwLock::default(),
             engine: OnceCell::new(),
+            engine_begun: Mutex::new(engine_begun),
             live: Arc::default(),
             quarantines,
             meters: Meters::default(),
@@ -257,28 +254,17 @@ impl Core {
     pub(crate) async fn engine(&self) -> Result<&Engine, Refusal> {
         self.engine
             .get_or_try_init(|| async {
-                let failed = |message: String| {
-                    Refusal::new(Class::Unavailable, Stage::Run, "engine.unavailable", message, "see opsiq doctor")
-                };
-                let dir = self.store.compiled().map_err(|error| errors::store(Stage::Run, &error))?;
-                let config = SandboxConfig {
-                    compiled: Some(CompiledCache { dir, mac_key: self.vault.derive("compiled code") }),
-                    // A slot of the pool for every call that may run at once.
-                    slots: u32::try_from(self.settings.fairness.host().concurrency).unwrap_or(u32::MAX),
-                    fairness: self.settings.fairness.clone(),
-                    component_bytes: usize::try_from(self.ceiling.component_bytes).unwrap_or(usize::MAX),
-                    compiler: self.compiler.clone(),
-                    compile_time: Duration::from_millis(self.ceiling.compile_ms),
-                    compile_memory: self.ceiling.compile_memory_bytes,
-                    always_fuel: names_fuel(&self.ceiling.limits)
-                        || self.ceiling.plugins.values().any(|own| names_fuel(&own.limits)),
-                    ..SandboxConfig::default()
-                };
-                let sandbox = Sandbox::new(config).map_err(|error| failed(error.to_string()))?;
-                let egress = Egress::new(self.settings.outside.config()?).map_err(|error| failed(error.to_string()))?;
-                Ok(Engine { sandbox, egress: Arc::new(egress) })
+                let begun = self.engine_begun.lock().await.take();
+                match begun {
+                    Some(begun) => begun.ended().await,
+                    None => self.engine_plan()?.make(),
+                }
             })
             .await
+    }
+
+    fn engine_plan(&self) -> Result<EnginePlan, Refusal> {
+        EnginePlan::new(&self.store, &self.vault, &self.settings, &self.ceiling, &self.compiler)
     }
 
     /// Closes the connections that are kept for installations that `covered` says yes to.
@@ -344,11 +330,6 @@ impl Core {
         }
         hex::encode(&self.replay.hmac_sha256(&message)[..16])
     }
-}
-
-/// Whether a ceiling limits fuel, which every plugin must then count.
-fn names_fuel(limits: &LimitsCeiling) -> bool {
-    Axis::named("fuel").is_some_and(|axis| limits.get(axis).is_some())
 }
 
 /// Milliseconds since 1970.

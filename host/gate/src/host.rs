@@ -23,6 +23,7 @@ use crate::core::{Core, Parts, TenantMap, now_ms};
 use crate::databases::{Databases, open_store, store_options};
 use crate::docs::TenantDoc;
 use crate::door::{Door, Window};
+use crate::engine::EnginePlan;
 use crate::errors;
 use crate::installations::Installations;
 use crate::keys::Keys;
@@ -85,6 +86,8 @@ pub struct HostOptions {
     pub rollback: Rollback,
     /// Where plugins are compiled.
     pub compiler: Compiler,
+    /// Whether plugins will be run: what runs them is then made while the rest is opened.
+    pub runs: bool,
 }
 
 impl HostOptions {
@@ -102,6 +105,7 @@ impl HostOptions {
             data,
             rollback: Rollback::Refuse,
             compiler: Compiler::default(),
+            runs: false,
         }
     }
 }
@@ -204,6 +208,9 @@ impl Host {
         let store = Arc::new(store);
         let failed = |error: StoreError| errors::store(Stage::Admin, &error);
         let (ceiling, settings) = config::load(store.dir())?;
+        let plan = || EnginePlan::new(&store, &vault, &settings, &ceiling, &options.compiler);
+        // What hinders it is told when it is needed.
+        let engine_begun = if options.runs { plan().ok().map(EnginePlan::begin) } else { None };
         let key = CheckpointKey::derive(&vault);
         let key = key.map_err(|_| errors::internal(Stage::Admin, "the checkpoint key could not be derived"))?;
         let checkpoints = checkpoint_file(&options, &settings);
@@ -255,6 +262,7 @@ impl Host {
             ceiling,
             settings,
             compiler: options.compiler.clone(),
+            engine_begun,
             tenants,
             quarantines,
             recovered,

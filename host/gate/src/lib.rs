@@ -30,6 +30,7 @@ mod doctor;
 mod door;
 mod drain;
 mod ending;
+mod engine;
 mod epochs;
 mod errors;
 mod explain;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use tokio::task::JoinHandle;
 
 use crate::data_dir::{DATA, DataDir, KEYS};
 use crate::db::Pool;
@@ -17,6 +18,8 @@ pub struct Store {
     read: Pool,
     keys: Pool,
     writer: Arc<Writer>,
+    /// Connects the writer while the store is read to be opened.
+    connecting: JoinHandle<()>,
     /// What a server does for itself.
     folder: Option<Arc<Folder>>,
     folding: Option<Folding>,
@@ -79,7 +82,9 @@ impl Store {
         let folder = engine.folder().map(Arc::new);
         let writer = Arc::new(Writer::new(engine));
         let folding = folder.clone().map(|folder| Folding::start(folder, writer.clone()));
-        Ok(Self { read, keys, writer, folder, folding, blobs, data_dir })
+        let early = writer.clone();
+        let connecting = tokio::spawn(async move { early.connect_early().await });
+        Ok(Self { read, keys, writer, connecting, folder, folding, blobs, data_dir })
     }
 
     /// Begins a write transaction, waiting for the one in progress to end.
@@ -123,6 +128,8 @@ impl Store {
     /// Ends all connections, rolling back what was not committed, and folds the write-ahead logs into the databases.
     /// Dropping the store without it loses nothing that was committed.
     pub async fn close(mut self) {
+        // A connection made after all are closed would be the last one out.
+        let _ = (&mut self.connecting).await;
         self.read.close().await;
         if let (Some(folder), Some(folding)) = (&self.folder, &mut self.folding) {
             folder.close(folding).await;

@@ -61,6 +61,14 @@ impl Writer {
         &self.engine
     }
 
+    /// Connects already, since the first transaction would wait for it. What goes wrong is told then.
+    pub(crate) async fn connect_early(&self) {
+        let mut slot = self.slot.lock().await;
+        if slot.connection.is_none() {
+            slot.connection = self.connect().await.ok();
+        }
+    }
+
     /// Waits until something was committed since the last time.
     pub(crate) async fn wrote(&self) {
         self.wrote.notified().await;

@@ -45,8 +45,7 @@ impl Files {
 
     /// Brings their tables up to date.
     pub(crate) async fn migrate(&self, data: &'static str, keys: &'static str) -> Result<(), StoreError> {
-        migrate(data, &self.data, &SQLITE.data).await?;
-        migrate(keys, &self.keys, &SQLITE.keys).await
+        tokio::try_join!(migrate(data, &self.data, &SQLITE.data), migrate(keys, &self.keys, &SQLITE.keys)).map(drop)
     }
 
     /// Who folds the write-ahead log of the data.
