@@ -118,6 +118,7 @@ fn one_thread(guest: Guest<'_>, plan: &Plan) {
         Row::repeat("schema check of the parameters", 64, || keep(alone.schema(guest))),
         Row::repeat("HMAC-SHA256 over 1 KiB", 64, || keep(parts.hmac())),
         Row::repeat("seal and open of 256 B", 64, || keep(parts.seal())),
+        Row::repeat("firewall lookup, 100,000 rules", 256, || keep(parts.lookup())).goal(Goal::Rate(1e6)),
         Row::repeat("leak guard: 200 B, one key", 64, || keep(parts.one_key())),
         Row::repeat("leak guard: 200 B, 50 keys", 64, || keep(parts.many_keys())),
         Row::repeat("leak guard: 1 MiB with escapes, 50 keys", 4, || keep(parts.large())),

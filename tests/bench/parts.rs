@@ -1,5 +1,6 @@
 //! Parts of a guarded call that are pure computation.
 
+use opsiq_shield::{AddressList, ClientIp, Verdict};
 use opsiq_vault::{KeyName, LeakGuard, Place, RootKey, Secret, TenantVault, Vault};
 
 /// What the rows work on.
@@ -12,6 +13,9 @@ pub(crate) struct Parts {
     many_keys: LeakGuard,
     result: String,
     large: String,
+    addresses: AddressList,
+    clients: Vec<ClientIp>,
+    next: std::cell::Cell<usize>,
 }
 
 /// A guard over so many keys.
@@ -20,6 +24,23 @@ fn guard(keys: usize) -> LeakGuard {
     let name = KeyName { installation, key: "key".to_owned() };
     let secrets: Vec<_> = (0..keys).map(|n| Secret::from(format!("sk_live_{n:06}-value").into_bytes())).collect();
     LeakGuard::new(secrets.iter().map(|secret| (name.clone(), secret)))
+}
+
+/// Addresses all over, the same every time.
+fn scattered(count: u32) -> impl Iterator<Item = u32> {
+    (1..=count).map(|number| number.wrapping_mul(0x9e37_79b9))
+}
+
+/// So many rules about networks of 16 to 32 bits, one in eight an allowance.
+fn addresses(rules: u32) -> AddressList {
+    let everything = (opsiq_shield::network("0.0.0.0/0").expect("a network"), Verdict::Allow);
+    let rule = |(number, bits): (u32, u32)| {
+        let (length, verdict) =
+            (16 + number % 17, if number.is_multiple_of(8) { Verdict::Allow } else { Verdict::Block });
+        let first = std::net::Ipv4Addr::from(bits >> (32 - length) << (32 - length));
+        (opsiq_shield::network(&format!("{first}/{length}")).expect("a network"), verdict)
+    };
+    std::iter::once(everything).chain((0..).zip(scattered(rules)).map(rule)).collect()
 }
 
 impl Parts {
@@ -35,12 +56,22 @@ impl Parts {
             result: r#"{"id":"ord-1001","rows":[{"amount":1250,"at":"2026-11-24T10:00:00Z"}]}"#.repeat(3)[..200]
                 .to_owned(),
             large: r#"{"id":"ord-1001","rows":[{"amount":1250,"note":"a \"line\"\n"}]}"#.repeat(16 << 10),
+            addresses: addresses(100_000),
+            clients: scattered(4096).map(|bits| std::net::IpAddr::V4(bits.into()).into()).collect(),
+            next: std::cell::Cell::default(),
         }
     }
 
     /// One MAC over 1 KiB.
     pub(crate) fn hmac(&self) -> u8 {
         self.secret.hmac_sha256(&self.message)[0]
+    }
+
+    /// One address looked up among a hundred thousand rules.
+    pub(crate) fn lookup(&self) -> bool {
+        let next = (self.next.get() + 1) % self.clients.len();
+        self.next.set(next);
+        self.addresses.decide(self.clients[next]).permits()
     }
 
     /// An answer of 200 bytes looked through for one key.

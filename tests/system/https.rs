@@ -1,7 +1,7 @@
 //! A served host as a client meets it: over TLS, trusting nothing but its own certificate, and over the operator's socket.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -128,11 +128,14 @@ impl Served {
     }
 
     pub(crate) async fn tls_with(&self, protocols: &[&str], roots: RootCertStore) -> TlsStream<TcpStream> {
+        self.secured(TcpStream::connect(self.address).await.unwrap(), protocols, roots).await
+    }
+
+    async fn secured(&self, stream: TcpStream, protocols: &[&str], roots: RootCertStore) -> TlsStream<TcpStream> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
@@ -146,6 +149,16 @@ impl Served {
         let came = taken(sender.send_request(request).await.unwrap()).await;
         ended(task).await;
         came
+    }
+
+    /// An HTTP/2 connection from an address of this machine, for requests one after the other or side by side.
+    pub(crate) async fn connection(&self, from: Ipv4Addr) -> http2::SendRequest<Full<Bytes>> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = self.secured(socket.connect(self.address).await.unwrap(), &["h2"], self.trust()).await;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender
     }
 
     /// One request over HTTP/1.1 and TLS.
@@ -224,7 +237,7 @@ pub(crate) fn request(method: &str, path: &str, body: Option<Value>) -> Request<
     request.body(Full::new(body)).unwrap()
 }
 
-async fn taken(response: hyper::Response<hyper::body::Incoming>) -> Came {
+pub(crate) async fn taken(response: hyper::Response<hyper::body::Incoming>) -> Came {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Came { status: parts.status, headers: parts.headers, body }

@@ -23,6 +23,7 @@ mod egress;
 mod ending;
 mod endless;
 mod fairness;
+mod firewall;
 mod foreign;
 mod foreign_keys;
 mod foreign_twin;

@@ -30,11 +30,13 @@ pub enum Kind {
     Read = 9,
     /// A run would have passed on the value of a tenant's key, and was kept from it.
     Leak = 10,
+    /// An account is used in a way that may not be its user's.
+    Signal = 11,
 }
 
 impl Kind {
     /// Every kind, in order of number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Intent,
         Self::Outcome,
         Self::Refused,
@@ -45,6 +47,7 @@ impl Kind {
         Self::Confirmation,
         Self::Read,
         Self::Leak,
+        Self::Signal,
     ];
 
     /// The number in leaves and rows.
@@ -70,6 +73,7 @@ impl Kind {
             Self::Confirmation => "confirmation",
             Self::Read => "read",
             Self::Leak => "leak",
+            Self::Signal => "signal",
         }
     }
 
@@ -87,7 +91,9 @@ impl fmt::Display for Kind {
 
 /// The text names no kind of entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a kind is one of intent, outcome, refused, interrupted, admin, event, denial, confirmation, read, leak")]
+#[error(
+    "a kind is one of intent, outcome, refused, interrupted, admin, event, denial, confirmation, read, leak, signal"
+)]
 pub struct NotAKind;
 
 impl FromStr for Kind {

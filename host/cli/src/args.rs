@@ -14,6 +14,7 @@ use crate::config::ConfigCommand;
 use crate::confirm::ConfirmCommand;
 use crate::connector::ConnectorCommand;
 use crate::dev::DevArgs;
+use crate::firewall::FirewallCommand;
 use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
@@ -122,6 +123,10 @@ pub(crate) enum Command {
     /// See what runs now, end it, and let nothing of it start again.
     #[command(subcommand)]
     Sandbox(SandboxCommand),
+
+    /// Say which addresses may come, and see which behave like a machine that looks for a way in.
+    #[command(subcommand)]
+    Firewall(FirewallCommand),
 
     /// Approve or deny what waits for a person.
     #[command(subcommand)]

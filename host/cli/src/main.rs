@@ -21,6 +21,7 @@ mod control;
 mod dev;
 mod doctor;
 mod failure;
+mod firewall;
 mod hygiene;
 mod init;
 mod key;
@@ -121,6 +122,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Keys(command) => keys::run(command, session).await,
         Command::Action(command) => action::run(command, session).await,
         Command::Sandbox(command) => sandbox::run(command, session).await,
+        Command::Firewall(command) => firewall::run(command, session).await,
         Command::Confirm(command) => confirm::run(command, session).await,
         Command::Subject(command) => subject::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,

@@ -2,10 +2,12 @@
 
 use clap::Subcommand;
 use opsiq_contract::Role;
-use opsiq_gate::{Invitation, SessionView, UserView};
+use opsiq_gate::{Invitation, SessionView, SignalView, UserView};
 use serde_json::json;
 
+use crate::control::protocol::Ask;
 use crate::failure::{Exit, Failure};
+use crate::firewall::read;
 use crate::session::Session;
 use crate::table::{Card, Table, time};
 
@@ -39,6 +41,11 @@ pub(crate) enum UserCommand {
         /// Whose.
         name: String,
     },
+    /// List signs that accounts may not be used by their users, the latest first.
+    Signals {
+        /// Only of this user.
+        name: Option<String>,
+    },
     /// End one session of a user, or all of them.
     Revoke {
         /// Whose.
@@ -70,6 +77,11 @@ pub(crate) enum UserCommand {
 
 /// Runs one of them.
 pub(crate) async fn run(command: UserCommand, session: &Session<'_>) -> Result<Exit, Failure> {
+    // A host that is served answers this one, too.
+    let command = match command {
+        UserCommand::Signals { name } => return signals(name, session).await,
+        command => command,
+    };
     let reach = session.user_reach().await?;
     let user = match command {
         UserCommand::Add { name, role } => reach.user_add(&name, role).await?,
@@ -83,6 +95,7 @@ pub(crate) async fn run(command: UserCommand, session: &Session<'_>) -> Result<E
             session.out.data(&sessions, |sessions| sessions_shown(sessions))?;
             return Ok(Exit::Done);
         }
+        UserCommand::Signals { name } => return signals(name, session).await,
         UserCommand::Revoke { name, session: which } => {
             let ended = reach.user_revoke(&name, which.as_deref()).await?;
             session.out.data(&json!({ "user": name, "ended": ended }), |_| format!("{ended} sessions ended."))?;
@@ -115,6 +128,25 @@ pub(crate) fn invitation_shown(invitation: &Invitation) -> String {
     card.line("invitation", invitation.token.expose());
     card.line("good until", time(invitation.expires_ms));
     card.shown()
+}
+
+async fn signals(user: Option<String>, session: &Session<'_>) -> Result<Exit, Failure> {
+    session.acting.user()?;
+    let data = session.control(Ask::Signals { user }).await?;
+    let signals: Vec<SignalView> = read(&data)?;
+    session.out.data(&data, |_| signals_shown(&signals))?;
+    Ok(Exit::Done)
+}
+
+fn signals_shown(signals: &[SignalView]) -> String {
+    let mut table = Table::new(["time", "account", "reasons", "address", "device", "session"]);
+    for signal in signals {
+        let reasons = signal.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" ");
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (account, at) = (signal.account.clone(), time(signal.time_ms));
+        table.row([at, account, reasons, text(&signal.address), text(&signal.device), text(&signal.session)]);
+    }
+    table.or("No signals.")
 }
 
 fn sessions_shown(sessions: &[SessionView]) -> String {

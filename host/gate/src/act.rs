@@ -134,6 +134,9 @@ const FRESH: &[&str] = &[
     "connector grant",
     "connector install",
     "connector upgrade accept",
+    "firewall allow",
+    "firewall block",
+    "firewall remove",
     "key retire",
     "key rotate",
     "key set",
@@ -170,8 +173,9 @@ pub(crate) fn operator_draft(actor: &Actor, kind: Kind, action: &str) -> Draft {
 }
 
 impl Core {
-    /// Who acts, as they stand now. An unknown tenant and an unknown user are one answer; both go to the host log.
-    pub(crate) async fn person(&self, actor: &Actor) -> Result<Person, Refusal> {
+    /// Who acts, as they stand now. An unknown tenant and an unknown user are one answer; both go to the host log. Whoever comes
+    /// from an address that the tenant's list does not let come acts no more than one who is not there.
+    pub(crate) async fn person(self: &Arc<Self>, actor: &Actor) -> Result<Person, Refusal> {
         let Some(tenant) = actor.tenant.as_ref().filter(|_| actor.principal != Principal::Operator) else {
             return Err(Refusal::new(
                 Class::Denied,
@@ -193,6 +197,7 @@ impl Core {
             self.record_refusal(Log::Host, draft, &refusal).await?;
             return Err(refusal);
         };
+        self.tenant_lets_come(&state, Some(&user.name), actor.address).await?;
         let session = match &actor.session {
             Some(index) => match self.live_session(&state, &user, index).await {
                 Ok(session) => Some(session),
@@ -266,7 +271,7 @@ impl Core {
     /// Runs the body of an administrative act of `person`, for which one of `roles` is needed, and puts a refusal on
     /// record. `about` is what the act is about, such as the installation's name.
     pub(crate) async fn act<T>(
-        &self,
+        self: &Arc<Self>,
         person: &Person,
         roles: &[Role],
         act: &'static str,

@@ -2,10 +2,10 @@
 //! are looked up anew on every act, so a role taken away or a user disabled counts at once.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_contract::{Principal, TenantId};
+use opsiq_shield::ClientIp;
 
 /// An authenticated principal: the operator, or one user or API client of one tenant.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct Actor {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) principal: Principal,
     pub(crate) scopes: Option<BTreeSet<String>>,
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: Option<ClientIp>,
     /// The session they act in, by the blind index of its token; it is looked up anew on every act.
     pub(crate) session: Option<[u8; 32]>,
     pub(crate) request: Option<Arc<str>>,
@@ -44,9 +44,9 @@ impl Actor {
         self
     }
 
-    /// The peer's address, for the audit log.
+    /// From where they act: what the audit log shows, and lists of addresses are asked about.
     #[must_use]
-    pub fn from_address(mut self, address: IpAddr) -> Self {
+    pub fn from_address(mut self, address: ClientIp) -> Self {
         self.address = Some(address);
         self
     }

@@ -52,6 +52,9 @@ const DEFAULT: &str = r#"# What the operator decides for every tenant. Everythin
 # public-url = "https://api.example.com"
 # tls-certificate = "/etc/opsiq/tls/chain.pem" # by default one of the host's own making
 # tls-key = "/etc/opsiq/tls/key.pem"
+# trusted-proxies = ["10.0.0.0/24"] # your own, whose forwarded-header says where a request comes from
+# limit-sign-in = "address 60/min tenant 300/min" # and limit-reads, -writes, -exports, -health
+
 # A token that opens the root key's file, by PKCS #11; by default the file holds the key in clear. The PIN comes from
 # OPSIQ_ROOT_PKCS11_PIN or the file. To move a host to a token, or to another key of it: name it here, then
 # opsiq keys rotate --root. Read before the start, where OPSIQ_ROOT_PKCS11_MODULE, _TOKEN and _KEY come first.

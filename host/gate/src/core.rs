@@ -29,6 +29,7 @@ use crate::identity::Identity;
 use crate::refusal::{Class, Refusal, Stage};
 use crate::rollback::Faults;
 use crate::root::{NextRoot, Roots};
+use crate::shield::{Guards, Lists};
 use crate::state::TenantState;
 
 /// The tenants of this host, each with its open vault.
@@ -157,6 +158,8 @@ pub(crate) struct Core {
     pub(crate) expiring: Mutex<()>,
     /// Backups that this process makes.
     pub(crate) backups: BackupsHere,
+    /// What stands before the door.
+    pub(crate) guards: Guards,
     /// Held by a rotation of keys from its beginning to its end.
     pub(crate) rotating: Mutex<()>,
     /// Held for the moment in which a key is wrapped and stored, or destroyed.
@@ -181,6 +184,8 @@ pub(crate) struct Parts {
     pub(crate) engine_begun: Option<EngineBegun>,
     pub(crate) tenants: Arc<TenantMap>,
     pub(crate) quarantines: Quarantines,
+    /// Which addresses may come.
+    pub(crate) lists: Lists,
     pub(crate) recovered: Vec<Interrupted>,
     /// Tenants whose keys do not open, and why: nothing of theirs is served.
     pub(crate) locked_out: Vec<(TenantId, String)>,
@@ -207,6 +212,7 @@ impl Core {
             engine_begun,
             tenants,
             quarantines,
+            lists,
             recovered,
             locked_out,
             rolled_back,
@@ -245,6 +251,7 @@ impl Core {
             identity: Identity::default(),
             expiring: Mutex::default(),
             backups: BackupsHere::default(),
+            guards: Guards::new(lists),
             rotating: Mutex::default(),
             wrapping: Mutex::default(),
         }

@@ -2,10 +2,10 @@
 //! every process: a field added here needs a default.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use opsiq_contract::{Digest, Grant, InstallState, PluginRef, Principal, Rendered, Role};
 use opsiq_identity::{PasswordHash, Seed};
+use opsiq_shield::ClientIp;
 use opsiq_vault::{Apart, KeyId, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -153,7 +153,7 @@ pub(crate) struct SessionDoc {
     /// What the device says it is.
     pub(crate) device: String,
     /// From where it was begun.
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: Option<ClientIp>,
     /// The name of the provider they signed in at; `None` for a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) provider: Option<String>,
@@ -171,7 +171,7 @@ pub(crate) struct DeviceDoc {
     /// What it says it is.
     pub(crate) device: String,
     /// From where it was first signed in.
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: Option<ClientIp>,
 }
 
 impl DeviceDoc {
@@ -213,6 +213,21 @@ pub(crate) struct SsoIdentityDoc {
 impl SsoIdentityDoc {
     pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
         Place { table: "sso_identity", row, column: "doc", version: unsigned(created_ms) }
+    }
+}
+
+/// Of a rule about addresses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AddressRuleDoc {
+    /// Why.
+    pub(crate) note: String,
+    /// The principal that placed it.
+    pub(crate) by: String,
+}
+
+impl AddressRuleDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], created_ms: i64) -> Place<'a> {
+        Place { table: "address_rule", row, column: "doc", version: unsigned(created_ms) }
     }
 }
 

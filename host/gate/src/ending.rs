@@ -303,10 +303,19 @@ impl Tenants {
         let draft = operator_draft(actor, Kind::Admin, "tenant erase")
             .field(field::OUTCOME, "begun")
             .field(field::DETAIL, format!("tenant {id}{}", if erase.now { ", before its window ended" } else { "" }));
-        let op = Op::new(move |tx| Box::pin(async move { Ok(tx.tenant_update(&row, row.version - 1).await?) }));
+        let op = Op::new(move |tx| {
+            Box::pin(async move {
+                tx.address_rules_clear(&row.id).await?;
+                Ok(tx.tenant_update(&row, row.version - 1).await?)
+            })
+        });
         core.journal.commit(&Log::Host, vec![draft], op).await.map_err(|error| errors::audit(Stage::Admin, &error))?;
         let begun = Erased { version, ..alive };
         core.tenants.bury(id, begun);
+        // Nobody asks about its list any more; that it is gone from memory, too, is only tidy.
+        if let Err(refusal) = core.guards.lists.look(&core.store).await {
+            tracing::warn!(tenant = %id, why = refusal.message, "its list of addresses is still in memory");
+        }
         Ok(begun)
     }
 

@@ -34,6 +34,7 @@ use crate::retention::Retention;
 use crate::roles::Roles;
 use crate::rollback::{self, Examined, Rollback};
 use crate::root::Roots;
+use crate::shield::{Firewall, Lists, Shield};
 use crate::sso::Sso;
 use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
@@ -249,6 +250,7 @@ impl Host {
         ending::finish(&journal, &vault, &tenants).await;
         subjects::go_on(&store, &journal, &tenants).await?;
         let quarantines = Quarantines::load(&store, &vault, &tenants).await?;
+        let lists = Lists::load(&store).await?;
         let (data, ceiling) = (options.data.clone(), Arc::new(ceiling));
         let parts = Parts {
             data,
@@ -265,6 +267,7 @@ impl Host {
             engine_begun,
             tenants,
             quarantines,
+            lists,
             recovered,
             locked_out,
             rolled_back,
@@ -409,6 +412,16 @@ impl Host {
     /// Seeing what runs, and stopping it.
     pub fn control(&self) -> Control {
         Control { core: self.core.clone() }
+    }
+
+    /// What the front door asks before it opens.
+    pub fn shield(&self) -> Shield {
+        Shield { core: self.core.clone() }
+    }
+
+    /// Lists of addresses that may come, or may not.
+    pub fn firewall(&self) -> Firewall {
+        Firewall { core: self.core.clone() }
     }
 
     /// The data directory itself, for a front door that puts a socket into it.

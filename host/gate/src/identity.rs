@@ -1,10 +1,9 @@
-//! What the gate keeps in memory to tell who somebody is: the bounded place where passwords are hashed, and who failed how
-//! often. Each node has its own; a restart forgets failures, and a code stays used, since that is stored.
+//! What the gate keeps in memory to tell who somebody is: the bounded place where passwords are hashed. Each node has its own.
 
 use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 
-use opsiq_identity::{Cost, Crowded, Passwords, SessionTimes, Throttle};
+use opsiq_identity::{Cost, Crowded, Passwords, SessionTimes};
 use tokio::sync::OnceCell;
 
 use crate::refusal::{Class, Refusal, Stage};
@@ -18,7 +17,6 @@ const WAITING: usize = 64;
 /// How people prove who they are, on this node.
 pub(crate) struct Identity {
     passwords: OnceCell<Passwords>,
-    pub(crate) throttle: Throttle,
     pub(crate) times: SessionTimes,
     /// What providers said of themselves.
     pub(crate) sso: Said,
@@ -26,12 +24,7 @@ pub(crate) struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self {
-            passwords: OnceCell::new(),
-            throttle: Throttle::default(),
-            times: SessionTimes::USUAL,
-            sso: Said::default(),
-        }
+        Self { passwords: OnceCell::new(), times: SessionTimes::USUAL, sso: Said::default() }
     }
 }
 

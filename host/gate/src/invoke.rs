@@ -1,11 +1,11 @@
 //! Any action, by any principal: DESIGN §6 from stage 3 on, in its order, in one place.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_audit::{AuditError, Draft, Kind, Op, OpError, field};
 use opsiq_contract::{Contract, Effect, InvocationId, visible};
 use opsiq_sandbox::Meter;
+use opsiq_shield::ClientIp;
 use opsiq_store::{Claim, ConfirmationState};
 use serde_json::Value;
 
@@ -289,7 +289,7 @@ impl Core {
         tenant: &Arc<TenantState>,
         admitted: Admitted,
         replay: Option<Replay>,
-        address: Option<IpAddr>,
+        address: Option<ClientIp>,
     ) -> Result<Ready, Refusal> {
         let plugin = self.plugin_of(&admitted.installed).await?;
         // It can be seen and stopped from here on, so the last look at the quarantines comes after: see `control`.

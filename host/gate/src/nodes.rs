@@ -1,5 +1,5 @@
 //! What other nodes of the same databases changed. What this one remembers of tenants is forgotten, quarantines are taken over
-//! and what they cover is stopped, within a second of the change.
+//! and what they cover is stopped, and lists of addresses are read anew, within a second of the change.
 //!
 //! Fails closed: while nobody can be asked, nothing is remembered, so every call asks the databases itself.
 
@@ -62,6 +62,7 @@ impl Core {
             }
         }
         self.take_over_quarantines().await?;
+        self.guards.lists.look(&self.store).await?;
         *seen = Some(now);
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Stages 9 to 11: run with a permit, hold the result against its schema and the tenant's secrets, make the outcome
 //! durable, and only then answer.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Op, Open, Permit, field};
 use opsiq_contract::{Effect, InvocationId, TenantId};
 use opsiq_sandbox::{Capabilities, Place, Plugin, Run};
+use opsiq_shield::ClientIp;
 use opsiq_vault::{LeakWatch, Sealed};
 
 use crate::confirmations::{Settled, Waiting};
@@ -35,7 +35,7 @@ pub(crate) struct Ready {
     pub(crate) replay: Option<Replay>,
     /// The confirmation it runs by, which ends with it.
     pub(crate) confirmation: Option<Waiting>,
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: Option<ClientIp>,
 }
 
 impl Ready {
@@ -46,7 +46,7 @@ impl Ready {
         plugin: Arc<Plugin>,
         (entered, place): (Entered, Place),
         replay: Option<Replay>,
-        address: Option<IpAddr>,
+        address: Option<ClientIp>,
     ) -> Self {
         let authorized = &admitted.authorized;
         let upstream_key = (authorized.effect() > Effect::Read).then(|| {

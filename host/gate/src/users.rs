@@ -312,7 +312,7 @@ impl Core {
     /// only if nobody decided meanwhile, on any node.
     ///
     /// [`WriteTx::people_decide`]: opsiq_store::WriteTx::people_decide
-    pub(crate) async fn deciding(&self, person: &Person, act: &'static str) -> Result<u64, Refusal> {
+    pub(crate) async fn deciding(self: &Arc<Self>, person: &Person, act: &'static str) -> Result<u64, Refusal> {
         let turn = self.store.people_turn(&person.tenant.id).await;
         let turn = turn.map_err(|error| errors::store(Stage::Admin, &error))?;
         if self.store.is_shared() {

@@ -9,11 +9,9 @@
 //! - [`Seed`] is RFC 6238 with what every authenticator can do; a step is good once.
 //! - [`RecoveryCode`] stands in for a lost authenticator, each once.
 //! - [`Token`] is 256 random bits that name their tenant; of it only a keyed hash is ever stored.
-//! - [`Throttle`] slows who guesses, and cannot lock out who has a device that is known.
 //! - [`oidc`] is signing in at a provider that a tenant trusts, and all that must be true of what it says.
 //!
-//! Fails closed: what does not parse is wrong, an attempt nobody reports the end of counts as failed, and a clock that
-//! goes backward never makes a used code good again.
+//! Fails closed: what does not parse is wrong, and a clock that goes backward never makes a used code good again.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod lifetime;
@@ -22,7 +20,6 @@ mod password;
 mod qr;
 mod recovery;
 mod rules;
-mod throttle;
 mod token;
 mod totp;
 
@@ -31,6 +28,5 @@ pub use password::{Checked, Cost, Crowded, Password, PasswordHash, Passwords};
 pub use qr::{QrError, qr_svg, qr_terminal};
 pub use recovery::{RECOVERY_CODES, RecoveryCode};
 pub use rules::{PasswordFault, SHORTEST};
-pub use throttle::{Attempt, Slow, Throttle, Who};
 pub use token::{Token, TokenKind};
 pub use totp::{Code, Seed};

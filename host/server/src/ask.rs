@@ -1,8 +1,6 @@
 //! One request as a handler sees it, and what a handler answers. Reading is strict: what is not known, twice there or not
 //! UTF-8 is refused, since a parameter that is overlooked is a rule that is not followed.
 
-use std::net::IpAddr;
-
 use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use base64::Engine as _;
@@ -10,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use opsiq_gate::{Actor, Host};
+use opsiq_shield::ClientIp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,7 +32,7 @@ pub(crate) struct Ask {
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
     /// From where; `None` over the operator's socket.
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: Option<ClientIp>,
 }
 
 /// The bytes of an answer.

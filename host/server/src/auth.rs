@@ -1,22 +1,21 @@
 //! Who calls. What proves it lives in rooms below; here is the place where a request meets the proof, and nothing behind
 //! it is reached without.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use opsiq_contract::{Principal, TenantId};
 use opsiq_gate::{Actor, Host, Refusal};
+use opsiq_shield::ClientIp;
 
 use crate::problem::Problem;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Over the network.
-    Network(SocketAddr),
+    /// Over the network, from there.
+    Network(ClientIp),
     /// Over the socket in the data directory, which only the host's own user and root reach.
     Operator,
 }
@@ -88,7 +87,7 @@ pub trait Authenticate: Send + Sync + 'static {
     /// Why it proves nobody, so that no body is read for nobody; in the class [`Denied`](opsiq_gate::Class::Denied) or
     /// [`Unauthenticated`](opsiq_gate::Class::Unauthenticated) at the stage
     /// [`Authenticate`](opsiq_gate::Stage::Authenticate) unless the store is away.
-    async fn head(&self, host: &Host, parts: &Parts, peer: SocketAddr, authority: &str) -> Result<Head, Refusal>;
+    async fn head(&self, host: &Host, parts: &Parts, client: ClientIp, authority: &str) -> Result<Head, Refusal>;
 }
 
 /// The header by which the operator acts as a user, over the operator's socket alone.

@@ -2,8 +2,9 @@
 //! one client has all of it, and IPv4-mapped ones as what they are.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use opsiq_shield::{ClientIp, Network};
 
 /// The count.
 #[derive(Debug)]
@@ -16,14 +17,14 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 struct Now {
     all: usize,
-    each: HashMap<IpAddr, usize>,
+    each: HashMap<Network, usize>,
 }
 
 /// A counted connection; it counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     counts: Arc<Counts>,
-    network: IpAddr,
+    network: Network,
 }
 
 impl Counts {
@@ -32,11 +33,11 @@ impl Counts {
         Arc::new(Self { all, each, now: Mutex::default() })
     }
 
-    /// Counts one more, unless there are too many.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
-        let network = network(address);
+    /// Counts one more, unless there are too many; `each` is whether those of one address are bounded apart.
+    pub(crate) fn enter(self: &Arc<Self>, client: ClientIp, each: bool) -> Option<Counted> {
+        let network = client.near();
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.all >= self.all || now.each.get(&network).is_some_and(|count| *count >= self.each) {
+        if now.all >= self.all || each && now.each.get(&network).is_some_and(|count| *count >= self.each) {
             return None;
         }
         now.all += 1;
@@ -64,13 +65,6 @@ impl Drop for Counted {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +72,7 @@ mod tests {
     #[test]
     fn one_network_counts_as_one_and_what_ends_makes_room() {
         let counts = Counts::new(3, 2);
-        let at = |text: &str| counts.enter(text.parse().unwrap());
+        let at = |text: &str| counts.enter(text.parse().unwrap(), true);
         let first = at("2001:db8::1").unwrap();
         let _second = at("2001:db8::ffff:1").unwrap();
         assert!(at("2001:db8::2").is_none(), "the third of one /64");
@@ -87,6 +81,5 @@ mod tests {
         drop(first);
         let _mapped = at("::ffff:192.0.2.1").unwrap();
         assert_eq!(counts.now(), 3);
-        assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), "192.0.2.1".parse::<IpAddr>().unwrap());
     }
 }

@@ -3,8 +3,6 @@
 //! A cookie is sent by a browser whoever makes it do so. So a request that changes something and comes by cookie must say
 //! that it comes from this host's own pages: by `Sec-Fetch-Site`, or by `Origin` where a browser does not send the first.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use axum::http::request::Parts;
@@ -12,6 +10,7 @@ use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use opsiq_gate::{Class, Host, Origin, Refusal, ReplySigner, SignedHead, Stage};
+use opsiq_shield::ClientIp;
 
 use crate::auth::{Authenticate, Caller, Covers, Head, SignReply};
 
@@ -33,15 +32,14 @@ enum Proof<'a> {
 
 #[async_trait]
 impl Authenticate for HostDoor {
-    async fn head(&self, host: &Host, parts: &Parts, peer: SocketAddr, authority: &str) -> Result<Head, Refusal> {
-        let address = peer.ip().to_canonical();
+    async fn head(&self, host: &Host, parts: &Parts, client: ClientIp, authority: &str) -> Result<Head, Refusal> {
         let token = match proof(&parts.headers)? {
             Proof::Signature => {
                 let authority = authority
                     .parse::<Authority>()
                     .map_err(|_| refused("request.host", "the name of this host is none"))?;
                 let origin = Origin::new(&Scheme::HTTPS, &authority);
-                return Ok(Head::Covering(Box::new(host.door().signed_head(&origin, parts, address).await?)));
+                return Ok(Head::Covering(Box::new(host.door().signed_head(&origin, parts, client).await?)));
             }
             Proof::Bearer(token) => token,
             Proof::Cookie(token) => {
@@ -51,7 +49,7 @@ impl Authenticate for HostDoor {
                 token
             }
         };
-        let (actor, _) = host.door().session(token, Some(address)).await?;
+        let (actor, _) = host.door().session(token, Some(client)).await?;
         Ok(Head::Known(Caller { actor, reply: None }))
     }
 }

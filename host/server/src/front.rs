@@ -5,31 +5,33 @@
 //! Framing that two readers could read differently is refused (RFC 9112 section 6.1): a request says its length by
 //! `Content-Length` or by HTTP/2, never by `Transfer-Encoding`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-use axum::RequestPartsExt as _;
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, STRICT_TRANSPORT_SECURITY,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use axum::http::{HeaderValue, Method, Response, StatusCode, Version};
 use bytes::Bytes;
 use opsiq_gate::Host;
+use opsiq_shield::{Class, ClientIp};
 
 use crate::ask::{Ask, Content, Reply};
 use crate::auth::{Authenticate, Caller, Head, Peer, SignReply, over_socket};
 use crate::body::{Bodies, Whole};
+use crate::form::{acceptable, discard, path, query, read_here, taken};
+use crate::guard::{self, Entered, Guard};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
 use crate::once;
 use crate::problem::Problem;
-use crate::routes::{Route, Run, Spec, Takes};
+use crate::routes::{Route, Run};
 use crate::settings::Settings;
 
 /// The header with a request's id.
@@ -57,14 +59,14 @@ enum From<'a> {
     /// Over the operator's socket.
     Operator,
     /// Over the network, from there, for this name of the host.
-    Network(SocketAddr, &'a str),
+    Network(ClientIp, &'a str),
 }
 
 impl From<'_> {
-    fn address(&self) -> Option<IpAddr> {
+    fn address(&self) -> Option<ClientIp> {
         match self {
             Self::Operator => None,
-            Self::Network(peer, _) => Some(peer.ip().to_canonical()),
+            Self::Network(client, _) => Some(*client),
         }
     }
 }
@@ -74,6 +76,7 @@ pub(crate) struct Front {
     behind: RwLock<Behind>,
     door: Box<dyn Authenticate>,
     pub(crate) counters: Counters,
+    pub(crate) guard: Arc<Guard>,
     bodies: Bodies,
     headers: usize,
     header_bytes: usize,
@@ -89,6 +92,7 @@ impl Front {
             behind: RwLock::new(Behind::Starting),
             door,
             counters: Counters::default(),
+            guard: Arc::new(Guard::new(&settings.shield)),
             bodies: Bodies::new(settings.bodies, settings.body_read),
             headers: settings.headers,
             header_bytes: settings.header_bytes,
@@ -128,6 +132,14 @@ impl Front {
         }
     }
 
+    /// The host, if there is one now.
+    pub(crate) fn there(&self) -> Option<Host> {
+        match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
+            Behind::Open(host) => Some(Host::clone(host)),
+            _ => None,
+        }
+    }
+
     /// Why the host is sealed, if it is.
     pub(crate) fn sealed(&self) -> Option<String> {
         match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
@@ -136,11 +148,21 @@ impl Front {
         }
     }
 
-    /// A request of whatever kind, before it is routed: gives it an id, and refuses what cannot be read in one way only.
-    pub(crate) fn receive<B>(&self, request: &mut Request<B>) -> Result<(), (RequestId, Problem)> {
+    /// A request of whatever kind, before it is routed: gives it an id, finds out where it comes from, and refuses what cannot be
+    /// read in one way only. `peer` is that of the connection; the operator's socket has none.
+    pub(crate) fn receive<B>(
+        &self,
+        request: &mut Request<B>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), (RequestId, Problem)> {
         let id = RequestId(uuid::Uuid::now_v7().to_string());
         request.extensions_mut().insert(id.clone());
-        self.framed(request).map_err(|problem| (id, problem))
+        let received = self.framed(request).and_then(|()| match peer {
+            Some(peer) => Ok(Peer::Network(self.guard.client(peer, request.headers())?)),
+            None => Ok(Peer::Operator),
+        });
+        request.extensions_mut().insert(received.map_err(|problem| (id, problem))?);
+        Ok(())
     }
 
     fn framed<B>(&self, request: &Request<B>) -> Result<(), Problem> {
@@ -213,6 +235,20 @@ impl Front {
         let spec = &route.spec;
         let (mut parts, body) = request.into_parts();
         let from = self.from(&parts)?;
+        let address = from.address();
+        let asked = matches!(route.run, Run::Asked(_));
+        let Entered { doubt, known } = match address {
+            Some(client) => {
+                match self.guard.enter(self.there().as_ref(), spec.class, asked, client, &parts.headers).await {
+                    Ok(entered) => entered,
+                    Err(problem) => {
+                        discard(body).await;
+                        return Err(problem);
+                    }
+                }
+            }
+            None => Entered::default(),
+        };
         acceptable(spec, &parts.headers)?;
         read_here(spec, &parts.headers)?;
         let most = taken(spec, &parts.headers)?;
@@ -224,17 +260,20 @@ impl Front {
         let path = path(&mut parts).await?;
         // Nobody's body is read.
         let head = match &route.run {
-            Run::Asked(_) => Some(self.head(&host, &parts, &from).await?),
+            Run::Asked(_) => match (self.head(&host, &parts, &from).await, doubt, address) {
+                (Err(_), Some(doubt), Some(client)) => return Err(self.guard.doubted(&host, client, doubt).await),
+                (head, ..) => Some(head?),
+            },
             _ => None,
         };
         // The room it takes is held until this returns.
         let Whole { bytes: body, room: _room } = self.bodies.read(&parts.headers, body, most).await?;
-        let address = from.address();
         match &route.run {
             Run::Open(run) => Ok(run(self)),
             Run::Knocked(run) => {
                 let authority = self.authority(&parts).ok().map(str::to_owned);
-                run(Knocked { host, headers: parts.headers, body, path, query, authority, address }).await
+                let (headers, guard) = (parts.headers, self.guard.clone());
+                run(Knocked { host, headers, body, path, query, authority, address, known, guard }).await
             }
             Run::Asked(run) => {
                 let Caller { actor, reply } = match head {
@@ -244,7 +283,10 @@ impl Front {
                 };
                 *signer = reply;
                 let actor = match address {
-                    Some(address) => actor.in_request(id).from_address(address),
+                    Some(client) => {
+                        self.guard.known(&host, spec.class, client, &actor).await?;
+                        actor.in_request(id).from_address(client)
+                    }
                     None => actor.in_request(id),
                 };
                 let headers = parts.headers;
@@ -259,7 +301,7 @@ impl Front {
     async fn head(&self, host: &Host, parts: &Parts, from: &From<'_>) -> Result<Head, Problem> {
         match from {
             From::Operator => Ok(Head::Known(Caller { actor: over_socket(&parts.headers)?, reply: None })),
-            From::Network(peer, authority) => Ok(self.door.head(host, parts, *peer, authority).await?),
+            From::Network(client, authority) => Ok(self.door.head(host, parts, *client, authority).await?),
         }
     }
 
@@ -267,7 +309,7 @@ impl Front {
     fn from(&self, parts: &Parts) -> Result<From<'_>, Problem> {
         match parts.extensions.get::<Peer>() {
             Some(Peer::Operator) => Ok(From::Operator),
-            Some(Peer::Network(peer)) => Ok(From::Network(*peer, self.authority(parts)?)),
+            Some(Peer::Network(client)) => Ok(From::Network(*client, self.authority(parts)?)),
             None => Err(Problem::malformed("request.peer", "the request came from nowhere")),
         }
     }
@@ -291,15 +333,32 @@ impl Front {
             })
     }
 
+    /// What no route of the network's answers.
+    pub(crate) async fn lost(&self, request: Request, status: StatusCode) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        if let Some(client) = client(&parts) {
+            let host = self.there();
+            let entered = self.guard.enter(host.as_ref(), Class::Reads, false, client, &parts.headers).await;
+            if let Some(host) = host.filter(|_| status == StatusCode::NOT_FOUND) {
+                guard::lost(&host, client, parts.uri.path());
+            }
+            if let Err(problem) = entered {
+                discard(body).await;
+                return Self::refusal(&problem, &id_of(&parts));
+            }
+        }
+        self.refused(&parts, status)
+    }
+
     /// What no route answers.
-    pub(crate) fn refused(&self, request: &Request, status: StatusCode) -> Response<Body> {
+    pub(crate) fn refused(&self, parts: &Parts, status: StatusCode) -> Response<Body> {
         Counters::more(&self.counters.unrouted);
-        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        if status == StatusCode::METHOD_NOT_ALLOWED && request.method() == Method::OPTIONS {
+        let id = id_of(parts);
+        if status == StatusCode::METHOD_NOT_ALLOWED && parts.method == Method::OPTIONS {
             // What may be done is in `Allow`, which the router adds. No other origin is allowed anything.
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            return finish(response, &id);
+            return finish(response, &id.0);
         }
         let problem = match status {
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -307,12 +366,25 @@ impl Front {
             }
             _ => Problem::request(status, "request.path", "there is nothing here", "see /docs"),
         };
-        Self::refusal(&problem, &RequestId(id))
+        Self::refusal(&problem, &id)
     }
 
     /// A problem as an answer.
     pub(crate) fn refusal(problem: &Problem, id: &RequestId) -> Response<Body> {
         finish(unsigned(problem, &id.0), &id.0)
+    }
+}
+
+/// The id that a request was given.
+fn id_of(parts: &Parts) -> RequestId {
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId(String::new()))
+}
+
+/// From where a request comes; `None` over the operator's socket.
+fn client(parts: &Parts) -> Option<ClientIp> {
+    match parts.extensions.get::<Peer>() {
+        Some(Peer::Network(client)) => Some(*client),
+        _ => None,
     }
 }
 
@@ -373,98 +445,4 @@ pub(crate) fn finish(mut response: Response<Body>, id: &str) -> Response<Body> {
         headers.insert(REQUEST_ID, id);
     }
     response
-}
-
-/// Refuses a client that takes nothing of what the route gives.
-fn acceptable(spec: &Spec, headers: &HeaderMap) -> Result<(), Problem> {
-    let mut said = false;
-    for value in headers.get_all(ACCEPT) {
-        let Ok(value) = value.to_str() else { continue };
-        for range in value.split(',') {
-            said = true;
-            let mut parts = range.split(';').map(str::trim);
-            let range = parts.next().unwrap_or_default();
-            let none = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            let given = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty());
-            if !none && given.into_iter().any(|media| matches_range(range, media)) {
-                return Ok(());
-            }
-        }
-    }
-    if !said || spec.gives.iter().all(|gives| gives.media.is_empty()) {
-        return Ok(());
-    }
-    let media: Vec<_> = spec.gives.iter().map(|gives| gives.media).filter(|media| !media.is_empty()).collect();
-    let detail = format!("this is given as {}", media.join(" or "));
-    Err(Problem::request(StatusCode::NOT_ACCEPTABLE, "request.accept", detail, "accept that"))
-}
-
-fn matches_range(range: &str, media: &str) -> bool {
-    let bare = media.split(';').next().unwrap_or(media);
-    range == "*/*"
-        || range.eq_ignore_ascii_case(bare)
-        || range
-            .strip_suffix("/*")
-            .is_some_and(|kind| bare.split('/').next().is_some_and(|k| k.eq_ignore_ascii_case(kind)))
-}
-
-/// Headers that bind what a request does. One that the route does not read is refused: it would be overlooked.
-const BINDING: [&str; 3] = ["if-match", "if-none-match", "idempotency-key"];
-
-fn read_here(spec: &Spec, headers: &HeaderMap) -> Result<(), Problem> {
-    // Of something that is only read, it asks for no more than an answer that is not new (RFC 9110 section 13.1.2).
-    let binds = |name: &str| name != "if-none-match" || !spec.method.is_safe();
-    let reads = |name: &str| spec.headers.iter().any(|header| header.name == name);
-    match BINDING.into_iter().find(|name| headers.contains_key(*name) && binds(name) && !reads(name)) {
-        None => Ok(()),
-        Some(name) => Err(Problem::malformed("request.header", format!("{name} means nothing here, so send none"))),
-    }
-}
-
-/// How many bytes the route takes; refuses a body of another type.
-fn taken(spec: &Spec, headers: &HeaderMap) -> Result<usize, Problem> {
-    let Takes::Body { media, most, .. } = spec.takes else { return Ok(0) };
-    let unsupported = |detail: String| {
-        Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request.media", detail, "send it so"))
-    };
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return unsupported("a body is taken as it is, not compressed".to_owned());
-    }
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(given), None) = (types.next(), types.next()) else {
-        return unsupported(format!("the body is taken as {media}"));
-    };
-    let given = given.to_str().unwrap_or_default();
-    let (bare, charset) = given.split_once(';').map_or((given, ""), |(bare, rest)| (bare.trim(), rest.trim()));
-    let plain = charset.is_empty() || charset.eq_ignore_ascii_case("charset=utf-8");
-    if bare.eq_ignore_ascii_case(media) && plain {
-        return Ok(most);
-    }
-    unsupported(format!("the body is taken as {media}"))
-}
-
-/// The query, of names that the route knows, each once, and of the values it lists where it does.
-fn query(spec: &Spec, text: &str) -> Result<Vec<(String, String)>, Problem> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        let Some(known) = spec.query.iter().find(|known| known.name == name) else {
-            return Err(Problem::malformed("request.query", "the query has a name that is not known here"));
-        };
-        let allowed = known.values();
-        if !allowed.is_empty() && !allowed.iter().any(|one| *one == value) {
-            let detail = format!("`{}` is one of {}", known.name, allowed.join(", "));
-            return Err(Problem::malformed("request.query", detail));
-        }
-        if all.iter().any(|(known, _)| *known == name) {
-            return Err(Problem::malformed("request.query", "the query has a name twice"));
-        }
-        all.push((name.into_owned(), value.into_owned()));
-    }
-    Ok(all)
-}
-
-async fn path(parts: &mut Parts) -> Result<Vec<(String, String)>, Problem> {
-    let params = parts.extract::<RawPathParams>().await;
-    let params = params.map_err(|_| Problem::malformed("request.path", "the path is no UTF-8 text"))?;
-    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use opsiq_shield::ClientIp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -26,7 +28,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
-use crate::auth::Peer;
 use crate::counts::Counts;
 use crate::front::Front;
 use crate::metrics::Counters;
@@ -85,7 +86,9 @@ pub(crate) async fn tcp(listener: TcpListener, tls: Option<TlsAcceptor>, app: Ap
                 continue;
             },
         };
-        let Some(counted) = app.counts.enter(peer.ip()) else {
+        let from = ClientIp::from(peer.ip());
+        // Behind a proxy of the operator's are many.
+        let Some(counted) = app.counts.enter(from, !app.front.guard.proxies.trust(from)) else {
             Counters::more(&app.front.counters.closed);
             continue;
         };
@@ -94,7 +97,7 @@ pub(crate) async fn tcp(listener: TcpListener, tls: Option<TlsAcceptor>, app: Ap
         let (app, tls, ends) = (app.clone(), tls.clone(), ends.clone());
         connections.spawn(async move {
             let _counted = counted;
-            let peer = Peer::Network(peer);
+            let peer = Some(peer.ip());
             let Some(tls) = tls else { return serve(stream, false, peer, app, ends).await };
             match timeout(app.bounds.header_read, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
@@ -126,11 +129,11 @@ pub(crate) async fn unix(listener: UnixListener, app: App, mut ends: watch::Rece
         if !stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours) {
             continue;
         }
-        let Some(counted) = app.counts.enter(std::net::Ipv4Addr::LOCALHOST.into()) else { continue };
+        let Some(counted) = app.counts.enter(IpAddr::from(Ipv4Addr::LOCALHOST).into(), true) else { continue };
         let (app, ends) = (app.clone(), ends.clone());
         connections.spawn(async move {
             let _counted = counted;
-            serve(stream, false, Peer::Operator, app, ends).await;
+            serve(stream, false, None, app, ends).await;
         });
     }
     drop(listener);
@@ -179,7 +182,7 @@ impl Drop for Busy {
     }
 }
 
-async fn serve<T>(stream: T, h2: bool, peer: Peer, app: App, ends: watch::Receiver<bool>)
+async fn serve<T>(stream: T, h2: bool, peer: Option<IpAddr>, app: App, ends: watch::Receiver<bool>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -250,10 +253,9 @@ async fn watched<C: Future>(
     }
 }
 
-async fn answer(mut app: App, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+async fn answer(mut app: App, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(peer);
-    if let Err((id, problem)) = app.front.receive(&mut request) {
+    if let Err((id, problem)) = app.front.receive(&mut request, peer) {
         return Front::refusal(&problem, &id);
     }
     // A router is always ready.

@@ -78,6 +78,13 @@ const PROBLEMS: &[(u16, &str)] = &[
         schema::Placed,
         schema::TotalsView,
         schema::SealView,
+        schema::RuleView,
+        schema::FirewallChanged,
+        schema::CheckView,
+        schema::CheckStep,
+        schema::ScoreView,
+        schema::Scored,
+        schema::SignalView,
         schema::InvitationView,
         schema::InvitedView,
         schema::EnrolmentView,
@@ -127,6 +134,8 @@ const PROBLEMS: &[(u16, &str)] = &[
         shapes::RoleOf,
         shapes::Select,
         shapes::QuarantineAsk,
+        shapes::FirewallPut,
+        shapes::FirewallRemove,
     ))
 )]
 struct Shapes;
@@ -161,6 +170,8 @@ pub(crate) fn document(routes: &Routes) -> Value {
         "ClaimRole",
         "SetRetention",
         "PlaceHold",
+        "FirewallPut",
+        "FirewallRemove",
         "AllowClient",
         "MakeClient",
         "RotateClient",
@@ -182,6 +193,7 @@ pub(crate) fn document(routes: &Routes) -> Value {
         ("UserPage", "UserView"),
         ("AuditPage", "AuditEntry"),
         ("ClientPage", "ClientView"),
+        ("RulePage", "RuleView"),
     ] {
         schemas[page] = json!({
             "type": "object",
@@ -199,6 +211,8 @@ pub(crate) fn document(routes: &Routes) -> Value {
         ("SessionList", "SessionView"),
         ("RoleList", "RoleView"),
         ("SsoProviderList", "SsoProviderView"),
+        ("ScoreList", "ScoreView"),
+        ("SignalList", "SignalView"),
     ] {
         schemas[list] = json!({ "type": "array", "items": reference(item) });
     }

@@ -68,6 +68,7 @@ pub(crate) fn status(refusal: &Refusal) -> StatusCode {
         ("caller.no-tenant" | "session.step-up-needed" | "session.step-up-at-provider" | "sso.enforced", ..) => {
             StatusCode::FORBIDDEN
         }
+        (code, Class::Denied, Stage::Authenticate) if code.starts_with("firewall.") => StatusCode::FORBIDDEN,
         (_, Class::NotFound | Class::Denied, Stage::Authenticate) => StatusCode::UNAUTHORIZED,
         (_, class, _) => of_class(class),
     }
@@ -219,6 +220,8 @@ mod tests {
         let status = |class, stage, code: &'static str| status(&Refusal::new(class, stage, code, "", "")).as_u16();
         assert_eq!(status(Class::NotFound, Stage::Authenticate, "caller.unknown"), 401);
         assert_eq!(status(Class::Denied, Stage::Authenticate, "caller.no-tenant"), 403);
+        assert_eq!(status(Class::Denied, Stage::Authenticate, "firewall.host.blocked"), 403);
+        assert_eq!(status(Class::Limited, Stage::Authenticate, "rate.reads.address"), 429);
         assert_eq!(status(Class::NotFound, Stage::Resolve, "installation.unknown"), 404);
         assert_eq!(status(Class::Conflict, Stage::Replay, "idempotency.in-flight"), 409);
         assert_eq!(status(Class::Conflict, Stage::Replay, "idempotency.other-params"), 422);

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter};
 use futures::future::BoxFuture;
+use opsiq_shield::Class;
 use serde_json::Value;
 
 use crate::ask::{Ask, Done, JSON, Reply};
@@ -81,6 +82,8 @@ pub(crate) struct Spec {
     pub(crate) once: bool,
     /// Members of its answer that are shown once, and never again.
     pub(crate) shown_once: &'static [&'static str],
+    /// As what its requests are counted.
+    pub(crate) class: Class,
 }
 
 /// A handler.
@@ -116,7 +119,8 @@ impl Spec {
         let tag = path.split('/').nth(2).unwrap_or_default();
         let (query, headers, gives) = (Vec::new(), Vec::new(), Vec::new());
         let (takes, shown_once) = (Takes::Nothing, &[][..]);
-        Self { method, path, id, tag, doc, takes, query, headers, gives, open: false, once: false, shown_once }
+        let class = if method.is_safe() { Class::Reads } else { Class::Writes };
+        Self { method, path, id, tag, doc, takes, query, headers, gives, open: false, once: false, shown_once, class }
     }
 
     /// Something that is done, and done once for an idempotency key.
@@ -159,6 +163,12 @@ impl Spec {
     /// Has a member in its answer that is shown once: an answer given again has null there, and names it in `withheld`.
     pub(crate) fn shows_once(mut self, members: &'static [&'static str]) -> Self {
         self.shown_once = members;
+        self
+    }
+
+    /// Is counted as something else than its method says.
+    pub(crate) fn counted(mut self, class: Class) -> Self {
+        self.class = class;
         self
     }
 
@@ -243,14 +253,14 @@ impl Routes {
         Fut: Future<Output = Done> + Send + 'static,
     {
         let mut spec = spec.unkeyed();
-        spec.open = true;
+        (spec.open, spec.class) = (true, Class::SignIn);
         let run = Run::Knocked(Box::new(move |knocked| Box::pin(run(knocked))));
         self.0.push(Route { spec, run, counts: RouteCounts::default() });
     }
 
     /// Adds a route that anybody may ask.
     pub(crate) fn open(&mut self, mut spec: Spec, run: fn(&Front) -> Reply) {
-        spec.open = true;
+        (spec.open, spec.class) = (true, Class::Health);
         self.0.push(Route { spec, run: Run::Open(run), counts: RouteCounts::default() });
     }
 
@@ -282,11 +292,11 @@ impl Routes {
         let leading = leading
             .fallback(move |request: Request| {
                 let front = lost.clone();
-                async move { front.refused(&request, StatusCode::NOT_FOUND) }
+                async move { front.lost(request, StatusCode::NOT_FOUND).await }
             })
             .method_not_allowed_fallback(move |request: Request| {
                 let front = other.clone();
-                async move { front.refused(&request, StatusCode::METHOD_NOT_ALLOWED) }
+                async move { front.lost(request, StatusCode::METHOD_NOT_ALLOWED).await }
             });
         (leading, routes)
     }

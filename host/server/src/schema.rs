@@ -4,12 +4,14 @@
 
 mod people;
 mod retention;
+mod shield;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use self::people::*;
 pub(crate) use self::retention::*;
+pub(crate) use self::shield::*;
 
 /// Why a request is not answered with what it asked for (RFC 9457).
 #[derive(ToSchema)]

@@ -261,6 +261,7 @@ fn operator(front: &Arc<Front>, counts: Arc<Counts>, routes: Vec<Arc<Route>>) ->
             "/metrics",
             get(move || {
                 let mut text = metrics::text(&measured.counters, counts.now(), &routes);
+                text.push_str(&measured.guard.metrics(measured.there().as_ref()));
                 let host = measured.host();
                 async move {
                     if let Ok(host) = host
@@ -274,7 +275,7 @@ fn operator(front: &Arc<Front>, counts: Arc<Counts>, routes: Vec<Arc<Route>>) ->
         )
         .fallback(move |request: Request| {
             let front = lost.clone();
-            async move { front.refused(&request, StatusCode::NOT_FOUND) }
+            async move { front.refused(&request.into_parts().0, StatusCode::NOT_FOUND) }
         })
 }
 

@@ -12,9 +12,12 @@ use opsiq_gate::{Class, Fault, Refusal, Stage};
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
-use keys::{Form, KEYS};
+pub(crate) use self::shield::SLOW_COST;
+pub use self::shield::ShieldSettings;
+use keys::{Form, keys};
 
 mod keys;
+mod shield;
 
 /// What variables of the environment begin with.
 pub const ENVIRONMENT: &str = "OPSIQ_SERVER__";
@@ -102,6 +105,8 @@ pub struct Settings {
     pub idle: Duration,
     /// How long ending waits for requests in progress.
     pub drain: Duration,
+    /// What stands before the door.
+    pub shield: ShieldSettings,
     explained: Vec<Explained>,
 }
 
@@ -127,8 +132,7 @@ impl Settings {
                 None => faults.push(Fault { path: name, message: unknown(&short) }),
             }
         }
-        let explained: Vec<Explained> = KEYS
-            .iter()
+        let explained: Vec<Explained> = keys()
             .zip(said)
             .map(|(key, said)| {
                 let said = said.unwrap_or_else(|| Said { text: key.default.to_owned(), origin: Origin::Default });
@@ -168,11 +172,11 @@ fn invalid(faults: Vec<Fault>) -> Refusal {
 }
 
 fn position(name: &str) -> Option<usize> {
-    KEYS.iter().position(|key| key.name == name)
+    keys().position(|key| key.name == name)
 }
 
 fn unknown(name: &str) -> String {
-    match opsiq_contract::nearest(name, KEYS.iter().map(|key| key.name)) {
+    match opsiq_contract::nearest(name, keys().map(|key| key.name)) {
         Some(near) => format!("unknown; did you mean `{near}`?"),
         None => "unknown; opsiq config explain lists what there is".to_owned(),
     }
@@ -180,7 +184,7 @@ fn unknown(name: &str) -> String {
 
 /// What the file says of each key.
 fn file(text: &str, faults: &mut Vec<Fault>) -> Vec<Option<Said>> {
-    let mut said: Vec<Option<Said>> = KEYS.iter().map(|_| None).collect();
+    let mut said: Vec<Option<Said>> = keys().map(|_| None).collect();
     let line = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
     let at = |offset: usize| format!("opsiq.toml:{}", line(offset));
     let document = match DeTable::parse(text) {
@@ -219,7 +223,7 @@ fn file(text: &str, faults: &mut Vec<Fault>) -> Vec<Option<Said>> {
             Some(text) => said[place] = Some(Said { text, origin: Origin::File { line: line(start) } }),
             None => faults.push(Fault {
                 path: at(start),
-                message: format!("{}: must be a text, a number or a list of texts", KEYS[place].name),
+                message: format!("{}: must be a text, a number or a list of texts", key.get_ref()),
             }),
         }
     }
@@ -256,6 +260,7 @@ impl Values<'_> {
             write_stall: self.time("write-stall"),
             idle: self.time("idle"),
             drain: self.time("drain"),
+            shield: self.shield(),
             explained: Vec::new(),
         })
     }
@@ -322,7 +327,7 @@ impl Values<'_> {
     }
 
     fn amount(&mut self, name: &str) -> usize {
-        let form = position(name).map(|at| KEYS[at].form);
+        let form = keys().find(|key| key.name == name).map(|key| key.form);
         let text = self.text(name).to_owned();
         let (value, least, most, such) = match form {
             Some(Form::Number(least, most)) => {
@@ -349,46 +354,4 @@ impl Values<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Settings, Refusal> {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::read(text, environment)
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
-        let text = "[confirmation]\nexpires-after = \"1min\"\n[server]\nidle = \"5s\"\nstreams = 7\n";
-        let settings = read(text, &[("OPSIQ_SERVER__IDLE", "9s"), ("OPSIQ_DATA", "x")]).unwrap();
-        assert_eq!(settings.idle, Duration::from_secs(9));
-        assert_eq!(settings.streams, 7);
-        assert_eq!(settings.listen.port(), 8443);
-        let origin = |key: &str| settings.explained().iter().find(|one| one.key == key).unwrap().origin.clone();
-        assert_eq!(origin("server.idle"), Origin::Environment { name: "OPSIQ_SERVER__IDLE".to_owned() });
-        assert_eq!(origin("server.streams"), Origin::File { line: 5 });
-        assert_eq!(origin("server.listen"), Origin::Default);
-        assert_eq!(settings.explained().len(), KEYS.len());
-    }
-
-    #[test]
-    fn a_mistake_is_told_with_its_place() {
-        for (text, environment, says) in [
-            ("[server]\nidel = \"5s\"\n", None, "opsiq.toml:2"),
-            ("[server]\nidle = 5\n", None, "line 2"),
-            ("[server]\nidle = \"5\n", None, "opsiq.toml:2"),
-            ("server = 1\n", None, "opsiq.toml:1"),
-            ("[server]\nstreams = true\n", None, "opsiq.toml:2"),
-            ("", Some(("OPSIQ_SERVER__STREAMS", "0")), "OPSIQ_SERVER__STREAMS"),
-            ("", Some(("OPSIQ_SERVER__STREEMS", "1")), "OPSIQ_SERVER__STREEMS"),
-            ("[server]\ntls-key = \"/k\"\n", None, "tls-certificate"),
-            ("[server]\npublic-url = \"http://a\"\n", None, "public-url"),
-            ("[server]\npublic-url = \"https://a/b\"\n", None, "public-url"),
-            ("[server]\nlisten = \"localhost\"\n", None, "listen"),
-        ] {
-            let refusal = read(text, environment.as_slice()).unwrap_err();
-            let told = format!("{refusal}");
-            assert!(told.contains(says), "{text} {environment:?}: {told}");
-        }
-    }
-}
+mod tests;

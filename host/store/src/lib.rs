@@ -38,6 +38,8 @@
 //! over (a column that may be null or has a default); what is no longer used is removed by the version after.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod account_networks;
+mod address_rules;
 mod api_clients;
 mod audit;
 mod blobs;
@@ -72,6 +74,7 @@ mod root_rotation;
 mod rows;
 mod sealed_columns;
 mod sessions;
+mod sign_in_failures;
 mod sso;
 mod sso_identities;
 mod store;
@@ -81,6 +84,8 @@ mod tenants;
 mod tx;
 mod users;
 
+pub use account_networks::AccountNetworkRow;
+pub use address_rules::AddressRuleRow;
 pub use api_clients::{ApiClientKeyRow, ApiClientRow};
 pub use audit::{AuditRow, CheckpointRow};
 pub use blobs::Blobs;
@@ -107,6 +112,7 @@ pub use root_rotation::{RootRewrapped, TenantKeyRow};
 pub use rows::{Changes, RowFault, RowFaultKind, RowHead};
 pub use sealed_columns::{Cursor, Rewrapped, SEALED_COLUMNS, SealedColumn, SealedPlace, SealedValue};
 pub use sessions::SessionRow;
+pub use sign_in_failures::FailureRow;
 pub use sso::SsoProviderRow;
 pub use sso_identities::SsoIdentityRow;
 pub use store::Store;

@@ -126,6 +126,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     },
     documents("sso_provider", &[Key::Text("id")], "version"),
     documents("sso_identity", &[Key::Text("id")], "created_ms"),
+    documents("address_rule", &[Key::Text("network")], "created_ms"),
     SealedColumn {
         table: "idempotency",
         column: "answer",

@@ -2,6 +2,7 @@
 //! and so is another version; a request is short.
 
 use opsiq_gate::{Actor, By, Host, Selection};
+use opsiq_shield::Verdict;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +15,10 @@ const VERSION: u32 = 1;
 pub(crate) const REQUEST_MOST: usize = 64 << 10;
 /// Bytes of an answer, at most: some ten thousand calls.
 pub(crate) const ANSWER_MOST: usize = 32 << 20;
+
+/// Rules about addresses, and signs, of one answer.
+pub(crate) const RULES: usize = 1000;
+pub(crate) const SIGNALS: usize = 1000;
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +68,41 @@ pub(crate) enum Ask {
     },
     /// How the backup stands that was begun last.
     BackupShow {},
+    /// The rules about addresses, after this network.
+    FirewallList {
+        /// The network; empty for the first.
+        after: String,
+    },
+    /// To place rules about addresses.
+    FirewallPut {
+        /// What they say.
+        verdict: Verdict,
+        /// Of what.
+        networks: Vec<String>,
+        /// Why.
+        note: String,
+        /// Even if it locks out who asks.
+        force: bool,
+    },
+    /// To remove some.
+    FirewallRemove {
+        /// Of what.
+        networks: Vec<String>,
+        /// Even if it locks out who asks.
+        force: bool,
+    },
+    /// What they say of an address.
+    FirewallCheck {
+        /// Which.
+        address: String,
+    },
+    /// Which networks have a score.
+    FirewallScores {},
+    /// Signs that accounts may not be used by their users.
+    Signals {
+        /// Of one user.
+        user: Option<String>,
+    },
 }
 
 /// Read first, because another version may have other fields.
@@ -134,6 +174,14 @@ impl Request {
             Ask::Metrics {} => json(&control.metrics(&actor).await?),
             Ask::Backup { file } => json(&host.backups().begin(&actor, file).await?),
             Ask::BackupShow {} => json(&host.backups().last(&actor).await?),
+            Ask::FirewallList { after } => json(&host.firewall().list(&actor, after, RULES).await?),
+            Ask::FirewallPut { verdict, networks, note, force } => {
+                json(&host.firewall().put(&actor, *verdict, networks, note, *force).await?)
+            }
+            Ask::FirewallRemove { networks, force } => json(&host.firewall().remove(&actor, networks, *force).await?),
+            Ask::FirewallCheck { address } => json(&host.firewall().check(&actor, address).await?),
+            Ask::FirewallScores {} => json(&host.firewall().scores(&actor).await?),
+            Ask::Signals { user } => json(&host.users().signals(&actor, user.as_deref(), None, SIGNALS).await?),
         }
     }
 }

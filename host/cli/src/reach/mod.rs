@@ -12,14 +12,15 @@ mod tenants;
 
 use opsiq_contract::TenantId;
 use opsiq_gate::{Actor, By, Host};
+use opsiq_shield::Verdict;
 use serde_json::{Value, json};
 
 pub(crate) use self::actions::Came;
 pub(crate) use self::clients::NewKey;
 pub(crate) use self::plugins::{Problem, judged};
-use crate::control::protocol::Ask;
+use crate::control::protocol::{Ask, RULES, SIGNALS};
 use crate::failure::{Exit, Failure};
-use crate::remote::{Api, path};
+use crate::remote::{Api, escaped, path};
 
 /// Where.
 pub(crate) enum Reach<'s> {
@@ -60,6 +61,31 @@ pub(crate) async fn control(api: &Api, ask: &Ask) -> Result<Value, Failure> {
         Ask::Metrics {} => {
             Err(Failure::new(Exit::Refused, "addr.local-only", "metrics are not asked for over the API")
                 .fix("they are at the operator's own listener: operator-listen under [server], at /metrics"))
+        }
+        Ask::FirewallList { after } => {
+            let after = if after.is_empty() { String::new() } else { format!("&cursor={}", escaped(after)) };
+            let page: Value = api.get(format!("{}?limit={RULES}{after}", path(&["v1", "firewall"]))).await?;
+            Ok(json!({ "rules": page["items"], "next": page["next"] }))
+        }
+        Ask::FirewallPut { verdict, networks, note, force } => {
+            let what = match verdict {
+                Verdict::Allow => "allow",
+                Verdict::Block => "block",
+            };
+            let rules = json!({ "networks": networks, "note": note, "force": force });
+            api.post_json(path(&["v1", "firewall", what]), &rules).await
+        }
+        Ask::FirewallRemove { networks, force } => {
+            let rules = json!({ "networks": networks, "force": force });
+            api.post_json(path(&["v1", "firewall", "remove"]), &rules).await
+        }
+        Ask::FirewallCheck { address } => {
+            api.get(format!("{}?address={}", path(&["v1", "firewall", "check"]), escaped(address))).await
+        }
+        Ask::FirewallScores {} => api.get(path(&["v1", "firewall", "scores"])).await,
+        Ask::Signals { user } => {
+            let user = user.as_ref().map_or_else(String::new, |user| format!("&user={}", escaped(user)));
+            api.get(format!("{}?limit={SIGNALS}{user}", path(&["v1", "signals"]))).await
         }
         Ask::Backup { .. } | Ask::BackupShow {} => {
             Err(Failure::new(Exit::Refused, "addr.local-only", "backups are not made over the API")

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId};
@@ -15,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::factor::{Credential, is_still, seconds};
 use super::pending::{self, ShownOnce, Step, of_token, over};
-use super::refused::{slow, used_first, who, wrong_code};
+use super::refused::{used_first, who, wrong_code};
 use super::{Door, Knock};
 use crate::core::now_ms;
 use crate::docs::InvitationDoc;
@@ -156,6 +155,7 @@ impl Door {
         let Some((tenant, state)) = opened.filter(|(_, state)| now_ms() < state.until_ms) else {
             return Err(self.core.refused_knock(None, None, "enrol", knock.address, over()).await);
         };
+        self.core.tenant_lets_come(&tenant, None, knock.address).await?;
         match self.enrol_now(knock, &tenant, &state, code).await {
             Ok(enrolled) => Ok(enrolled),
             Err(refusal) => {
@@ -174,9 +174,9 @@ impl Door {
     ) -> Result<Enrolled, Refusal> {
         let gate = &self.core;
         let who = who("enrolment", [tenant.id.as_str(), &state.name], knock.address, None);
-        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.attempt(&who).await?;
         let Code::Right(step) = state.seed.check(code, seconds(), None) else { return Err(wrong_code()) };
-        attempt.succeeded();
+        attempt.succeeded().await;
         let _turn = tenant.acts.lock().await;
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let password = Some(state.password.clone());
@@ -208,9 +208,11 @@ impl Door {
             None => None,
         };
         let Some(good) = good else {
+            self.core.proof_refused(knock.address);
             let refusal = not_good();
             return Err(self.core.refused_knock(tenant.as_deref(), None, "user accept", knock.address, refusal).await);
         };
+        self.core.tenant_lets_come(&good.0, None, knock.address).await?;
         Ok(good)
     }
 

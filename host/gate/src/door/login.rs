@@ -6,6 +6,7 @@ use std::time::Instant;
 use opsiq_audit::{Log, Op, field};
 use opsiq_contract::{TenantId, visible};
 use opsiq_identity::{Checked, Password, Token, TokenKind};
+use opsiq_shield::Reason;
 use opsiq_store::{DeviceRow, SessionRow};
 use opsiq_vault::Secret;
 use serde::{Deserialize, Serialize};
@@ -13,15 +14,16 @@ use serde::{Deserialize, Serialize};
 use super::enrol::{drawn, enforced};
 use super::factor::{Credential, Shown, is_still};
 use super::pending::{self, ShownOnce, Step, index, of_token, over};
-use super::refused::{even, slow, used_first, who, wrong_code, wrong_login};
+use super::refused::{even, used_first, who, wrong_code, wrong_login};
 use super::session::{SessionView, view};
 use super::{Door, Knock};
-use crate::core::now_ms;
+use crate::core::{Core, now_ms};
 use crate::docs::{CredentialDoc, DeviceDoc, SessionDoc};
 use crate::errors;
 use crate::identity::crowded;
 use crate::names;
 use crate::refusal::{Refusal, Stage};
+use crate::shield::{NETWORKS, of_session, signal};
 use crate::state::{TenantState, User};
 
 /// How long the code is awaited, in milliseconds.
@@ -62,6 +64,8 @@ pub struct SignedIn {
     pub session: SessionView,
     /// Recovery codes that are left.
     pub recovery_codes_left: usize,
+    /// Why it may be somebody else than the user: then what is grave asks for a second factor anew.
+    pub signals: Vec<Reason>,
 }
 
 /// What is known once the password was right.
@@ -93,15 +97,28 @@ impl Door {
     pub async fn login(&self, knock: &Knock, login: &Login) -> Result<Pending, Refusal> {
         let begun = Instant::now();
         let tenant = login.tenant.parse::<TenantId>().ok().and_then(|id| self.core.tenants.get(&id));
-        let (found, done) = self.login_now(knock, tenant.as_ref(), login).await;
+        // Whoever comes from where the tenant lets nobody come is told what a stranger is, after the same work; why is on record.
+        let barred = tenant.as_ref().and_then(|tenant| self.core.tenants_list(tenant, knock.address).err());
+        let (found, done) = self.login_now(knock, tenant.as_ref().filter(|_| barred.is_none()), login).await;
         match done {
             Ok(pending) => Ok(pending),
             Err(refusal) => {
+                if refusal.code == wrong_login().code {
+                    let who = who("password", [&login.tenant, &login.user], None, None);
+                    self.core.sign_in_failed(knock.address, who.account);
+                }
                 let name = found.as_ref().map(|user| user.name.as_str());
-                let refusal = self.core.refused_knock(tenant.as_deref(), name, "login", knock.address, refusal).await;
+                let reason = barred.clone().unwrap_or_else(|| refusal.clone());
+                let told = self.core.refused_knock(tenant.as_deref(), name, "login", knock.address, reason).await;
                 even(begun).await;
-                // That the password was right is told to nobody.
-                Err(if refusal.code == enforced().code { wrong_login() } else { refusal })
+                Err(if barred.is_some_and(|barred| barred.code == told.code) {
+                    refusal
+                } else if told.code == enforced().code {
+                    // That the password was right is told to nobody.
+                    wrong_login()
+                } else {
+                    told
+                })
             }
         }
     }
@@ -153,14 +170,14 @@ impl Door {
             _ => None,
         };
         let who = who("password", [&login.tenant, &login.user], knock.address, device);
-        let attempt = core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = core.attempt(&who).await?;
         let open = found.filter(|(user, _)| user.enabled).and_then(|(user, credential)| Some((user, credential?)));
         let stored = open.as_ref().and_then(|(_, credential)| credential.doc.password.as_ref());
         let typed = Password::typed(&login.password);
         let checked = match core.identity.passwords().await?.check(typed, stored).await {
             Ok(checked) => checked,
             Err(why) => {
-                attempt.void();
+                attempt.void().await;
                 return Err(crowded(why));
             }
         };
@@ -179,7 +196,7 @@ impl Door {
                 version
             }
         };
-        attempt.succeeded();
+        attempt.succeeded().await;
         if !user.owns() && core.sso_enforced(tenant).await? {
             return Err(enforced());
         }
@@ -210,9 +227,14 @@ impl Door {
         let Some((tenant, state)) = opened.filter(|(_, state)| now_ms() < state.until_ms) else {
             return Err(self.core.refused_knock(None, None, "login", knock.address, over()).await);
         };
+        self.core.tenant_lets_come(&tenant, Some(&state.name), knock.address).await?;
         match self.code_now(knock, &tenant, &state, code).await {
             Ok(signed_in) => Ok(signed_in),
             Err(refusal) => {
+                if refusal.code == wrong_code().code {
+                    let who = who("password", [tenant.id.as_str(), &state.name], None, None);
+                    self.core.sign_in_failed(knock.address, who.account);
+                }
                 let name = Some(state.name.as_str());
                 let refusal = self.core.refused_knock(Some(&tenant), name, "login", knock.address, refusal).await;
                 even(begun).await;
@@ -232,7 +254,7 @@ impl Door {
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let device = self.known(knock, tenant, &user).await?;
         let who = who("code", [tenant.id.as_str(), &user.name], knock.address, device);
-        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.attempt(&who).await?;
         // In turn with those who disable users and reset their factors, so that no session outlives either.
         let _turn = tenant.acts.lock().await;
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
@@ -243,17 +265,28 @@ impl Door {
             Shown::Step(..) => credential.doc.recovery.len(),
             Shown::Recovery(_, left) => *left,
         };
+        let signals = gate.doubts(tenant, &user, knock.address, device.is_some()).await?;
+        // Of somebody who may be another than the user, what is grave asks for a further code.
+        let stepped_up_ms = if signals.is_empty() { now_ms() } else { 0 };
         let Began { token, view: session, row } =
-            self.new_session(knock, tenant, &user, state.provider.as_deref(), now_ms())?;
+            self.new_session(knock, tenant, &user, state.provider.as_deref(), stepped_up_ms)?;
         let new_device = device.is_none().then(|| new_device(knock, tenant, &user)).transpose()?;
         let (device_token, device_row) = new_device.unzip();
         let detail = format!("session {} on {}, by {}", row.id, session.device, shown.told());
-        let draft = drawn(&user, knock, "login").field(field::DETAIL, detail);
+        let mut drafts = vec![drawn(&user, knock, "login").field(field::DETAIL, detail)];
+        if !signals.is_empty() {
+            let signal = signal(&format!("user:{}", user.name), &signals, knock.address);
+            drafts.push(of_session(signal, &row.id, &session.device));
+        }
+        let network = knock.address.map(|client| Core::network_index(tenant, client));
         let version = user.version;
         let op = Op::new(move |tx| {
             Box::pin(async move {
                 tx.user_at(&row.tenant, &row.user, version).await?;
                 shown.spend(tx, &row.tenant, &row.user).await?;
+                if let Some(network) = network {
+                    tx.account_network_seen(&row.tenant, &row.user, &network, row.created_ms, NETWORKS).await?;
+                }
                 tx.sessions_forget(&row.tenant, &row.user, row.created_ms).await?;
                 if let Some(device) = device_row {
                     tx.device_insert(&device, DEVICES).await?;
@@ -261,11 +294,11 @@ impl Door {
                 Ok(tx.session_insert(&row).await?)
             })
         });
-        let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), vec![draft], op).await;
+        let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), drafts, op).await;
         done.map_err(|error| used_first(&error, wrong_code()))?;
-        attempt.succeeded();
+        attempt.succeeded().await;
         let (token, device) = (ShownOnce::new(token.text()), device_token.map(|token| ShownOnce::new(token.text())));
-        Ok(SignedIn { token, device, session, recovery_codes_left: left })
+        Ok(SignedIn { token, device, session, recovery_codes_left: left, signals })
     }
 
     /// A session that is to begin, whose user showed a second factor at that time.
@@ -309,6 +342,16 @@ pub(super) fn await_code(
     let (id, name, provider) = (user.id.clone(), user.name.clone(), provider.map(str::to_owned));
     let state = Entering { user: id, name, version, until_ms, provider };
     Ok(Pending { pending: pending::seal(tenant, Step::Login, &state)?, expires_ms: until_ms })
+}
+
+impl Core {
+    /// The index of a device's token, if somebody signed in from that device before.
+    pub(crate) async fn known_device(&self, token: &str) -> Result<Option<[u8; 32]>, Refusal> {
+        let Some((tenant, index)) = of_token(self, TokenKind::Device, token) else { return Ok(None) };
+        let row = self.store.device_by_token::<DeviceDoc>(&tenant.id, &index).await;
+        let row = row.map_err(|error| errors::store(Stage::Authenticate, &error))?;
+        Ok(row.map(|_| index))
+    }
 }
 
 fn new_device(knock: &Knock, tenant: &TenantState, user: &User) -> Result<(Token, DeviceRow<DeviceDoc>), Refusal> {

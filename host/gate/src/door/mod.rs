@@ -28,9 +28,9 @@ mod sso_account;
 mod window;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use opsiq_shield::ClientIp;
 use zeroize::Zeroizing;
 
 use crate::core::Core;
@@ -40,6 +40,7 @@ pub use idempotency::{KeyRule, idempotency_key};
 pub use login::{Login, Pending, SignedIn};
 pub use pending::ShownOnce;
 pub(crate) use pending::index;
+pub(crate) use refused::{network as network_of, slow};
 pub use reply::ReplySigner;
 pub use session::SessionView;
 pub use sessions::DeviceView;
@@ -65,8 +66,8 @@ impl Door {
 /// Who knocks, as the front door sees them.
 #[derive(Clone, Default)]
 pub struct Knock {
-    /// The peer's address.
-    pub address: Option<IpAddr>,
+    /// From where.
+    pub address: Option<ClientIp>,
     /// What the device says it is, such as a browser's name; shown in lists, and believed in nothing.
     pub device: String,
     /// The token of a device from which somebody signed in before, as [`SignedIn::device`] gave it.

@@ -1,12 +1,11 @@
 //! Refusals at the door: on record, counted together when they are many, and told so that they tell nothing.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opsiq_audit::{AuditError, Draft, Kind, Log, OpError, field};
 use opsiq_contract::Digest;
-use opsiq_identity::{Slow, Who};
+use opsiq_shield::{ClientIp, Slow, Who};
 use opsiq_store::StoreError;
 
 use crate::core::Core;
@@ -25,7 +24,7 @@ pub(super) async fn even(begun: Instant) {
 }
 
 /// Whom an attempt counts for. `what` is guessed: passwords, codes; `account` names whose.
-pub(super) fn who(what: &str, account: [&str; 2], address: Option<IpAddr>, device: Option<[u8; 32]>) -> Who {
+pub(super) fn who(what: &str, account: [&str; 2], address: Option<ClientIp>, device: Option<[u8; 32]>) -> Who {
     let parts = [what, account[0], account[1]].map(str::as_bytes);
     // A device counts for itself at each of them.
     let device = device.map(|device| *Digest::of_parts("opsiq device", [what.as_bytes(), &device]).as_bytes());
@@ -33,7 +32,7 @@ pub(super) fn who(what: &str, account: [&str; 2], address: Option<IpAddr>, devic
 }
 
 /// Too many failed; the answer is the same whether there is such an account.
-pub(super) fn slow(slow: Slow) -> Refusal {
+pub(crate) fn slow(slow: Slow) -> Refusal {
     let message = "there were too many failed attempts";
     let fix = format!("try again in {} s, or from a device you signed in from before", slow.retry_after);
     let refusal = Refusal::new(Class::Limited, Stage::Authenticate, "login.slow-down", message, fix);
@@ -78,7 +77,7 @@ impl Core {
         tenant: Option<&TenantState>,
         name: Option<&str>,
         act: &'static str,
-        address: Option<IpAddr>,
+        address: Option<ClientIp>,
         refusal: Refusal,
     ) -> Refusal {
         let log = tenant.map_or(Log::Host, |tenant| Log::Tenant(tenant.id.clone()));
@@ -96,14 +95,8 @@ impl Core {
 }
 
 /// What is counted together: an IPv4 address, an IPv6 /64.
-pub(super) fn network(address: Option<IpAddr>) -> String {
-    match address.map(|address| address.to_canonical()) {
-        None => "unknown".to_owned(),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => {
-            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-    }
+pub(crate) fn network(address: Option<ClientIp>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), |address| address.near().to_string())
 }
 
 #[cfg(test)]
@@ -132,6 +125,5 @@ mod tests {
             assert!(all.iter().skip(at + 1).all(|other| other != one));
         }
         assert_eq!(network(Some("2001:db8::1".parse().unwrap())), "2001:db8::/64");
-        assert_eq!(network(Some("::ffff:192.0.2.1".parse().unwrap())), "192.0.2.1");
     }
 }

@@ -1,21 +1,20 @@
 //! Who a session's token stands for, looked up as it stands at every request: a user disabled, a role changed, a session
 //! revoked, a second factor reset counts at the next one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
 
 use opsiq_audit::{Kind, Op, field};
 use opsiq_contract::TenantId;
 use opsiq_identity::{Standing, TokenKind};
+use opsiq_shield::ClientIp;
 use opsiq_store::SessionRow;
 use serde::{Deserialize, Serialize};
 
 use super::Door;
 use super::factor::Credential;
 use super::pending::of_token;
-use super::refused::{slow, used_first, who, wrong_code};
+use super::refused::{used_first, who, wrong_code};
 use crate::act::Person;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
@@ -39,7 +38,7 @@ pub struct SessionView {
     /// What the device says it is.
     pub device: String,
     /// From where it was begun.
-    pub address: Option<IpAddr>,
+    pub address: Option<ClientIp>,
     /// The provider they signed in at; `None` for a password.
     pub provider: Option<String>,
     /// When it began, in milliseconds since 1970.
@@ -115,7 +114,7 @@ impl Door {
     ///
     /// # Errors
     /// `session.ended`; a user who may not act.
-    pub async fn session(&self, token: &str, address: Option<IpAddr>) -> Result<(Actor, SessionView), Refusal> {
+    pub async fn session(&self, token: &str, address: Option<ClientIp>) -> Result<(Actor, SessionView), Refusal> {
         let (person, session) = self.person(token, address).await?;
         let view = current(&person.tenant.id, &session);
         Ok((person.actor, view))
@@ -126,7 +125,7 @@ impl Door {
     ///
     /// # Errors
     /// As [`Door::session`]; `code.wrong`; `login.slow-down`.
-    pub async fn step_up(&self, token: &str, address: Option<IpAddr>, code: &str) -> Result<SessionView, Refusal> {
+    pub async fn step_up(&self, token: &str, address: Option<ClientIp>, code: &str) -> Result<SessionView, Refusal> {
         let (person, session) = self.person(token, address).await?;
         match self.step_up_now(&person, &session, code).await {
             Ok(()) => Ok(self.session(token, address).await?.1),
@@ -141,7 +140,7 @@ impl Door {
         let (gate, tenant) = (&self.core, &person.tenant);
         let device = person.actor.session;
         let who = who("step-up", [tenant.id.as_str(), &person.user.name], person.actor.address, device);
-        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.attempt(&who).await?;
         let _turn = tenant.acts.lock().await;
         gate.person(&person.actor).await?;
         let credential = Credential::of(gate, tenant, &person.user.id).await?.ok_or_else(|| elsewhere(session))?;
@@ -160,7 +159,7 @@ impl Door {
         let done = gate.journal.commit(&person.log(), vec![draft], op).await;
         tenant.changed();
         done.map_err(|error| used_first(&error, wrong_code()))?;
-        attempt.succeeded();
+        attempt.succeeded().await;
         Ok(())
     }
 
@@ -168,7 +167,7 @@ impl Door {
     ///
     /// # Errors
     /// A disk that does not serve.
-    pub async fn logout(&self, token: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
+    pub async fn logout(&self, token: &str, address: Option<ClientIp>) -> Result<(), Refusal> {
         let (person, session) = match self.person(token, address).await {
             Ok(found) => found,
             Err(refusal) if refusal.class == Class::Unauthenticated => return Ok(()),
@@ -185,16 +184,20 @@ impl Door {
         }
     }
 
-    async fn person(&self, token: &str, address: Option<IpAddr>) -> Result<(Person, Arc<Session>), Refusal> {
+    async fn person(&self, token: &str, address: Option<ClientIp>) -> Result<(Person, Arc<Session>), Refusal> {
         let found = of_token(&self.core, TokenKind::Session, token);
         let tenant = found.as_ref().map(|(tenant, _)| tenant.clone());
         let session = match &found {
             Some((tenant, index)) => self.core.session_that_lives(tenant, index).await?.map(|found| (index, found)),
             None => None,
         };
-        let (Some(tenant), Some((index, session))) = (&tenant, session) else {
+        let (Some(tenant), Some((index, mut session))) = (&tenant, session) else {
+            self.core.proof_refused(address);
             return Err(self.core.refused_knock(tenant.as_deref(), None, "request", address, ended()).await);
         };
+        if self.core.session_used(tenant, index, &session, address).await? {
+            session = self.core.session_that_lives(tenant, index).await?.ok_or_else(ended)?;
+        }
         let mut actor = Actor::user(tenant.id.clone(), session.doc.name.clone()).in_session(*index);
         actor.address = address;
         let person = self.core.person(&actor).await?;

@@ -2,6 +2,7 @@
 
 use opsiq_audit::{Kind, Op, field};
 use opsiq_contract::visible;
+use opsiq_shield::ClientIp;
 use serde::Serialize;
 
 use super::Door;
@@ -22,7 +23,7 @@ pub struct DeviceView {
     /// What it says it is.
     pub device: String,
     /// From where it was first signed in.
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<ClientIp>,
     /// When, in milliseconds since 1970.
     pub created_ms: i64,
 }

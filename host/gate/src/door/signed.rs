@@ -3,9 +3,9 @@
 //! What a front door does with a signed request:
 //!
 //! ```no_run
-//! # use std::net::IpAddr;
 //! # use opsiq_gate::{Call, Host, Origin, Refusal};
-//! # async fn serve(host: Host, origin: Origin, parts: http::request::Parts, body: Vec<u8>, peer: IpAddr, call: Call)
+//! # use opsiq_shield::ClientIp;
+//! # async fn serve(host: Host, origin: Origin, parts: http::request::Parts, body: Vec<u8>, peer: ClientIp, call: Call)
 //! #     -> Result<(), Refusal> {
 //! let (actor, reply) = host.door().signed(&origin, &parts, &body, peer).await?; // a refusal: 401, 429 or 503
 //! let answer = host.invoke(&actor, call).await; // or any other act
@@ -22,11 +22,11 @@
 //! Refusals are on record as those for want of room are: the first at once, and how many more in the minute after. One that names
 //! no client for certain goes to the host's log.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
 use opsiq_audit::{Draft, Kind, Log, Op, field};
+use opsiq_shield::ClientIp;
 use opsiq_signing::{Jumped, KeyId, NotTaken, Origin, Presented, Reading, Refused, Request, Ticket};
 use opsiq_vault::Secret;
 
@@ -42,7 +42,7 @@ pub struct SignedHead {
     door: Door,
     presented: Presented,
     secret: Arc<Secret>,
-    peer: IpAddr,
+    peer: ClientIp,
 }
 
 /// Names the client.
@@ -66,7 +66,7 @@ impl Door {
         origin: &Origin,
         parts: &Parts,
         body: &[u8],
-        peer: IpAddr,
+        peer: ClientIp,
     ) -> Result<(Actor, ReplySigner), Refusal> {
         self.signed_head(origin, parts, peer).await?.with_body(body).await
     }
@@ -75,11 +75,20 @@ impl Door {
     ///
     /// # Errors
     /// As [`Door::signed`] for all but the body and what was taken before.
-    pub async fn signed_head(&self, origin: &Origin, parts: &Parts, peer: IpAddr) -> Result<SignedHead, Refusal> {
+    pub async fn signed_head(&self, origin: &Origin, parts: &Parts, peer: ClientIp) -> Result<SignedHead, Refusal> {
         let mut claimed = None;
         match self.verified(origin, parts, &mut claimed).await {
-            Ok((presented, secret)) => Ok(SignedHead { door: self.clone(), presented, secret, peer }),
+            Ok((presented, secret)) => {
+                let head = SignedHead { door: self.clone(), presented, secret, peer };
+                match head.may_come() {
+                    Ok(()) => Ok(head),
+                    Err(refusal) => Err(head.recorded(refusal).await),
+                }
+            }
             Err(refusal) => {
+                if refusal.class == Class::Unauthenticated {
+                    self.core.proof_refused(Some(peer));
+                }
                 Err(self.recorded(Log::Host, draft(peer, "unknown", claimed.as_ref()), refusal, peer).await)
             }
         }
@@ -141,7 +150,7 @@ impl Door {
     }
 
     /// Puts a refusal on record; answers it, or why it cannot be.
-    async fn recorded(&self, log: Log, draft: Draft, refusal: Refusal, peer: IpAddr) -> Refusal {
+    async fn recorded(&self, log: Log, draft: Draft, refusal: Refusal, peer: ClientIp) -> Refusal {
         let recorded = self.core.record_refused_knock(log, draft, &refusal, &network(Some(peer))).await;
         recorded.err().unwrap_or(refusal)
     }
@@ -156,14 +165,26 @@ impl SignedHead {
         let KeyId { tenant, client, .. } = &self.presented.key_id;
         match self.taken(body).await {
             Ok(ticket) => {
+                self.door.core.client_used(tenant, &self.presented.key_id.to_string(), client, self.peer).await;
                 let actor = Actor::client(tenant.clone(), client.clone()).from_address(self.peer);
                 Ok((actor, ReplySigner::new(self.door.core.clone(), self.presented, self.secret, ticket)))
             }
-            Err(refusal) => {
-                let draft = draft(self.peer, &format!("client:{client}"), Some(&self.presented.key_id));
-                Err(self.door.recorded(Log::Tenant(tenant.clone()), draft, refusal, self.peer).await)
-            }
+            Err(refusal) => Err(self.recorded(refusal).await),
         }
+    }
+
+    /// Refuses what comes from an address that the tenant's list does not let come, before its body is read.
+    fn may_come(&self) -> Result<(), Refusal> {
+        let core = &self.door.core;
+        let tenant = core.tenants.get(&self.presented.key_id.tenant);
+        tenant.map_or(Ok(()), |tenant| core.tenants_list(&tenant, Some(self.peer)))
+    }
+
+    /// Puts a refusal on its tenant's record; answers it, or why it cannot be.
+    async fn recorded(&self, refusal: Refusal) -> Refusal {
+        let KeyId { tenant, client, .. } = &self.presented.key_id;
+        let draft = draft(self.peer, &format!("client:{client}"), Some(&self.presented.key_id));
+        self.door.recorded(Log::Tenant(tenant.clone()), draft, refusal, self.peer).await
     }
 
     /// Takes the request, once. Among nodes the row of its nonce decides, so that is durable before the request runs.
@@ -185,7 +206,7 @@ impl SignedHead {
     }
 }
 
-fn draft(peer: IpAddr, who: &str, key_id: Option<&KeyId>) -> Draft {
+fn draft(peer: ClientIp, who: &str, key_id: Option<&KeyId>) -> Draft {
     let draft = Draft::new(Kind::Refused)
         .field(field::ACTOR, who)
         .field(field::IP, peer.to_string())

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::enrol::Enrolment;
 use super::login::{Pending, SignedIn};
 use super::pending::{self, ShownOnce, Step, of_token};
-use super::refused::{even, slow, used_first, who};
+use super::refused::{even, used_first, who};
 use super::{Door, Knock};
 use crate::core::now_ms;
 use crate::refusal::{Class, Refusal, Stage};
@@ -111,15 +111,21 @@ impl Door {
     pub async fn sso_leave(&self, knock: &Knock, leave: &SsoLeave<'_>) -> Result<SsoAway, Refusal> {
         let begun = Instant::now();
         let tenant = leave.tenant.parse::<TenantId>().ok().and_then(|id| self.core.tenants.get(&id));
-        let done = self.leave(tenant.as_ref(), leave).await;
+        let done = self.leave(knock, tenant.as_ref(), leave).await;
         match done {
             Ok(away) => Ok(away),
             Err(why) => Err(self.plainly(knock, tenant.as_deref(), why, begun).await),
         }
     }
 
-    async fn leave(&self, tenant: Option<&Arc<TenantState>>, leave: &SsoLeave<'_>) -> Result<SsoAway, Refusal> {
+    async fn leave(
+        &self,
+        knock: &Knock,
+        tenant: Option<&Arc<TenantState>>,
+        leave: &SsoLeave<'_>,
+    ) -> Result<SsoAway, Refusal> {
         let Some(tenant) = tenant else { return Err(unknown()) };
+        self.core.tenants_list(tenant, knock.address)?;
         let provider = self.core.sso_provider(tenant, leave.provider).await?.ok_or_else(unknown)?;
         let invitation = match leave.invitation {
             None => None,
@@ -180,6 +186,7 @@ impl Door {
         answer: &SsoAnswer<'_>,
         kept: Option<&str>,
     ) -> Result<SsoEntered, Refusal> {
+        self.core.tenants_list(tenant, knock.address)?;
         let attempt = kept.and_then(|kept| pending::open::<Attempt>(&self.core, Step::Sso, kept));
         let attempt = attempt.filter(|(of, attempt)| of.id == tenant.id && now_ms() < attempt.until_ms);
         let Some((_, attempt)) = attempt else {
@@ -208,10 +215,10 @@ impl Door {
         let Some(code) = code else { return Err(refused("sso.code", "the provider answers with no code")) };
         // It counts for the address alone: who fails at a provider shall keep nobody else out.
         let who = who("sso", [tenant.id.as_str(), &attempt.flow.state], knock.address, None);
-        let trial = self.core.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let trial = self.core.attempt(&who).await?;
         let believed = self.redeem(tenant, &provider, &attempt, answer.iss, code).await;
         let believed = believed?.map_err(|fault| not_believed(&provider, &fault))?;
-        trial.succeeded();
+        trial.succeeded().await;
         self.enter(knock, tenant, &provider, attempt.invitation, &believed).await
     }
 

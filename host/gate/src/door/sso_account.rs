@@ -2,7 +2,6 @@
 //! a new one. And what is missing then: nothing, a code, or an authenticator.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use opsiq_audit::{Draft, Op, OpError, field};
 use opsiq_contract::{Role, TenantId};
@@ -15,13 +14,14 @@ use super::enrol::{Enrolment, WITHIN_MS, drawn};
 use super::factor::{Credential, is_still, seconds};
 use super::login::{Began, SignedIn, await_code};
 use super::pending::{self, ShownOnce, Step, over};
-use super::refused::{slow, used_first, who, wrong_code};
+use super::refused::{used_first, who, wrong_code};
 use super::sso::{InvitedHere, SsoEntered, refused};
 use super::{Door, Knock};
-use crate::core::now_ms;
+use crate::core::{Core, now_ms};
 use crate::docs::{SsoIdentityDoc, UserDoc};
 use crate::errors;
 use crate::refusal::{Class, Refusal, Stage};
+use crate::shield::{NETWORKS, of_session, signal};
 use crate::sso::{SsoProvider, identity_index, issuer_index};
 use crate::state::{TenantState, User};
 use crate::{names, users};
@@ -122,15 +122,27 @@ impl Door {
         if settings.second_factor || believed.had_second_factor() {
             // A provider that does not say when vouches for no moment: what asks for a fresh factor then waits for a sign-in anew.
             let at_ms = believed.signed_in_s().map_or(0, |at| at.saturating_mul(1000).min(now_ms()));
+            // The provider vouches for the device. Of somebody who may be another than the user, what is grave asks for a
+            // sign-in anew.
+            let signals = core.doubts(tenant, &user, knock.address, true).await?;
+            let at_ms = if signals.is_empty() { at_ms } else { 0 };
             let Began { token, view, row } = self.new_session(knock, tenant, &user, Some(name), at_ms)?;
             let how = if settings.second_factor { "as its owner states" } else { "as it says" };
             let detail =
                 format!("session {} on {}, at provider {name}, with several factors {how}", row.id, view.device);
             drafts.push(drawn(&user, knock, "login").field(field::DETAIL, detail));
+            if !signals.is_empty() {
+                let signal = signal(&format!("user:{}", user.name), &signals, knock.address);
+                drafts.push(of_session(signal, &row.id, &view.device));
+            }
+            let network = knock.address.map(|client| Core::network_index(tenant, client));
             let op = Op::new(move |tx| {
                 Box::pin(async move {
                     tx.sso_provider_at(&whose, &id, version).await?;
                     account.write(tx, &whose, turn).await?;
+                    if let Some(network) = network {
+                        tx.account_network_seen(&whose, &row.user, &network, row.created_ms, NETWORKS).await?;
+                    }
                     tx.sessions_forget(&whose, &row.user, row.created_ms).await?;
                     Ok(tx.session_insert(&row).await?)
                 })
@@ -139,7 +151,7 @@ impl Door {
             let token = ShownOnce::new(token.text());
             let left =
                 Credential::of(core, tenant, &user.id).await?.map_or(0, |credential| credential.doc.recovery.len());
-            let signed_in = SignedIn { token, device: None, session: view, recovery_codes_left: left };
+            let signed_in = SignedIn { token, device: None, session: view, recovery_codes_left: left, signals };
             return Ok(SsoEntered::SignedIn(Box::new(signed_in)));
         }
         let op = Op::new(move |tx| {
@@ -288,6 +300,7 @@ impl Door {
         let Some((tenant, state)) = opened.filter(|(_, state)| now_ms() < state.until_ms) else {
             return Err(self.core.refused_knock(None, None, "login", knock.address, over()).await);
         };
+        self.core.tenant_lets_come(&tenant, Some(&state.name), knock.address).await?;
         match self.equipped(knock, &tenant, &state, code).await {
             Ok(enrolled) => Ok(enrolled),
             Err(refusal) => {
@@ -305,9 +318,9 @@ impl Door {
     ) -> Result<SsoEnrolled, Refusal> {
         let gate = &self.core;
         let who = who("enrol", [tenant.id.as_str(), &state.name], knock.address, None);
-        let attempt = gate.identity.throttle.begin(&who, Instant::now()).map_err(slow)?;
+        let attempt = gate.attempt(&who).await?;
         let Code::Right(step) = state.seed.check(code, seconds(), None) else { return Err(wrong_code()) };
-        attempt.succeeded();
+        attempt.succeeded().await;
         let _turn = tenant.acts.lock().await;
         let user = gate.user(tenant, &state.name).await?.filter(|user| is_still(user, &state.user)).ok_or_else(over)?;
         let (credential, recovery_codes) = Credential::first(tenant, &user, None, &state.seed, step)?;
@@ -318,10 +331,14 @@ impl Door {
             drawn(&user, knock, "login").field(field::DETAIL, told),
         ];
         let version = user.version;
+        let network = knock.address.map(|client| Core::network_index(tenant, client));
         let op = Op::new(move |tx| {
             Box::pin(async move {
                 tx.user_at(&row.tenant, &row.user, version).await?;
                 tx.credential_insert(&credential).await?;
+                if let Some(network) = network {
+                    tx.account_network_seen(&row.tenant, &row.user, &network, row.created_ms, NETWORKS).await?;
+                }
                 tx.sessions_forget(&row.tenant, &row.user, row.created_ms).await?;
                 Ok(tx.session_insert(&row).await?)
             })
@@ -330,7 +347,7 @@ impl Door {
         done.map_err(|error| used_first(&error, over()))?;
         let recovery_codes_left = recovery_codes.len();
         let token = ShownOnce::new(token.text());
-        let signed_in = SignedIn { token, device: None, session: view, recovery_codes_left };
+        let signed_in = SignedIn { token, device: None, session: view, recovery_codes_left, signals: Vec::new() };
         Ok(SsoEnrolled { signed_in, recovery_codes })
     }
 }

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use opsiq_contract::{CustomRole, Role};
 use opsiq_gate::{Actor, Databases, Host, HostOptions, NewTenant, Refusal, RootSource, Selection};
-use opsiq_gate::{Answer, Call};
+use opsiq_gate::{Answer, Call, Login};
+use opsiq_shield::{ClientIp, Verdict};
 use tempfile::TempDir;
 
+use crate::people::{knock, secret as password};
 use crate::signed::{Sender, arrive};
 use crate::world::{PLUGIN, acme, call, data, keyed, options, request, secret, tenant};
 
@@ -180,6 +182,57 @@ async fn two_nodes_do_not_decide_on_the_same_people() {
         first.users().assign(&acme("olga"), "sam", "support").await.unwrap();
     }
     assert!(lost < 10, "one of two does, not neither");
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_and_failed_attempts_are_every_nodes() {
+    let Some(Nodes { first, second, dirs: _dirs, server: _server }) = two().await else { return };
+    let (operator, networks) = (Actor::operator(), ["203.0.113.0/24".to_owned()]);
+    let client: ClientIp = "203.0.113.7".parse().unwrap();
+    first.firewall().put(&operator, Verdict::Block, &networks, "a test", false).await.unwrap();
+    assert!(first.shield().lets_come(client).is_err(), "it is in force when it is answered");
+    let lets_come = async |host: &Host, wanted: bool| {
+        let start = Instant::now();
+        while host.shield().lets_come(client).is_ok() != wanted {
+            assert!(start.elapsed() < 10 * PROMISED);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        start.elapsed()
+    };
+    let took = lets_come(&second, false).await;
+    assert!(took <= PROMISED, "who is blocked came for {took:?}");
+    // The other node goes on from there.
+    second.firewall().remove(&operator, &networks, false).await.unwrap();
+    let took = lets_come(&first, true).await;
+    assert!(took <= PROMISED, "{took:?}");
+
+    let look = || call("look", r#"{"id":"7"}"#);
+    until(&second, "sam", look(), Result::is_ok).await;
+    first.firewall().put(&acme("olga"), Verdict::Block, &networks, "", false).await.unwrap();
+    let start = Instant::now();
+    let refused = loop {
+        match second.invoke(&acme("sam").from_address(client), look()).await {
+            Err(refusal) => break refusal,
+            Ok(_) => assert!(start.elapsed() < PROMISED),
+        }
+    };
+    assert_eq!(refused.code, "firewall.tenant.blocked");
+    second.invoke(&acme("sam").from_address("203.0.114.7".parse().unwrap()), look()).await.unwrap();
+
+    // Five guesses are free on all nodes together.
+    let guess = async |host: &Host| {
+        let login =
+            Login { tenant: "acme".to_owned(), user: "olga".to_owned(), password: password("not the password") };
+        host.door().login(&knock(), &login).await.unwrap_err().code.into_owned()
+    };
+    let mut codes = Vec::new();
+    for host in [&first, &second, &first, &second, &first, &second, &first] {
+        codes.push(guess(host).await);
+    }
+    let wanted = [["login.failed"; 5].as_slice(), &["login.slow-down"; 2]].concat();
+    assert_eq!(codes, wanted);
     first.close().await.unwrap();
     second.close().await.unwrap();
 }

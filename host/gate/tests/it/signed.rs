@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, request::Parts};
 use opsiq_audit::{Filter, Kind};
 use opsiq_contract::{Principal, TenantId};
 use opsiq_gate::{Actor, Answer, Class, Host, NewClientKey, OVERLAP, Origin, Refusal, ReplySigner, Stage};
+use opsiq_shield::{ClientIp, Reason, Verdict};
 use opsiq_signing::{KeyId, Reading, Request, sign_request, verify_reply};
 use opsiq_vault::Secret;
 
@@ -57,7 +58,7 @@ impl Sender {
 }
 
 pub(crate) async fn arrive(host: &Host, sent: &Sent) -> Result<(Actor, ReplySigner), Refusal> {
-    host.door().signed(&origin(), &sent.parts, &sent.body, PEER).await
+    host.door().signed(&origin(), &sent.parts, &sent.body, PEER.into()).await
 }
 
 async fn code(host: &Host, sent: &Sent) -> String {
@@ -248,7 +249,7 @@ async fn a_request_is_for_one_target_and_one_time() {
         assert_eq!(code(host, &sent).await, told);
     }
     let elsewhere = Origin::of(&Uri::from_static("https://api.example.org")).unwrap();
-    let refusal = host.door().signed(&elsewhere, &good.parts, &good.body, PEER).await.unwrap_err();
+    let refusal = host.door().signed(&elsewhere, &good.parts, &good.body, PEER.into()).await.unwrap_err();
     assert_eq!(refusal.code, "signature.invalid");
     let now = Reading::now().wall_ms / 1000;
     for created in [now - 302, now + 302, now - 3600] {
@@ -371,4 +372,29 @@ async fn an_idempotency_key_is_one_clients() {
     assert_eq!(done(&client("shop"), "8").await, Ok(false));
     assert_eq!(done(&acme("till"), "9").await, Ok(false));
     assert_eq!(world.entries(Kind::Intent).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_tenant_lets_nobody_come_from_no_request_is_taken_and_two_places_at_once_are_told_once() {
+    let world = World::new().await;
+    let till = till(&world).await;
+    let [home, away] = ["192.0.2.7", "203.0.113.7"].map(|text| text.parse::<ClientIp>().unwrap());
+    let from = async |sent: &Sent, peer: ClientIp| {
+        let door = world.host.door();
+        door.signed(&origin(), &sent.parts, &sent.body, peer).await.map(drop).map_err(|refusal| refusal.code)
+    };
+    let blocked = ["203.0.113.0/24".to_owned()];
+    let firewall = world.host.firewall();
+    firewall.put(&acme("olga"), Verdict::Block, &blocked, "a test", false).await.unwrap();
+    let sent = till.now("1");
+    assert_eq!(from(&sent, away).await.unwrap_err(), "firewall.tenant.blocked");
+    assert!(from(&sent, home).await.is_ok(), "it was not used up");
+    firewall.remove(&acme("olga"), &blocked, false).await.unwrap();
+    for (at, peer) in [away, home, away, home, away].into_iter().enumerate() {
+        from(&till.now(&format!("2{at}")), peer).await.unwrap();
+    }
+    let told = world.host.users().signals(&acme("olga"), None, None, 100).await.unwrap();
+    let told: Vec<_> = told.iter().map(|one| (one.account.as_str(), one.reasons.as_slice())).collect();
+    assert_eq!(told, [("client:till", [Reason::TwoPlaces].as_slice())]);
+    assert_eq!(&*world.host.users().signals(&acme("adam"), None, None, 1).await.unwrap_err().code, "role.not-allowed");
 }

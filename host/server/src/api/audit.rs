@@ -7,6 +7,7 @@ use futures::stream;
 use opsiq_audit::export::Range;
 use opsiq_audit::{Export, Filter, Format, Kind};
 use opsiq_contract::InvocationId;
+use opsiq_shield::Class;
 use serde_json::json;
 
 use crate::ask::{Ask, Content, Done, Reply, cursor, wrong};
@@ -18,7 +19,7 @@ const JSONL: &str = "application/jsonl";
 const CSV: &str = "text/csv; charset=utf-8";
 const NUMBER: &str = r#"{"type":"integer","minimum":0,"format":"int64"}"#;
 const TEXT: &str = r#"{"type":"string"}"#;
-const KINDS: &str = r#"{"type":"string","enum":["intent","outcome","refused","interrupted","admin","event","denial","confirmation","read","leak"]}"#;
+const KINDS: &str = r#"{"type":"string","enum":["intent","outcome","refused","interrupted","admin","event","denial","confirmation","read","leak","signal"]}"#;
 
 pub(super) fn add(routes: &mut Routes) {
     routes.add(
@@ -36,6 +37,7 @@ pub(super) fn add(routes: &mut Routes) {
             .param("from", NUMBER, "The first entry.")
             .param("to", NUMBER, "One past the last entry; all there are unless said.")
             .param("withhold", r#"{"type":"boolean","default":false}"#, "Leave out the values that lists hide. It verifies all the same.")
+            .counted(Class::Exports)
             .gives_as(200, JSONL, "", "The entries.")
             .gives_as(200, CSV, "", "The entries, for a spreadsheet."),
         export,

@@ -5,6 +5,7 @@ mod actions;
 mod audit;
 mod clients;
 mod confirmations;
+mod firewall;
 mod installations;
 mod keys;
 mod plugins;
@@ -27,6 +28,7 @@ use crate::routes::Routes;
 /// The shapes of bodies and of the answers made here, for the `OpenAPI` document.
 pub(crate) mod shapes {
     pub(crate) use super::clients::{AllowClient, MakeClient, RotateClient};
+    pub(crate) use super::firewall::{FirewallPut, FirewallRemove};
     pub(crate) use super::installations::{ChangeGrant, Install};
     pub(crate) use super::keys::SecretValue;
     pub(crate) use super::plugins::{InspectionView, RegisteredView};
@@ -59,6 +61,7 @@ pub(crate) fn routes() -> Routes {
     sso::add(&mut routes);
     subjects::add(&mut routes);
     sandbox::add(&mut routes);
+    firewall::add(&mut routes);
     routes
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::header::{SET_COOKIE, USER_AGENT};
 use opsiq_gate::{Knock, Login, SignedIn};
+use opsiq_shield::Class;
 use opsiq_vault::Secret;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,12 +12,10 @@ use zeroize::Zeroizing;
 use super::not_a;
 use crate::ask::{Ask, Done, Reply};
 use crate::door::{COOKIE_NAME, session_token};
+use crate::guard::DEVICE;
 use crate::knock::Knocked;
 use crate::problem::Problem;
 use crate::routes::{Routes, Spec};
-
-/// The header in which a device shows that somebody signed in from it before.
-const DEVICE: &str = "opsiq-device";
 
 /// An invitation.
 #[derive(Deserialize, ToSchema)]
@@ -103,6 +102,7 @@ pub(super) fn add(routes: &mut Routes) {
             "Show the second factor again, for what asks for a fresh one.",
         )
         .unkeyed()
+        .counted(Class::SignIn)
         .json("CodeOf")
         .gives("SessionView", "The session."),
         step_up,
@@ -163,6 +163,7 @@ async fn enrol(asked: Knocked) -> Done {
 
 async fn login(asked: Knocked) -> Done {
     let SignIn { tenant, user, password } = asked.json()?;
+    asked.to_tenant(&tenant).await?;
     let login = Login { tenant, user, password: secret(password)? };
     Reply::json(&asked.host.door().login(&knock(&asked), &login).await?)
 }

@@ -65,6 +65,8 @@ pub(crate) struct SignedInView {
     device: Option<String>,
     session: SessionView,
     recovery_codes_left: u64,
+    /// Why it may be somebody else than the user; then what is grave asks for a second factor anew.
+    signals: Vec<String>,
 }
 
 /// A session, without its token.

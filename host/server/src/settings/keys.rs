@@ -19,6 +19,8 @@ pub(super) enum Form {
     Time(u64, u64),
     /// A size between these bytes.
     Size(u64, u64),
+    /// What [`super::shield`] reads.
+    Shield,
 }
 
 /// One key of the section.
@@ -30,8 +32,12 @@ pub(super) struct Key {
     pub(super) doc: &'static str,
 }
 
-/// Every key of the section, in the order it is explained in.
-pub(super) const KEYS: &[Key] = &[
+/// Every key of the section, in the order it is explained in: those of the shield last.
+pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(super::shield::KEYS)
+}
+
+const KEYS: &[Key] = &[
     Key {
         name: "listen",
         form: Form::Address,
