@@ -232,18 +232,20 @@ type Parsed = (Arc<CertifiedKey>, SystemTime);
 fn read_files(provider: &CryptoProvider, chain: &Path, key: &Path) -> Result<Parsed, TlsError> {
     use std::os::unix::fs::MetadataExt as _;
     let file = |path: &Path| {
-        let read = || -> std::io::Result<(Vec<u8>, u32)> {
+        let read = || -> std::io::Result<(Vec<u8>, fs::Metadata)> {
             let file = fs::File::open(path)?;
-            let mode = file.metadata()?.mode();
+            let metadata = file.metadata()?;
             let mut bytes = Vec::new();
             file.take(MOST).read_to_end(&mut bytes)?;
-            Ok((bytes, mode))
+            Ok((bytes, metadata))
         };
         read().map_err(|source| TlsError::File { path: path.to_owned(), source })
     };
     let (chain_pem, _) = file(chain)?;
-    let (key_pem, mode) = file(key)?;
-    if mode & 0o077 != 0 {
+    let (key_pem, metadata) = file(key)?;
+    // Root may share its own with one group, as is usual where the host is given a file that it cannot change.
+    let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+    if metadata.mode() & others != 0 {
         return Err(TlsError::Exposed(key.to_owned()));
     }
     parse(provider, &chain_pem, &key_pem, (chain, key))
@@ -395,7 +397,12 @@ mod tests {
         take();
         files.look();
         assert_ne!(leaf(&files), first);
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Certificates::from_files(&chain, &key), Err(TlsError::Exposed(_))));
+        let roots = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&key).unwrap()) == 0;
+        for (mode, taken) in [(0o640, roots), (0o660, false), (0o644, false)] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            let read = Certificates::from_files(&chain, &key);
+            assert_eq!(read.is_ok(), taken, "{mode:o}");
+            assert!(taken || matches!(read, Err(TlsError::Exposed(_))));
+        }
     }
 }

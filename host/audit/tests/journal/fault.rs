@@ -117,9 +117,9 @@ async fn a_full_disk_stops_everything_and_nothing_is_lost_when_it_has_room_again
 #[tokio::test]
 async fn write_errors_stop_everything_and_nothing_is_lost_when_they_end() {
     let Some(dir) = child() else {
-        // Files may not grow beyond 1 MiB: writes beyond fail with an error that is not "full".
+        // Files may not grow beyond 2 MiB: writes beyond fail with an error that is not "full".
         let name = "fault::write_errors_stop_everything_and_nothing_is_lost_when_they_end";
-        return in_child(name, &["sh", "-c"], "trap '' XFSZ; ulimit -S -f 2048;");
+        return in_child(name, &["sh", "-c"], "trap '' XFSZ; ulimit -S -f 4096;");
     };
     let mend = || {
         let limit = rustix::process::Rlimit { current: None, maximum: None };

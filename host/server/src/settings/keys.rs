@@ -66,7 +66,7 @@ const KEYS: &[Key] = &[
         name: "tls-key",
         form: Form::Path,
         default: "",
-        doc: "Its private key, PEM; nobody but the host may read the file.",
+        doc: "Its private key, PEM; nobody but the host may read the file, or a group that root gave a file of its own.",
     },
     Key {
         name: "tls-names",
