@@ -180,7 +180,7 @@ const STORY: &[Step] = &[
     (&["firewall", "scores"], "", 0),
     (&["--as", ADA, "firewall", "allow", "0.0.0.0/0"], "", 0),
     (&["--as", ADA, "firewall", "list"], "", 0),
-    (&["--as", ADA, "firewall", "block", "no network"], "", 2),
+    (&["--as", ADA, "firewall", "block", "no network"], "", 6),
     (&["--as", ADA, "user", "signals"], "", 0),
     (&["sandbox", "list"], "", 0),
     (&["--as", ADA, "sandbox", "quarantine", "installation:hello", "--reason", "it greets"], "", 0),
