@@ -28,3 +28,22 @@ wasmtime::component::bindgen!({
         "opsiq:plugin/http.body": crate::http::Body,
     },
 });
+
+/// The same world for a call that runs straight through: what would wait ends it instead.
+pub(crate) mod straight {
+    wasmtime::component::bindgen!({
+        world: "connector",
+        path: "../../wit/0.1.0",
+        imports: { default: trappable },
+        with: {
+            "opsiq:plugin/types": super::opsiq::plugin::types,
+            "opsiq:plugin/context": super::opsiq::plugin::context,
+            "opsiq:plugin/keys": super::opsiq::plugin::keys,
+            "opsiq:plugin/audit": super::opsiq::plugin::audit,
+            "opsiq:plugin/log": super::opsiq::plugin::log,
+            "opsiq:plugin/clock": super::opsiq::plugin::clock,
+            "opsiq:plugin/random": super::opsiq::plugin::random,
+            "opsiq:plugin/http.body": crate::http::Body,
+        },
+    });
+}

@@ -51,7 +51,7 @@ fn passed(request: &Request) -> usize {
 
 impl Host for State {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, HttpFailure>> {
-        self.enter(passed(&request))?;
+        self.enter_to_wait(passed(&request))?;
         let Request { method, url, headers, body, timeout_ms } = request;
         self.live.now(Phase::Http);
         let answer = self.session().send(GuestRequest { method, url, headers, body, timeout_ms }).await;
@@ -73,7 +73,7 @@ impl Host for State {
 
 impl HostBody for State {
     async fn read(&mut self, body: Resource<Body>, max: u32) -> wasmtime::Result<Result<Vec<u8>, HttpFailure>> {
-        self.enter(0)?;
+        self.enter_to_wait(0)?;
         self.live.now(Phase::Http);
         let piece = self.table.get_mut(&body)?.0.read(max).await;
         self.goes_on();

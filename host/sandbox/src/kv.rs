@@ -107,7 +107,7 @@ macro_rules! allowed {
 
 impl Host for State {
     async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Entry>, KvFailure>> {
-        self.enter(key.len())?;
+        self.enter_to_wait(key.len())?;
         allowed!(self.kv_max());
         allowed!(key_fits(&key));
         self.live.now(Phase::Storage);
@@ -122,7 +122,7 @@ impl Host for State {
         value: Vec<u8>,
         expected: Option<u64>,
     ) -> wasmtime::Result<Result<u64, KvFailure>> {
-        self.enter(key.len() + value.len())?;
+        self.enter_to_wait(key.len() + value.len())?;
         let max = allowed!(self.kv_max());
         allowed!(key_fits(&key));
         if value.len() > VALUE_MAX {
@@ -137,7 +137,7 @@ impl Host for State {
     }
 
     async fn delete(&mut self, key: String, expected: Option<u64>) -> wasmtime::Result<Result<(), KvFailure>> {
-        self.enter(key.len())?;
+        self.enter_to_wait(key.len())?;
         allowed!(self.kv_max());
         allowed!(key_fits(&key));
         self.live.now(Phase::Storage);
@@ -151,7 +151,7 @@ impl Host for State {
         prefix: String,
         after: Option<String>,
     ) -> wasmtime::Result<Result<Vec<String>, KvFailure>> {
-        self.enter(prefix.len() + after.as_ref().map_or(0, String::len))?;
+        self.enter_to_wait(prefix.len() + after.as_ref().map_or(0, String::len))?;
         allowed!(self.kv_max());
         if prefix.len() > KEY_MAX || after.as_ref().is_some_and(|after| after.len() > KEY_MAX) {
             return Ok(Err(KvFailure::Full(format!("a key has 1 to {KEY_MAX} bytes"))));

@@ -34,6 +34,7 @@ mod rehearse;
 mod run;
 mod sandbox;
 mod state;
+mod straight;
 mod ticker;
 mod wasi;
 

@@ -116,12 +116,22 @@ impl CpuClock {
 
     /// The guest meets a tick. Whether its turn is over: a tick may come just as it began.
     pub(crate) fn tick(&self) -> bool {
-        let over = self.turn() >= TURN_LEAST;
+        let over = self.turn_is_over();
         if over {
             self.paused.store(true, Ordering::Relaxed);
             self.long.store(true, Ordering::Relaxed);
         }
         over
+    }
+
+    /// Whether the current turn has lasted for as long as a tick may end one.
+    pub(crate) fn turn_is_over(&self) -> bool {
+        self.turn() >= TURN_LEAST
+    }
+
+    /// Whether a tick ever ended its turn.
+    pub(crate) fn is_long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
     }
 
     /// Nanoseconds used, the current poll included. Only meaningful on the thread that polls.

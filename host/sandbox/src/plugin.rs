@@ -9,11 +9,13 @@ use opsiq_contract::{Contract, Digest, Limits, PluginKind, PluginRef};
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
+use crate::bindings::straight::ConnectorPre as StraightPre;
 use crate::class::{Class, PAGE};
 use crate::compile::Job;
 use crate::compiled::{Code, Found};
 use crate::sandbox::{Lane, Sandbox, SandboxError};
 use crate::state::State;
+use crate::straight::Straight;
 use crate::wasi::ForeignPre;
 
 /// A loaded plugin: compiled and linked, shared by all its calls and installations. It holds nothing of any call.
@@ -27,8 +29,8 @@ pub struct Plugin {
 
 /// A linked component, by what it was made for.
 pub(crate) enum Entry {
-    /// This host.
-    Native(ConnectorPre<State>),
+    /// This host: for calls that may wait, and for those that run straight through.
+    Native(ConnectorPre<State>, Straight),
     /// WASI; run in compatibility mode.
     Foreign(ForeignPre),
 }
@@ -47,7 +49,7 @@ impl Plugin {
     /// The linked component, for measuring it bare.
     pub fn component(&self) -> &Component {
         match &self.entry {
-            Entry::Native(pre) => pre.instance_pre().component(),
+            Entry::Native(pre, _) => pre.instance_pre().component(),
             Entry::Foreign(pre) => pre.component(),
         }
     }
@@ -258,7 +260,10 @@ fn linked(lane: &Lane, component: &Component, contract: &Contract) -> wasmtime::
         PluginKind::Action => &lane.action,
         PluginKind::Connector => &lane.connector,
     };
-    linker.instantiate_pre(component).and_then(ConnectorPre::new).map(Entry::Native)
+    let pre = linker.instantiate_pre(component).and_then(ConnectorPre::new)?;
+    // Held against its own world above, so the larger one is no matter here.
+    let straight = lane.straight.instantiate_pre(component).and_then(StraightPre::new)?;
+    Ok(Entry::Native(pre, Straight::new(straight, contract)))
 }
 
 /// Every import is one the contract declares: asked again of what was compiled, whoever compiled it.

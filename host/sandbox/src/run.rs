@@ -24,6 +24,7 @@ use crate::plugin::{Entry, Plugin};
 use crate::rehearse::Moment;
 use crate::sandbox::Sandbox;
 use crate::state::{Remains, State};
+use crate::straight::{Attempt, Waits};
 
 /// Handles the engine counts above those of the limit: a call lends one while it uses it.
 const LENT: usize = 16;
@@ -200,45 +201,62 @@ impl Sandbox {
             resources: limits.resources,
             fuel: limits.fuel,
         };
-        let mut store = Store::new(
-            &plugin.lane.engine,
-            State {
-                limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
-                live: Arc::clone(&live),
-                cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
-                authorized: Arc::clone(&authorized),
-                idempotency_key,
-                keys: capabilities.keys,
-                kv: capabilities.kv,
-                egress: capabilities.egress,
-                kept: capabilities.kept,
-                toll: place.toll(),
-                moment,
-                leaks: capabilities.leaks,
-                session: None,
-                table: ResourceTable::new(),
-                began,
-                deadline,
-                host_calls: 0,
-                hostcall_bytes: 0,
-                random_bytes: 0,
-                journal: Journal::new(limits.log_lines, limits.log_bytes),
-                denials: Vec::new(),
-                foreign: None,
-            },
-        );
-        let armed = arm(&mut store, bounds, plugin.lane.fuel);
+        let state = State {
+            limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+            live: Arc::clone(&live),
+            cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
+            authorized: Arc::clone(&authorized),
+            idempotency_key,
+            keys: capabilities.keys,
+            kv: capabilities.kv,
+            egress: capabilities.egress,
+            kept: capabilities.kept,
+            toll: place.toll(),
+            moment,
+            leaks: capabilities.leaks,
+            session: None,
+            table: ResourceTable::new(),
+            began,
+            deadline,
+            straight: false,
+            waits: false,
+            host_calls: 0,
+            hostcall_bytes: 0,
+            random_bytes: 0,
+            journal: Journal::new(limits.log_lines, limits.log_bytes),
+            denials: Vec::new(),
+            foreign: None,
+        };
+        let action = &authorized.action().name;
+        let mut store = Store::new(&plugin.lane.engine, state);
         let ended = {
             let call = async {
-                armed.map_err(|error| (error, During::Instantiation))?;
-                let pre = match &plugin.entry {
-                    Entry::Native(pre) => pre,
-                    Entry::Foreign(foreign) => return foreign.call(&mut store, &authorized, &params).await,
+                let unarmed = |error| (error, During::Instantiation);
+                let (pre, straight) = match &plugin.entry {
+                    Entry::Native(pre, straight) => (pre, straight),
+                    Entry::Foreign(foreign) => {
+                        arm(&mut store, bounds, plugin.lane.fuel).map_err(unarmed)?;
+                        return foreign.call(&mut store, &authorized, &params).await;
+                    }
                 };
+                // A rehearsal's clock and chance go on from where they are, so it has one attempt.
+                if straight.is_worth_it(action) && store.data().moment.is_none() {
+                    store.data_mut().straight = true;
+                    arm(&mut store, bounds, plugin.lane.fuel).map_err(unarmed)?;
+                    match straight.attempt(&mut store, action, &params) {
+                        Attempt::Ended(invoked) => return invoked,
+                        Attempt::Waits => {
+                            let anew = store.data().anew();
+                            store = Store::new(&plugin.lane.engine, anew);
+                        }
+                    }
+                }
+                arm(&mut store, bounds, plugin.lane.fuel).map_err(unarmed)?;
                 let instance =
                     pre.instantiate_async(&mut store).await.map_err(|error| (error, During::Instantiation))?;
                 let actions = instance.opsiq_plugin_actions();
-                let invoked = actions.call_invoke(&mut store, &authorized.action().name, &params).await;
+                let invoked = actions.call_invoke(&mut store, action, &params).await;
+                straight.learn(action, store.data().waits || clock.is_long());
                 invoked.map_err(|error| (error, During::Call))
             };
             supervise(call, place.seat(), clock, deadline, live.stopped()).await
@@ -246,7 +264,8 @@ impl Sandbox {
         // Asked where there is none, the engine makes an error with a backtrace, which costs more than the call.
         let left = if plugin.lane.fuel { store.get_fuel().ok() } else { None };
         let fuel = left.map(|left| bounds.fuel.unwrap_or(u64::MAX).saturating_sub(left));
-        let remains = store.into_data().into_remains();
+        let remains = store.data_mut().remains();
+        drop(store);
         let meter = meter(&remains, clock, fuel);
         let outcome = outcome(ended, bounds, limits.wall_ms);
         let Remains { logs, events, denials, http, .. } = remains;
@@ -306,6 +325,9 @@ fn tick(state: &State) -> wasmtime::Result<UpdateDeadline> {
     }
     if let Some(fault) = state.overrun() {
         return Err(fault.into());
+    }
+    if state.straight {
+        return if clock.turn_is_over() { Err(Waits.into()) } else { Ok(UpdateDeadline::Continue(1)) };
     }
     Ok(if clock.tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
 }

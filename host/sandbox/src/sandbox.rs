@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     pub(crate) action: Linker<State>,
     /// What a connector may import.
     pub(crate) connector: Linker<State>,
+    /// The same, for calls that run straight through.
+    pub(crate) straight: Linker<State>,
     /// What a component made elsewhere may import; made for the first of them.
     foreign: OnceLock<Linker<State>>,
     pub(crate) ticker: Ticker,
@@ -57,9 +59,9 @@ impl Lane {
     fn new(config: &SandboxConfig, class: Class, fuel: bool) -> Result<Self, SandboxError> {
         let engine =
             Engine::new(&engine::settings(config, class, fuel)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
-        let (action, connector) = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
+        let [action, connector, straight] = linkers(&engine).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
-        Ok(Self { engine, action, connector, foreign: OnceLock::new(), ticker, class, fuel })
+        Ok(Self { engine, action, connector, straight, foreign: OnceLock::new(), ticker, class, fuel })
     }
 
     /// The compatibility linker.
@@ -72,8 +74,9 @@ impl Lane {
     }
 }
 
-/// The linkers of the two worlds. What a world lacks cannot be linked, whatever a contract says.
-fn linkers(engine: &Engine) -> wasmtime::Result<(Linker<State>, Linker<State>)> {
+/// The linkers of the two worlds, and of the larger as it is run straight through. What a world lacks cannot be linked,
+/// whatever a contract says.
+fn linkers(engine: &Engine) -> wasmtime::Result<[Linker<State>; 3]> {
     let mut action = Linker::new(engine);
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut action, |state| state)?;
     wit::context::add_to_linker::<State, HasSelf<State>>(&mut action, |state| state)?;
@@ -82,10 +85,11 @@ fn linkers(engine: &Engine) -> wasmtime::Result<(Linker<State>, Linker<State>)> 
     wit::log::add_to_linker::<State, HasSelf<State>>(&mut action, |state| state)?;
     wit::clock::add_to_linker::<State, HasSelf<State>>(&mut action, |state| state)?;
     wit::random::add_to_linker::<State, HasSelf<State>>(&mut action, |state| state)?;
-    let mut connector = action.clone();
+    let (mut connector, mut straight) = (action.clone(), action.clone());
     wit::http::add_to_linker::<State, HasSelf<State>>(&mut connector, |state| state)?;
     wit::kv::add_to_linker::<State, HasSelf<State>>(&mut connector, |state| state)?;
-    Ok((action, connector))
+    crate::straight::link(&mut straight)?;
+    Ok([action, connector, straight])
 }
 
 /// Runs plugins. One for the whole host.

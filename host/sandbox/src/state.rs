@@ -17,7 +17,7 @@ use crate::kv::Kv;
 use crate::limits::Limiter;
 use crate::live::{Live, Phase};
 use crate::rehearse::Moment;
-use crate::wasi::{Foreign, ForeignRemains};
+use crate::wasi::Foreign;
 
 /// The data of one call's store.
 pub(crate) struct State {
@@ -42,6 +42,10 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) began: Instant,
     pub(crate) deadline: Instant,
+    /// Whether it runs straight through: what would wait then ends it.
+    pub(crate) straight: bool,
+    /// Whether it called an import that may wait.
+    pub(crate) waits: bool,
     pub(crate) host_calls: u64,
     pub(crate) hostcall_bytes: u64,
     pub(crate) random_bytes: u64,
@@ -72,6 +76,43 @@ impl State {
         Ok(())
     }
 
+    /// The door of imports that may wait.
+    pub(crate) fn enter_to_wait(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.waits = true;
+        self.enter(bytes)
+    }
+
+    /// The same call from its beginning, with nothing done. That it once began is all that is left of this one.
+    pub(crate) fn anew(&self) -> Self {
+        let limits = self.authorized.limits();
+        Self {
+            limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+            live: Arc::clone(&self.live),
+            cpu_limit_ns: self.cpu_limit_ns,
+            authorized: Arc::clone(&self.authorized),
+            idempotency_key: self.idempotency_key.clone(),
+            keys: Arc::clone(&self.keys),
+            kv: Arc::clone(&self.kv),
+            egress: Arc::clone(&self.egress),
+            kept: self.kept.clone(),
+            leaks: Arc::clone(&self.leaks),
+            toll: self.toll.clone(),
+            moment: self.moment.clone(),
+            session: None,
+            table: ResourceTable::new(),
+            began: self.began,
+            deadline: self.deadline,
+            straight: false,
+            waits: false,
+            host_calls: 0,
+            hostcall_bytes: 0,
+            random_bytes: 0,
+            journal: Journal::new(limits.log_lines, limits.log_bytes),
+            denials: Vec::new(),
+            foreign: None,
+        }
+    }
+
     /// The host waited for something on the guest's behalf, which goes on.
     pub(crate) fn goes_on(&self) {
         self.live.now(Phase::Computing);
@@ -95,24 +136,26 @@ impl State {
         })
     }
 
-    /// What the call leaves behind.
-    pub(crate) fn into_remains(mut self) -> Remains {
+    /// What the call leaves behind, taken out of it.
+    pub(crate) fn remains(&mut self) -> Remains {
+        let mut journal = std::mem::replace(&mut self.journal, Journal::new(0, 0));
+        let mut denials = std::mem::take(&mut self.denials);
         // Before its requests are written down, it makes no more of them.
         if let Some(foreign) = self.foreign.take() {
-            let ForeignRemains { journal, denials, passed } = foreign.into_remains();
+            let theirs = foreign.into_remains();
             self.table = ResourceTable::new();
-            self.journal = journal;
-            self.denials.extend(denials);
-            self.hostcall_bytes = self.hostcall_bytes.saturating_add(passed);
+            journal = theirs.journal;
+            denials.extend(theirs.denials);
+            self.hostcall_bytes = self.hostcall_bytes.saturating_add(theirs.passed);
         }
         let session = self.session.take();
         let http = session.as_ref().map(|session| session.records()).unwrap_or_default();
         let sent = session.map(|session| session.usage()).unwrap_or_default();
-        let (logs, events) = self.journal.into_parts();
+        let (logs, events) = journal.into_parts();
         Remains {
             logs,
             events,
-            denials: self.denials,
+            denials,
             http,
             sent,
             host_calls: self.host_calls,

@@ -31,7 +31,7 @@ use crate::bindings::opsiq::plugin::types::Failure;
 use crate::fault::{During, Fault, FaultCode};
 use crate::state::State;
 
-pub(crate) use context::{Foreign, ForeignRemains};
+pub(crate) use context::Foreign;
 pub(crate) use link::linker;
 
 /// How a call of the guest ended: what it answered, as it claims, else why the engine ended it.
