@@ -1,6 +1,10 @@
-//! How the allocator treats the kernel.
+//! Where memory comes from, and how the allocator treats the kernel.
 
-/// Bytes a thread's heap may hold unused before it gives them back.
+/// Calls make and drop many small things on all threads at once, for which this allocator takes less time than the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes a thread's heap in the C library, which the database uses, may hold unused before it gives them back.
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 64 << 20;
 

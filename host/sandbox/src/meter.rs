@@ -164,10 +164,10 @@ pub(crate) enum Ended<T> {
 }
 
 /// Runs `future` to its end, or until `deadline`, or until `stopped` ends. It is polled only in turns that it takes from
-/// `seat`. The alarms are only set when the future waits for the first time, so a call that never waits pays for neither.
+/// `seat`, which is not asked for another once it ended. The alarms are only set when the future waits for the first time, so a call that never waits pays for neither.
 pub(crate) async fn supervise<T>(
     future: impl Future<Output = T>,
-    mut seat: Seat<'_>,
+    seat: &mut Seat,
     clock: &CpuClock,
     deadline: Instant,
     stopped: impl Future<Output = Fault>,
@@ -191,7 +191,8 @@ pub(crate) async fn supervise<T>(
             let paused = clock.paused.swap(false, Ordering::Relaxed);
             match polled {
                 Ok(Poll::Pending) if paused => seat.pause(turn, cx),
-                _ => seat.end(turn),
+                Ok(Poll::Pending) => seat.end(turn),
+                Ok(Poll::Ready(_)) | Err(_) => seat.finish(turn),
             }
             match polled {
                 Ok(Poll::Ready(value)) => return Poll::Ready(Ended::Done(value)),
@@ -230,7 +231,7 @@ mod tests {
     use opsiq_contract::Fairness;
 
     use super::*;
-    use crate::admission::{Admission, Place, Who};
+    use crate::admission::{Admission, Who};
     use crate::class::Class;
     use crate::fault::FaultCode;
 
@@ -238,40 +239,39 @@ mod tests {
         Instant::now() + Duration::from_millis(20)
     }
 
-    async fn place() -> Place {
+    async fn seat() -> Seat {
         let (tenant, id) = ("acme".parse().unwrap(), "00000000-0000-4000-8000-000000000001".parse().unwrap());
         let who = Who { tenant: &tenant, installation: &id, name: "shop", family: "acme/shop" };
-        Arc::new(Admission::new(&Fairness::default(), [8, 8])).enter(who, Class::Small, 1).await.unwrap()
+        Arc::new(Admission::new(&Fairness::default(), [8, 8])).enter(who, Class::Small, 1).await.unwrap().seat()
     }
 
     #[tokio::test]
     async fn counts_work_and_not_waiting() {
-        let place = place().await;
         let clock = CpuClock::new(Instant::now());
         let work = async {
             tokio::time::sleep(Duration::from_millis(60)).await;
             let begin = thread_ns();
             while thread_ns() - begin < 10_000_000 {}
         };
-        let ended = supervise(work, place.seat(), &clock, Instant::now() + Duration::from_secs(5), pending()).await;
+        let ended =
+            supervise(work, &mut seat().await, &clock, Instant::now() + Duration::from_secs(5), pending()).await;
         assert!(matches!(ended, Ended::Done(())));
         assert!(clock.total() >= 10_000_000 && clock.total() < 50_000_000, "{}", clock.total());
     }
 
     #[tokio::test]
     async fn ends_late_stopped_or_panicked() {
-        let place = place().await;
         let clock = CpuClock::new(Instant::now());
-        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), pending()).await, Ended::Late));
+        assert!(matches!(supervise(pending::<()>(), &mut seat().await, &clock, soon(), pending()).await, Ended::Late));
         let stop = async {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Fault::new(FaultCode::Stopped, "enough")
         };
-        assert!(matches!(supervise(pending::<()>(), place.seat(), &clock, soon(), stop).await, Ended::Stopped(_)));
+        assert!(matches!(supervise(pending::<()>(), &mut seat().await, &clock, soon(), stop).await, Ended::Stopped(_)));
         let panics = async { panic!("an import of the host fails") };
-        assert!(matches!(supervise::<()>(panics, place.seat(), &clock, soon(), pending()).await, Ended::Panicked));
+        assert!(matches!(supervise::<()>(panics, &mut seat().await, &clock, soon(), pending()).await, Ended::Panicked));
         let enough = std::future::ready(Fault::new(FaultCode::Stopped, "enough"));
-        let ready = supervise(async { 7 }, place.seat(), &clock, Instant::now(), enough).await;
+        let ready = supervise(async { 7 }, &mut seat().await, &clock, Instant::now(), enough).await;
         assert!(matches!(ready, Ended::Done(7)), "what is done is done");
     }
 }

@@ -123,7 +123,7 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let counter = if self.finished { &self.sandbox.finished } else { &self.sandbox.cancelled };
+        let counter = if self.finished { &self.sandbox.ends.finished } else { &self.sandbox.ends.cancelled };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -178,7 +178,6 @@ impl Sandbox {
         if let Some(fault) = run.live.order() {
             return RunReport::refused(run.authorized, fault);
         }
-        self.started.fetch_add(1, Ordering::Relaxed);
         let mut flight = InFlight { sandbox: self, finished: false };
         let running = plugin.lane.ticker.running();
         let report = self.run_in_slot(plugin, run).await;
@@ -188,8 +187,9 @@ impl Sandbox {
     }
 
     async fn run_in_slot(&self, plugin: &Plugin, run: Call) -> RunReport {
-        // The place is given back last, when the store is gone, or the pool could be found full.
         let Call { authorized, place, params, idempotency_key, capabilities, live, moment } = run;
+        // The place is given back last, when the store is gone, or the pool could be found full.
+        let mut seat = place.seat();
         let (authorized, params) = (Arc::new(authorized), params.into_string());
         let limits = authorized.limits();
         let began = Instant::now();
@@ -211,7 +211,7 @@ impl Sandbox {
             kv: capabilities.kv,
             egress: capabilities.egress,
             kept: capabilities.kept,
-            toll: place.toll(),
+            toll: seat.toll(),
             moment,
             leaks: capabilities.leaks,
             session: None,
@@ -259,7 +259,7 @@ impl Sandbox {
                 straight.learn(action, store.data().waits || clock.is_long());
                 invoked.map_err(|error| (error, During::Call))
             };
-            supervise(call, place.seat(), clock, deadline, live.stopped()).await
+            supervise(call, &mut seat, clock, deadline, live.stopped()).await
         };
         // Asked where there is none, the engine makes an error with a backtrace, which costs more than the call.
         let left = if plugin.lane.fuel { store.get_fuel().ok() } else { None };

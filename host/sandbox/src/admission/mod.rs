@@ -75,6 +75,7 @@ impl Admission {
             need,
             installation: who.installation.clone(),
             since: Instant::now(),
+            last: None,
         };
         let (leaf, number, wait) = match self.with(|scheduler| scheduler.enter(who, need, now))? {
             Entry::In(leaf) => return Ok(place(leaf)),
@@ -138,6 +139,8 @@ pub struct Place {
     need: Need,
     installation: InstallationId,
     since: Instant,
+    /// Its call's last turn, which ends with it: the kind, and the nanoseconds used.
+    last: Option<(Kind, u64)>,
 }
 
 impl Place {
@@ -147,13 +150,8 @@ impl Place {
     }
 
     /// What its call computes by.
-    pub(crate) fn seat(&self) -> Seat<'_> {
+    pub(crate) fn seat(self) -> Seat {
         Seat { place: self, kind: Kind::Short, number: None, state: Turn::None }
-    }
-
-    /// What its requests are charged to.
-    pub(crate) fn toll(&self) -> Toll {
-        Toll { admission: self.admission.clone(), leaf: self.leaf }
     }
 }
 
@@ -162,7 +160,12 @@ impl Drop for Place {
         let now = Instant::now();
         let held = nanoseconds(now.saturating_duration_since(self.since));
         let at = self.admission.at(now);
-        self.admission.with(|scheduler| scheduler.leave(self.leaf, self.need, held, at));
+        self.admission.with(|scheduler| {
+            if let Some((kind, ns)) = self.last {
+                scheduler.end_turn(self.leaf, kind, ns);
+            }
+            scheduler.leave(self.leaf, self.need, held, at);
+        });
     }
 }
 
@@ -173,10 +176,10 @@ enum Turn {
     Waits(u64),
 }
 
-/// Takes turns at computing for one call. Its owner must be polled on while it has one.
+/// Takes turns at computing for one call, in its place. Its owner must be polled on while it has one.
 #[derive(Debug)]
-pub(crate) struct Seat<'a> {
-    place: &'a Place,
+pub(crate) struct Seat {
+    place: Place,
     /// Of its turn, or of the next.
     kind: Kind,
     /// Under which it waits for turns, once it computed for a whole one.
@@ -184,7 +187,12 @@ pub(crate) struct Seat<'a> {
     state: Turn,
 }
 
-impl Seat<'_> {
+impl Seat {
+    /// What its call's requests are charged to.
+    pub(crate) fn toll(&self) -> Toll {
+        Toll { admission: self.place.admission.clone(), leaf: self.place.leaf }
+    }
+
     /// Ready when the call may compute.
     pub(crate) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         let (leaf, kind, number, waker) = (self.place.leaf, self.kind, self.number, cx.waker());
@@ -221,14 +229,20 @@ impl Seat<'_> {
         };
     }
 
-    /// The call used `ns` nanoseconds of its turn; it is over, or waits for something.
+    /// The call used `ns` nanoseconds of its turn and is over. The turn ends when its place is given back, which is soon.
+    pub(crate) fn finish(&mut self, ns: u64) {
+        self.state = Turn::None;
+        self.place.last = Some((self.kind, ns));
+    }
+
+    /// The call used `ns` nanoseconds of its turn and waits for something.
     pub(crate) fn end(&mut self, ns: u64) {
         self.state = Turn::None;
         self.place.admission.with(|scheduler| scheduler.end_turn(self.place.leaf, self.kind, ns));
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         match self.state {
             Turn::None => {}

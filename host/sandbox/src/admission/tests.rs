@@ -33,9 +33,9 @@ async fn who_waits_gets_in_and_who_waited_too_long_does_not() {
 #[tokio::test]
 async fn turns_are_handed_on_and_given_back() {
     let admission = Arc::new(Admission::new(&Fairness::parse_toml("[fairness]\ncomputing = 1\n").unwrap(), [8, 8]));
-    let (a, b) = (enter(&admission, "acme", 1).await.unwrap(), enter(&admission, "other", 2).await.unwrap());
+    let seat = async |tenant, installation| enter(&admission, tenant, installation).await.unwrap().seat();
+    let (mut first, mut second, mut third) = (seat("acme", 1).await, seat("other", 2).await, seat("acme", 1).await);
     let cx = Context::from_waker(Waker::noop());
-    let (mut first, mut second, mut third) = (a.seat(), b.seat(), a.seat());
     assert!(first.poll_turn(&cx).is_ready());
     assert!(second.poll_turn(&cx).is_ready(), "it is not ahead of the other");
     assert!(third.poll_turn(&cx).is_pending());
@@ -45,6 +45,11 @@ async fn turns_are_handed_on_and_given_back() {
     assert!(third.poll_turn(&cx).is_ready(), "a turn comes back with its seat, and goes to who asked first");
     assert!(first.poll_turn(&cx).is_pending());
     drop(first);
+    third.finish(1);
+    let mut fourth = seat("other", 2).await;
+    assert!(fourth.poll_turn(&cx).is_ready(), "it is behind the other");
+    let mut fifth = seat("acme", 1).await;
+    assert!(fifth.poll_turn(&cx).is_pending());
     drop(third);
-    assert!(b.seat().poll_turn(&cx).is_ready());
+    assert!(fifth.poll_turn(&cx).is_ready(), "a turn that is finished ends with its place");
 }

@@ -89,8 +89,11 @@ impl<W> Scheduler<W> {
         }
         self.pools[need.class as usize].taken -= need.slots;
         self.charge(path, CALL_COST);
-        self.refresh_entries(path);
-        self.hand_out_places();
+        // Where nobody waits there is no order to keep.
+        if self.node(HOST).queued > 0 {
+            self.refresh_entries(path);
+            self.hand_out_places();
+        }
     }
 
     /// Whether a call has room at every level and in its pool.

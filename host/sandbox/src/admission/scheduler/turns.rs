@@ -141,7 +141,10 @@ impl<W> Scheduler<W> {
                 cpu.spend(ns, now);
             }
         }
-        self.refresh_turns(path);
+        // Where nobody waits there is no order to keep.
+        if self.node(HOST).wanting != [0; 2] {
+            self.refresh_turns(path);
+        }
     }
 
     pub(super) fn refresh_turns(&mut self, path: [usize; 3]) {
