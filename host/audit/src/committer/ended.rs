@@ -34,8 +34,17 @@ impl Committer {
         }
         self.state.heads.accept(stage.heads);
         for request in batch {
-            let Request { part, reply, refused, signed, .. } = request;
+            let Request { part, reply, refused, signed, entries, .. } = request;
             let answer = match (part, refused) {
+                // What waits for the call's end was not told of it: the intent stays open, and it is tried again, unless
+                // somebody waits who will.
+                (Part::Interruption(call), Some(error @ AuditError::Operation(_))) if reply.is_none() => {
+                    tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is not recorded yet");
+                    let log = call.log.clone();
+                    self.state.retry_at = Instant::now() + RETRY;
+                    self.state.pending.push(Request::new(log, entries, None, Part::Interruption(call)));
+                    Err(error)
+                }
                 (Part::Interruption(call), Some(error)) => {
                     tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is refused");
                     self.abandonments.done();
