@@ -331,16 +331,14 @@ impl Committer {
         }
         match &request.part {
             // One that has an outcome by now was not interrupted.
-            Part::Interruption(call) if call.intent => {
-                match end(Arc::clone(&self.interruptions), call, tx).await? {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(error) => {
-                        request.refused = Some(AuditError::Operation(error));
-                        return Ok(());
-                    }
+            Part::Interruption(call) if call.intent => match end(Arc::clone(&self.interruptions), call, tx).await? {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    request.refused = Some(AuditError::Operation(error));
+                    return Ok(());
                 }
-            }
+            },
             Part::Close => return Ok(()),
             _ => {}
         }

@@ -100,13 +100,20 @@ impl Core {
                 .field(field::ACTOR, "host")
                 .field(field::ACTION, "node give-up")
                 .field(field::OUTCOME, "ok")
-                .field(field::DETAIL, format!("node {} did not renew its lease; its calls end as interrupted", node.name));
+                .field(
+                    field::DETAIL,
+                    format!("node {} did not renew its lease; its calls end as interrupted", node.name),
+                );
             self.record(Log::Host, vec![draft]).await?;
         }
         loop {
             let found = recovery::recover_lost(&self.journal).await?;
             for call in &found {
-                tracing::warn!(tenant = call.tenant, invocation = call.invocation, "a call of a lost node is interrupted");
+                tracing::warn!(
+                    tenant = call.tenant,
+                    invocation = call.invocation,
+                    "a call of a lost node is interrupted"
+                );
             }
             if found.is_empty() {
                 return Ok(());

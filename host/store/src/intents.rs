@@ -50,8 +50,12 @@ impl Store {
             "SELECT tenant, invocation, seq FROM open_intent WHERE node = $1 \
              AND (epoch IS NULL OR epoch < $2) ORDER BY tenant, seq",
         );
-        let rows =
-            query.bind(self.node()).bind(self.node_epoch()).fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
+        let rows = query
+            .bind(self.node())
+            .bind(self.node_epoch())
+            .fetch_all(self.reader())
+            .await
+            .map_err(|error| StoreError::of(WHAT, &error))?;
         rows.into_iter().map(of).collect()
     }
 

@@ -28,8 +28,7 @@ const LEAVE: &str = "UPDATE node SET lease_ms = 0 WHERE tenant = '' AND name = $
 const OVERDUE: &str = "SELECT n.name, n.epoch FROM node n WHERE n.tenant = '' AND n.name <> $1 \
     AND n.lease_ms <= (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint AND (n.lease_ms > 0 \
     OR EXISTS (SELECT 1 FROM open_intent o WHERE o.node = n.name AND o.epoch = n.epoch)) FOR UPDATE SKIP LOCKED";
-const GIVE_UP: &str =
-    "UPDATE node SET epoch = epoch + 1, lease_ms = 0 WHERE tenant = '' AND name = $1 AND epoch = $2";
+const GIVE_UP: &str = "UPDATE node SET epoch = epoch + 1, lease_ms = 0 WHERE tenant = '' AND name = $1 AND epoch = $2";
 /// Of a number that its node has not any more.
 const LOST: &str = "SELECT o.tenant, o.invocation, o.seq FROM open_intent o JOIN node n ON n.name = o.node \
     WHERE n.tenant = '' AND o.epoch < n.epoch ORDER BY o.tenant, o.seq LIMIT $1";

@@ -39,7 +39,12 @@ struct Slot {
 impl Writer {
     /// A writer that connects at the first transaction.
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, slot: Mutex::new(Slot { connection: None, open: false }), wrote: Notify::new(), node: NodeEpoch::default() }
+        Self {
+            engine,
+            slot: Mutex::new(Slot { connection: None, open: false }),
+            wrote: Notify::new(),
+            node: NodeEpoch::default(),
+        }
     }
 
     pub(crate) async fn begin(&self) -> Result<WriteTx<'_>, StoreError> {
