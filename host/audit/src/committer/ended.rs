@@ -99,7 +99,10 @@ impl Committer {
                             entry.kind = Kind::Interrupted;
                         }
                         self.abandonments.more();
-                        self.state.pending.push(Request { part: Part::Interruption(call), ..request });
+                        // What was to be written with the outcome (an answer that is given again, say) is not for an
+                        // interruption, which closes what waits for it by itself.
+                        let (change, changes) = (None, false);
+                        self.state.pending.push(Request { part: Part::Interruption(call), change, changes, ..request });
                     } else {
                         open.abandon("the outcome could not be recorded");
                     }
