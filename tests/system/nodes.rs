@@ -1,4 +1,4 @@
-//! Three nodes on a PostgreSQL server of their own, under steady signed load: one is killed and does not come back, and the
+//! Three nodes on a `PostgreSQL` server of their own, under steady signed load: one is killed and does not come back, and the
 //! server crashes in the middle. What holds is asked from outside: the upstream that counts effects, the answers, and the log.
 
 use std::collections::BTreeMap;
@@ -199,14 +199,14 @@ impl Cluster {
         first.run(&["--as", "acme/ada", "user", "add", "sam", "--role", "support"]).ok();
         let make =
             |name: &str, scope: &str| first.run(&["--as", "acme/ada", "client", "create", name, "--scope", scope]).ok();
-        let made = json!({
+        let clients = json!({
             "load": make("load", "attack:run"), "rotated": make("rotated", "greetings:read"),
             "revoked": make("revoked", "greetings:read"), "stopped": make("stopped", "greetings:read"),
         });
         let root = root.unwrap();
         let environment = [("OPSIQ_SERVER__PUBLIC_URL", PUBLIC), ("OPSIQ_ROOT_KEY_FILE", root.to_str().unwrap())];
         let served = worlds.iter().map(|world| Served::start(world, &environment)).collect();
-        Some((Self { served, worlds, postgres, arrived, upstream }, made))
+        Some((Self { served, worlds, postgres, arrived, upstream }, clients))
     }
 
     async fn node(&self, at: usize) -> Node {

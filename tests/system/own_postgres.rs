@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test's own, which it may stop in the middle of anything.
+//! A `PostgreSQL` server of one test's own, which it may stop in the middle of anything.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
