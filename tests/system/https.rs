@@ -103,6 +103,13 @@ impl Served {
         terminate(self.child.as_ref().unwrap());
     }
 
+    /// Ends it with no time to do anything.
+    pub(crate) fn kill(&mut self) {
+        let child = self.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// How it ended, within that time.
     pub(crate) fn ended(&mut self, within: Duration) -> ExitStatus {
         let until = Instant::now() + within;

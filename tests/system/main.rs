@@ -38,9 +38,11 @@ mod limits;
 #[path = "../neighbour/mod.rs"]
 #[allow(dead_code, reason = "the bench needs more of it")]
 mod neighbour;
+mod nodes;
 mod openapi;
 mod opsiq;
 mod orders;
+mod own_postgres;
 mod packets;
 mod panics;
 mod people;

@@ -16,6 +16,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -289,7 +290,11 @@ impl Committer {
         }
         tx.open_intents_insert(&stage.opened).await.map_err(AuditError::unavailable)?;
         let ended: Vec<_> = batch.iter().filter_map(Request::ends).collect();
-        tx.open_intents_remove(&ended).await.map_err(AuditError::unavailable)?;
+        let removed = tx.open_intents_remove(&ended).await.map_err(AuditError::unavailable)?;
+        if removed != ended.len() as u64 {
+            // One was ended by others. None of the batch is believed; what follows sees to each of them alone.
+            return Err(AuditError::unavailable("a call was ended already"));
+        }
         for checkpoint in &stage.checkpoints {
             tx.checkpoint_put(checkpoint).await.map_err(AuditError::unavailable)?;
         }
@@ -309,6 +314,15 @@ impl Committer {
 
     /// Runs a request's change and stages its entries. An error ends the batch; a refusal ends the request.
     async fn take(&mut self, request: &mut Request, tx: &mut WriteTx<'_>, stage: &mut Stage) -> Result<(), AuditError> {
+        let epoch = self.store.node_epoch();
+        match &mut request.part {
+            Part::Intent(call) => call.epoch = epoch,
+            Part::Outcome(open) if open.call().is_some_and(|call| call.intent && call.epoch != epoch) => {
+                request.refused = Some(AuditError::Fenced);
+                return Ok(());
+            }
+            _ => {}
+        }
         if let Some(change) = request.change.take()
             && let Err(error) = op::run(change, tx).await?
         {
@@ -317,13 +331,14 @@ impl Committer {
         }
         match &request.part {
             // One that has an outcome by now was not interrupted.
-            Part::Interruption(call) if call.intent => {
-                if !remove(tx, call).await? {
+            Part::Interruption(call) if call.intent => match end(Arc::clone(&self.interruptions), call, tx).await? {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    request.refused = Some(AuditError::Operation(error));
                     return Ok(());
                 }
-                let interruptions = Arc::clone(&self.interruptions);
-                close_elsewhere(interruptions, call, tx).await?;
-            }
+            },
             Part::Close => return Ok(()),
             _ => {}
         }
@@ -358,7 +373,7 @@ impl Committer {
         }
         let mut tx = store.begin().await.map_err(AuditError::unavailable)?;
         let names: Vec<&str> = logs.iter().map(Log::column).collect();
-        let ends = tx.hold_logs(&names, everything).await.map_err(AuditError::unavailable)?;
+        let ends = tx.hold_logs(&names, everything).await.map_err(AuditError::of_write)?;
         for end in ends.into_iter().flatten() {
             if let Some(log) = Log::from_column(&end.log) {
                 self.state.heads.forget_unless(&log, end.size, end.changes);
@@ -396,22 +411,24 @@ impl Committer {
     }
 }
 
-async fn remove(tx: &mut WriteTx<'_>, call: &Call) -> Result<bool, AuditError> {
-    tx.open_intent_remove(call.log.column(), &call.invocation).await.map_err(AuditError::unavailable)
-}
-
-/// Lets what else waits for the outcome of an interrupted call know, in the same transaction.
-async fn close_elsewhere(
+/// Forgets the open intent of an interrupted call and lets what else waits for its outcome know: both or neither. Whether there
+/// was one.
+async fn end(
     interruptions: Arc<dyn Interruptions>,
     call: &Call,
     tx: &mut WriteTx<'_>,
-) -> Result<(), AuditError> {
+) -> Result<Result<bool, OpError>, AuditError> {
     let (log, invocation) = (call.log.clone(), call.invocation.clone());
-    let change: op::Change =
-        Box::new(move |tx| Box::pin(async move { interruptions.close(tx, &log, &invocation).await }));
-    if let Err(error) = op::run(change, tx).await? {
-        let error: OpError = error;
-        tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is recorded in the log alone");
-    }
-    Ok(())
+    let was_open = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&was_open);
+    let change: op::Change = Box::new(move |tx| {
+        Box::pin(async move {
+            if tx.open_intent_remove(log.column(), &invocation).await? {
+                interruptions.close(tx, &log, &invocation).await?;
+                told.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    });
+    Ok(op::run(change, tx).await?.map(|()| was_open.load(Ordering::Relaxed)))
 }

@@ -15,6 +15,10 @@ pub enum AuditError {
     /// itself may the record turn out to exist; an intent among it then ends as `interrupted`.
     #[error("the audit log cannot be written: {0}")]
     Unavailable(Arc<str>),
+    /// This node was given up for lost, and others record its calls as interrupted. Nothing was recorded, and nothing will be
+    /// until it has registered anew, which takes a moment.
+    #[error("this node did not answer for too long and was given up: others end its calls, and it registers anew")]
+    Fenced,
     /// The operation to be committed with the entries failed; it and the entries were rolled back together.
     #[error(transparent)]
     Operation(OpError),
@@ -55,6 +59,14 @@ pub enum AuditError {
 impl AuditError {
     pub(crate) fn unavailable(why: impl std::fmt::Display) -> Self {
         Self::Unavailable(why.to_string().into())
+    }
+
+    /// The error for a transaction that did not come about.
+    pub(crate) fn of_write(error: StoreError) -> Self {
+        match error {
+            StoreError::Fenced => Self::Fenced,
+            error => Self::unavailable(error),
+        }
     }
 
     pub(crate) fn tampered(seq: u64, why: &'static str) -> Self {

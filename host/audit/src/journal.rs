@@ -49,7 +49,8 @@ pub trait Vaults: Send + Sync {
 /// Told when an intent ends as interrupted, so that what else waits for its outcome (an idempotency key, a confirmation) is closed
 /// in the same transaction.
 pub trait Interruptions: Send + Sync {
-    /// Writes what follows from the interruption. An error undoes only what this wrote; the interruption is recorded all the same.
+    /// Writes what follows from the interruption. An error undoes what this wrote and keeps the interruption from being recorded:
+    /// the intent stays open, and it is tried again.
     fn close<'t>(
         &'t self,
         tx: &'t mut WriteTx<'_>,
@@ -240,7 +241,7 @@ impl Journal {
         }
     }
 
-    /// Records the interruption of a call of a previous process.
+    /// Records the interruption of a call of a previous process, or of another node's.
     pub(crate) async fn interrupt(&self, call: Call, draft: Draft) -> Result<(), AuditError> {
         let log = call.log.clone();
         let entries = self.prepare(&log, vec![draft]).await?;
@@ -250,7 +251,9 @@ impl Journal {
 
     /// Whether calls may begin: not while so many ended calls wait to be recorded.
     fn accepts(&self) -> Result<(), AuditError> {
-        if self.0.abandonments.backlog() < BACKLOG {
+        if self.0.store.is_fenced() {
+            Err(AuditError::Fenced)
+        } else if self.0.abandonments.backlog() < BACKLOG {
             Ok(())
         } else {
             Err(AuditError::unavailable("too many calls wait to be recorded"))

@@ -50,6 +50,8 @@ pub(crate) struct Call {
     pub(crate) invocation: InvocationId,
     /// Whether an intent of it is in the log, and its open-intent row to be removed.
     pub(crate) intent: bool,
+    /// As what this node was registered when the intent was written: after it was given up, its outcome is not its to record.
+    pub(crate) epoch: i64,
     pub(crate) started: Instant,
     /// Who and what, for the entry that ends it; not known of a call of a previous process.
     about: Option<About>,
@@ -61,6 +63,7 @@ impl Call {
             log,
             invocation: authorized.invocation().clone(),
             intent,
+            epoch: 0,
             started: Instant::now(),
             about: Some(authorized.about()),
         }
@@ -68,7 +71,7 @@ impl Call {
 
     /// A call whose intent a previous process left open.
     pub(crate) fn previous(log: Log, invocation: InvocationId) -> Self {
-        Self { log, invocation, intent: true, started: Instant::now(), about: None }
+        Self { log, invocation, intent: true, epoch: 0, started: Instant::now(), about: None }
     }
 
     /// Completes an entry of the call: its invocation, who and what if it begins or ends the call, and how long it took if it

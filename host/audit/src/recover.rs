@@ -20,6 +20,8 @@ use crate::rows;
 
 /// How many are recorded at a time.
 const CHUNK: usize = 256;
+/// How many of other nodes' are looked at a time.
+const LOST: u32 = 1024;
 /// What of an intent says who and what, and is repeated where its end is recorded.
 const ABOUT: [&str; 6] = [field::ACTOR, field::ROLE, field::IP, field::ACTION, field::INSTALLATION, field::PLUGIN];
 
@@ -46,19 +48,51 @@ impl Journal {
     /// [`AuditError::Unavailable`].
     pub async fn recover(&self) -> Result<Vec<InterruptedIntent>, AuditError> {
         let mut rows = self.shared().previous.lock().await;
+        let (found, left) = self.end_all(&rows).await?;
+        *rows = left;
+        Ok(found)
+    }
+
+    /// Records intents of nodes that were given up as interrupted, at most so many, and says which they were. Of two nodes that
+    /// do so at once, either records each.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`], [`AuditError::Store`].
+    pub async fn recover_lost(&self) -> Result<Vec<InterruptedIntent>, AuditError> {
+        let rows = self.shared().store.lost_open_intents(LOST).await?;
+        Ok(self.end_all(&rows).await?.0)
+    }
+
+    /// Which of them ended, and which are left.
+    async fn end_all(
+        &self,
+        rows: &[OpenIntentRow],
+    ) -> Result<(Vec<InterruptedIntent>, Vec<OpenIntentRow>), AuditError> {
         // A tenant that is not served is not written to either: its intents stay open, and are recovered once it is.
         let (mut previous, mut left) = (Vec::new(), Vec::new());
-        for row in rows.iter() {
+        for row in rows {
             let log = Log::from_column(&row.log).ok_or_else(|| AuditError::tampered(row.seq, "its log is none"))?;
             let served = self.shared().vaults.vault(&log).await.is_ok();
             if served { previous.push(row.clone()) } else { left.push(row.clone()) }
         }
         let mut found = Vec::with_capacity(previous.len());
         for chunk in previous.chunks(CHUNK) {
-            found.extend(try_join_all(chunk.iter().map(|row| self.recover_one(row))).await?);
+            let ended = chunk.iter().map(|row| async move {
+                match self.recover_one(row).await {
+                    Ok(intent) => Ok(Ok(intent)),
+                    // What waits for it could not be told, which is logged: it stays open, and keeps nobody else waiting.
+                    Err(AuditError::Operation(_)) => Ok(Err(row.clone())),
+                    Err(error) => Err(error),
+                }
+            });
+            for ended in try_join_all(ended).await? {
+                match ended {
+                    Ok(intent) => found.push(intent),
+                    Err(row) => left.push(row),
+                }
+            }
         }
-        *rows = left;
-        Ok(found)
+        Ok((found, left))
     }
 
     async fn recover_one(&self, row: &OpenIntentRow) -> Result<InterruptedIntent, AuditError> {

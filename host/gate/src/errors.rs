@@ -16,6 +16,7 @@ pub(crate) fn store(stage: Stage, error: &StoreError) -> Refusal {
             "store.unavailable",
             "free or repair the disk, or the database server, then try again; see opsiq doctor",
         ),
+        StoreError::Fenced => return fenced(stage, message),
         StoreError::Locked { .. } => {
             (Class::Unavailable, "data.locked", "end that process, or wait longer: --wait SECONDS")
         }
@@ -59,6 +60,7 @@ pub(crate) fn audit(stage: Stage, error: &AuditError) -> Refusal {
     let message = error.to_string();
     match error {
         AuditError::Unavailable(_) => unavailable(stage, message),
+        AuditError::Fenced => fenced(stage, message),
         AuditError::Operation(OpError::Refused(inner)) => match inner.downcast_ref::<Refusal>() {
             Some(refusal) => refusal.clone(),
             None => Refusal::new(Class::Internal, stage, "store.failed", message, "see opsiq doctor"),
@@ -84,6 +86,12 @@ pub(crate) fn audit(stage: Stage, error: &AuditError) -> Refusal {
         }
         _ => Refusal::new(Class::Internal, stage, "audit.failed", message, "see opsiq doctor"),
     }
+}
+
+/// Nothing may happen here, because others believe this node lost.
+fn fenced(stage: Stage, message: String) -> Refusal {
+    let fix = "nothing: try again in a moment, here or at another node; what was running is reported as interrupted";
+    Refusal::new(Class::Unavailable, stage, "node.fenced", message, fix)
 }
 
 /// Nothing may happen, because it could not be recorded.

@@ -40,7 +40,7 @@ use crate::subjects::{self, Subjects};
 use crate::tenants::Tenants;
 use crate::unseal::{Unsealed, unseal};
 use crate::users::Users;
-use crate::{ending, nodes, recovery, retention};
+use crate::{ending, lease, nodes, recovery, retention};
 
 /// How long closing waits for calls in progress.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -278,6 +278,7 @@ impl Host {
             tracing::error!(code = %refusal.code, why = refusal.message, "keys of backups are not destroyed when they should be");
         }
         nodes::watch(&core);
+        lease::keep(&core);
         retention::watch(&core);
         if let Rollback::Accept { reason, .. } = &options.rollback {
             core.accept_rollback(&accepted, reason).await?;

@@ -46,6 +46,7 @@ mod keys;
 mod kms;
 mod kv;
 mod leaks;
+mod lease;
 mod master_keys;
 mod names;
 mod nodes;

@@ -3,7 +3,7 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use opsiq_audit::{Interruptions, Journal, Log, OpError, field};
+use opsiq_audit::{InterruptedIntent, Interruptions, Journal, Log, OpError, field};
 use opsiq_contract::InvocationId;
 use opsiq_store::{ConfirmationState, WriteTx};
 
@@ -36,6 +36,16 @@ impl Interruptions for Closing {
 /// Records every intent that the previous process left open as interrupted.
 pub(crate) async fn recover(journal: &Journal) -> Result<Vec<Interrupted>, Refusal> {
     let found = journal.recover().await.map_err(|error| errors::audit(Stage::Admin, &error))?;
+    Ok(told(found))
+}
+
+/// Records intents of nodes that were given up as interrupted.
+pub(crate) async fn recover_lost(journal: &Journal) -> Result<Vec<Interrupted>, Refusal> {
+    let found = journal.recover_lost().await.map_err(|error| errors::audit(Stage::Admin, &error))?;
+    Ok(told(found))
+}
+
+fn told(found: Vec<InterruptedIntent>) -> Vec<Interrupted> {
     let told = found.into_iter().map(|mut intent| {
         let mut take = |name| intent.about.remove(name).unwrap_or_default();
         Interrupted {
@@ -50,5 +60,5 @@ pub(crate) async fn recover(journal: &Journal) -> Result<Vec<Interrupted>, Refus
             time_ms: intent.time_ms,
         }
     });
-    Ok(told.collect())
+    told.collect()
 }

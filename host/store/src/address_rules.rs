@@ -115,6 +115,7 @@ impl WriteTx<'_> {
             values.add(row.doc.as_bytes().to_vec())
         })
         .await
+        .map(drop)
     }
 
     /// Removes rules of an owner; answers how many there were.

@@ -57,6 +57,9 @@ pub enum StoreError {
         /// Which trouble.
         trouble: Trouble,
     },
+    /// This node was given up: others end the calls that it had begun. It writes nothing more until it has registered anew.
+    #[error("this node did not renew its lease in time, and others end its calls")]
+    Fenced,
     /// Another process uses the data directory.
     #[error("the data directory is in use by {}", holder(*.pid))]
     Locked {

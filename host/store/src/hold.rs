@@ -4,6 +4,9 @@
 //! decide on the same end. What a tenant's own acts change is recorded in its log, so they too come one after the other; acts
 //! of the operator may touch any tenant, and hold everything. Were a hold to fail, the primary key of the entries would still
 //! give a place to one of two.
+//!
+//! The same statement that asks where the logs end holds the row of this node, if it is still what it registered as: so whoever
+//! gives a node up (see [`crate::nodes`]) waits for what it writes at that moment, and after that it writes nothing.
 
 use crate::column::unsigned;
 use crate::db::{Dialect, query_as};
@@ -37,8 +40,8 @@ impl WriteTx<'_> {
     /// remembers is so.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], also when another node holds one of them for too long. Nothing was done: it may be tried
-    /// again with a new transaction.
+    /// [`StoreError::Unavailable`], also when another node holds one of them for too long; [`StoreError::Fenced`]. Nothing was
+    /// done: it may be tried again with a new transaction.
     pub async fn hold_logs(&mut self, logs: &[&str], everything: bool) -> Result<Option<Vec<LogEnd>>, StoreError> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(None);
@@ -49,19 +52,28 @@ impl WriteTx<'_> {
             let held = query_as::<(i64,)>(HOLD).bind(names.clone()).fetch_one(self.connection().await?).await;
             self.noting(held.map_err(|error| StoreError::of(WHAT, &error)))?;
         }
-        // A statement of its own: it sees what was committed while the first one waited.
-        let ends = query_as::<(String, i64, i64)>(
-            "SELECT l.log, COALESCE((SELECT e.seq + 1 FROM audit_entry e WHERE e.tenant = l.log \
+        // A statement of its own: it sees what was committed while the first one waited. What is held of this node's row lets it
+        // renew its lease meanwhile, and nobody give it up.
+        let ends = query_as::<(Option<String>, Option<i64>, Option<i64>)>(
+            "WITH mine AS (SELECT set_config('opsiq.epoch', n.epoch::text, true) FROM node n \
+             WHERE n.tenant = '' AND n.name = current_setting('opsiq.node') AND n.epoch = $2 FOR KEY SHARE) \
+             SELECT l.log, COALESCE((SELECT e.seq + 1 FROM audit_entry e WHERE e.tenant = l.log \
              ORDER BY e.seq DESC LIMIT 1), 0), COALESCE((SELECT h.changes FROM row_head h WHERE h.tenant = l.log), 0) \
-             FROM UNNEST($1::text[]) AS l (log)",
+             FROM mine LEFT JOIN UNNEST($1::text[]) AS l (log) ON TRUE",
         )
         .bind(names)
+        .bind(self.node_epoch().current())
         .fetch_all(self.connection().await?)
         .await;
         let ends = self.noting(ends.map_err(|error| StoreError::of(WHAT, &error)))?;
-        let of = |(log, size, changes): (String, i64, i64)| {
-            Ok(LogEnd { log, size: unsigned(WHAT, size)?, changes: unsigned(WHAT, changes)? })
+        if ends.is_empty() {
+            self.node_epoch().fence();
+            return self.noting(Err(StoreError::Fenced));
+        }
+        let of = |(log, size, changes): (Option<String>, Option<i64>, Option<i64>)| {
+            let (Some(log), Some(size), Some(changes)) = (log, size, changes) else { return None };
+            Some(unsigned(WHAT, size).and_then(|size| Ok(LogEnd { log, size, changes: unsigned(WHAT, changes)? })))
         };
-        ends.into_iter().map(of).collect::<Result<_, _>>().map(Some)
+        ends.into_iter().filter_map(of).collect::<Result<_, _>>().map(Some)
     }
 }

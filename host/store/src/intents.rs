@@ -20,9 +20,9 @@ pub struct OpenIntentRow {
     pub seq: u64,
 }
 
-type Columns = (String, String, i64);
+pub(crate) type Columns = (String, String, i64);
 
-fn of((log, invocation, seq): Columns) -> Result<OpenIntentRow, StoreError> {
+pub(crate) fn of((log, invocation, seq): Columns) -> Result<OpenIntentRow, StoreError> {
     Ok(OpenIntentRow { log, invocation: id(WHAT, &invocation)?, seq: unsigned(WHAT, seq)? })
 }
 
@@ -37,7 +37,8 @@ impl Store {
         rows.into_iter().map(of).collect()
     }
 
-    /// Those of them that a process with this data directory left behind, where nodes share the databases; else all.
+    /// Those of them that a process with this data directory left behind, where nodes share the databases; else all. Not those
+    /// written since this node registered last.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -45,9 +46,16 @@ impl Store {
         if !self.is_shared() {
             return self.open_intents().await;
         }
-        let query = query_as("SELECT tenant, invocation, seq FROM open_intent WHERE node = $1 ORDER BY tenant, seq");
-        let rows =
-            query.bind(self.node()).fetch_all(self.reader()).await.map_err(|error| StoreError::of(WHAT, &error))?;
+        let query = query_as(
+            "SELECT tenant, invocation, seq FROM open_intent WHERE node = $1 \
+             AND (epoch IS NULL OR epoch < $2) ORDER BY tenant, seq",
+        );
+        let rows = query
+            .bind(self.node())
+            .bind(self.node_epoch())
+            .fetch_all(self.reader())
+            .await
+            .map_err(|error| StoreError::of(WHAT, &error))?;
         rows.into_iter().map(of).collect()
     }
 
@@ -78,14 +86,15 @@ impl WriteTx<'_> {
             values.add(number(row.seq))
         })
         .await
+        .map(drop)
     }
 
-    /// Forgets open intents, when their outcomes are written in the same transaction: pairs of log and run. Those that are
-    /// not noted are passed over.
+    /// Forgets open intents, when their outcomes are written in the same transaction: pairs of log and run. How many of them
+    /// were noted.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn open_intents_remove(&mut self, list: &[(&str, &InvocationId)]) -> Result<(), StoreError> {
+    pub async fn open_intents_remove(&mut self, list: &[(&str, &InvocationId)]) -> Result<u64, StoreError> {
         static REMOVE: LazyMany = LazyMany::new(|| {
             let remove = "DELETE FROM open_intent WHERE (tenant, invocation) IN (";
             Many::new(remove, &[Kind::Text, Kind::Text], ")")

@@ -56,6 +56,16 @@ impl Store {
         Ok(claimed)
     }
 
+    /// Lets go of a job, so that another node may take it at once.
+    ///
+    /// # Errors
+    /// As [`WriteTx::job_hold`].
+    pub async fn job_let_go(&self, lease: &JobLease) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.job_put(lease, lease.state, true).await?;
+        tx.commit().await
+    }
+
     /// How a job stands; `None` when it was never taken.
     ///
     /// # Errors

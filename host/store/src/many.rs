@@ -79,14 +79,15 @@ fn bound<R>(
 }
 
 impl WriteTx<'_> {
-    /// Runs a statement over `rows`.
+    /// Runs a statement over `rows`; answers how many rows it changed.
     pub(crate) async fn run_many<R>(
         &mut self,
         what: &'static str,
         many: &Many,
         mut rows: impl ExactSizeIterator<Item = R>,
         bind: Bind<R>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut changed = 0;
         while rows.len() > 0 {
             let query = match self.dialect() {
                 Dialect::Sqlite => {
@@ -95,9 +96,9 @@ impl WriteTx<'_> {
                 }
                 Dialect::Postgres => bound(what, many.lists, Rows::for_postgres(many.kinds), rows.by_ref(), bind)?,
             };
-            self.run(what, query).await?;
+            changed += self.run(what, query).await?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Runs a statement over `rows`, and commits.

@@ -85,6 +85,7 @@ impl WriteTx<'_> {
             values.add(row.expires_ms)
         })
         .await
+        .map(drop)
     }
 
     /// Takes a request for this node: adds its row, which no node did before.

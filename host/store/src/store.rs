@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use tokio::task::JoinHandle;
@@ -12,6 +13,9 @@ use crate::engine::{Engine, StoreOptions};
 use crate::folding::{Folder, Folding};
 use crate::tx::{WriteTx, Writer};
 use crate::{Blobs, StoreError};
+
+/// How long closing waits for the database to take this node's leave.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The store of one data directory, which it locks until it is dropped.
 pub struct Store {
@@ -84,7 +88,9 @@ impl Store {
         let folding = folder.clone().map(|folder| Folding::start(folder, writer.clone()));
         let early = writer.clone();
         let connecting = tokio::spawn(async move { early.connect_early().await });
-        Ok(Self { read, keys, writer, connecting, folder, folding, blobs, data_dir })
+        let store = Self { read, keys, writer, connecting, folder, folding, blobs, data_dir };
+        store.node_register().await?;
+        Ok(store)
     }
 
     /// Begins a write transaction, waiting for the one in progress to end.
@@ -130,6 +136,8 @@ impl Store {
     pub async fn close(mut self) {
         // A connection made after all are closed would be the last one out.
         let _ = (&mut self.connecting).await;
+        // Without it others only wait until the lease is over.
+        let _ = tokio::time::timeout(LEAVE_WITHIN, self.node_leave()).await;
         self.read.close().await;
         if let (Some(folder), Some(folding)) = (&self.folder, &mut self.folding) {
             folder.close(folding).await;

@@ -14,6 +14,7 @@ use crate::StoreError;
 use crate::db::{Connection, Dialect, Query};
 use crate::engine::Engine;
 use crate::error::Trouble;
+use crate::nodes::NodeEpoch;
 
 const TRANSACTION: &str = "transaction";
 const SAVEPOINT: &str = "savepoint";
@@ -25,6 +26,8 @@ pub(crate) struct Writer {
     slot: Mutex<Slot>,
     /// Told of every commit.
     wrote: Notify,
+    /// As what this node registered, and whether it knows that others gave it up since.
+    pub(crate) node: NodeEpoch,
 }
 
 struct Slot {
@@ -36,7 +39,12 @@ struct Slot {
 impl Writer {
     /// A writer that connects at the first transaction.
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, slot: Mutex::new(Slot { connection: None, open: false }), wrote: Notify::new() }
+        Self {
+            engine,
+            slot: Mutex::new(Slot { connection: None, open: false }),
+            wrote: Notify::new(),
+            node: NodeEpoch::default(),
+        }
     }
 
     pub(crate) async fn begin(&self) -> Result<WriteTx<'_>, StoreError> {
@@ -229,6 +237,11 @@ impl WriteTx<'_> {
         if std::mem::take(&mut self.slot.open) {
             self.writer.wrote.notify_one();
         }
+    }
+
+    /// As what this node registered.
+    pub(crate) fn node_epoch(&self) -> &NodeEpoch {
+        &self.writer.node
     }
 
     /// Which engine answers.

@@ -34,8 +34,17 @@ impl Committer {
         }
         self.state.heads.accept(stage.heads);
         for request in batch {
-            let Request { part, reply, refused, signed, .. } = request;
+            let Request { part, reply, refused, signed, entries, .. } = request;
             let answer = match (part, refused) {
+                // What waits for the call's end was not told of it: the intent stays open, and it is tried again, unless
+                // somebody waits who will.
+                (Part::Interruption(call), Some(error @ AuditError::Operation(_))) if reply.is_none() => {
+                    tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is not recorded yet");
+                    let log = call.log.clone();
+                    self.state.retry_at = Instant::now() + RETRY;
+                    self.state.pending.push(Request::new(log, entries, None, Part::Interruption(call)));
+                    Err(error)
+                }
                 (Part::Interruption(call), Some(error)) => {
                     tracing::error!(log = %call.log, invocation = %call.invocation, %error, "an interruption is refused");
                     self.abandonments.done();
@@ -90,7 +99,10 @@ impl Committer {
                             entry.kind = Kind::Interrupted;
                         }
                         self.abandonments.more();
-                        self.state.pending.push(Request { part: Part::Interruption(call), ..request });
+                        // What was to be written with the outcome (an answer that is given again, say) is not for an
+                        // interruption, which closes what waits for it by itself.
+                        let (change, changes) = (None, false);
+                        self.state.pending.push(Request { part: Part::Interruption(call), change, changes, ..request });
                     } else {
                         open.abandon("the outcome could not be recorded");
                     }

@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -111,7 +113,7 @@ async fn callers_that_leave_at_any_moment_leave_nothing_open() {
         let call = write();
         begun.push(call.invocation().clone());
         let task = tokio::spawn(async move { journal.intent(&call, Draft::new(Kind::Intent), Op::none()).await });
-        tokio::time::sleep(std::time::Duration::from_micros(delay * 17 % 3000)).await;
+        tokio::time::sleep(Duration::from_micros(delay * 17 % 3000)).await;
         task.abort();
         drop(task.await);
     }
@@ -172,6 +174,39 @@ async fn what_waits_for_an_interrupted_call_is_told_in_the_same_transaction() {
     assert!(!is_marked(&store, ended.invocation().as_ref()).await);
 }
 
+/// Says no until it is told to say yes.
+struct Refuses(AtomicBool);
+
+impl Interruptions for Refuses {
+    fn close<'t>(
+        &'t self,
+        _: &'t mut WriteTx<'_>,
+        _: &'t Log,
+        _: &'t InvocationId,
+    ) -> BoxFuture<'t, Result<(), OpError>> {
+        let refused = || Err(OpError::refused(std::io::Error::other("not now")));
+        std::future::ready(if self.0.load(Ordering::Relaxed) { refused() } else { Ok(()) }).boxed()
+    }
+}
+
+async fn an_interruption_of_which_nobody_could_be_told_is_not_recorded_until_they_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path()).await;
+    let store = Arc::new(reopen(dir.path()).await);
+    let refuses = Arc::new(Refuses(AtomicBool::new(true)));
+    let (vaults, key) = (host.keys.clone(), host.key.clone());
+    let journal = Journal::start_with(Arc::clone(&store), vaults, key, refuses.clone(), Arc::new(()), None);
+    let journal = journal.await.unwrap();
+    let (_permit, open, ()) = journal.intent(&write(), Draft::new(Kind::Intent), Op::none()).await.unwrap();
+    drop(open);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(store.open_intents().await.unwrap().len(), 1);
+    assert_eq!(kinds(&journal).await, [Kind::Intent]);
+    refuses.0.store(false, Ordering::Relaxed);
+    until(async || store.open_intents().await.unwrap().is_empty()).await;
+    assert_eq!(kinds(&journal).await, [Kind::Intent, Kind::Interrupted]);
+}
+
 crate::engines::on_both_engines! {
     a_write_has_a_durable_intent_before_its_permit_and_an_outcome_after,
     a_read_needs_only_its_outcome_and_a_write_never_gets_by_without_intent,
@@ -180,4 +215,5 @@ crate::engines::on_both_engines! {
     a_call_whose_outcome_cannot_be_kept_is_interrupted,
     callers_that_leave_at_any_moment_leave_nothing_open,
     what_waits_for_an_interrupted_call_is_told_in_the_same_transaction,
+    an_interruption_of_which_nobody_could_be_told_is_not_recorded_until_they_can,
 }

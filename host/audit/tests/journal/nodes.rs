@@ -117,10 +117,58 @@ async fn a_node_reports_its_own_calls_and_no_others() {
         let again =
             Journal::start(second.store.clone(), second.host.keys.clone(), second.host.key.clone()).await.unwrap();
         assert!(again.recover().await.unwrap().is_empty());
+        // As a process does that opens the store.
+        first.store.node_register().await.unwrap();
         let own = Journal::start(first.store.clone(), first.host.keys.clone(), first.host.key.clone()).await.unwrap();
         assert_eq!(own.recover().await.unwrap().len(), 1);
         assert_eq!(kinds(&second.journal).await, [Kind::Intent, Kind::Interrupted]);
         std::mem::forget(open);
+    })
+    .await;
+}
+
+/// A node that is given up records nothing more, its calls end elsewhere, and once: its own outcome comes too late, before it
+/// has registered anew and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_node_had_begun_ends_elsewhere_and_once() {
+    on_server(async {
+        let (first, second) = two().await;
+        let begin = async || {
+            let (_permit, open, ()) =
+                first.journal.intent(&write(), Draft::new(Kind::Intent), Op::none()).await.unwrap();
+            open
+        };
+        let (late, later) = (begin().await, begin().await);
+        let job = second.store.job_claim("a test", Duration::from_mins(1)).await.unwrap().unwrap();
+        // The twin: while its lease runs, nobody else ends them.
+        assert_eq!(second.store.nodes_give_up(&job).await.unwrap(), []);
+        assert!(second.journal.recover_lost().await.unwrap().is_empty());
+        let ended = begin().await;
+        first.journal.outcome(ended, vec![outcome()], Op::none()).await.unwrap();
+
+        let mut database = server().unwrap().connect().await;
+        sqlx::query("UPDATE node SET lease_ms = 1").execute(&mut database).await.unwrap();
+        assert_eq!(second.store.nodes_give_up(&job).await.unwrap().len(), 1);
+        let refused = first.journal.outcome(late, vec![outcome()], Op::none()).await;
+        assert!(matches!(refused, Err(AuditError::Fenced)), "{refused:?}");
+        let refused = first.journal.intent(&write(), Draft::new(Kind::Intent), Op::none()).await.map(|_| ());
+        assert!(matches!(refused, Err(AuditError::Fenced)), "{refused:?}");
+        let both = tokio::join!(second.journal.recover_lost(), second.journal.recover_lost());
+        assert_eq!(both.0.unwrap().len(), 2);
+        both.1.unwrap();
+
+        first.store.node_register().await.unwrap();
+        let refused = first.journal.outcome(later, vec![outcome()], Op::none()).await;
+        assert!(matches!(refused, Err(AuditError::Fenced)), "{refused:?}");
+        let ended = begin().await;
+        first.journal.outcome(ended, vec![outcome()], Op::none()).await.unwrap();
+        until(async || first.store.open_intents().await.is_ok_and(|open| open.is_empty())).await;
+        first.journal.close().await.unwrap();
+        let kinds = kinds(&second.journal).await;
+        let of = |wanted: Kind| kinds.iter().filter(|kind| **kind == wanted).count();
+        assert_eq!((of(Kind::Intent), of(Kind::Outcome), of(Kind::Interrupted)), (4, 2, 2), "{kinds:?}");
+        verified(&second.journal, &acme()).await;
+        database.close().await.unwrap();
     })
     .await;
 }

@@ -40,11 +40,11 @@ const BYTES: u8 = 3;
 
 /// Bytes of a piece of a stream, about.
 const PIECE: usize = 256 << 10;
-/// Tables that are not copied: what the migrations of an engine keep for themselves, and files, which have records of
-/// their own.
-const NOT_COPIED: [&str; 2] = ["_sqlx_migrations", "blob"];
+/// Tables that are not copied: what the migrations of an engine keep for themselves, files, which have records of their own,
+/// and which nodes there are.
+const NOT_COPIED: [&str; 3] = ["_sqlx_migrations", "blob", "node"];
 /// Columns that are not copied: whose call it is that has no end yet. Whoever restores it is the one to report it.
-const OF_NODES: [(&str, &str); 1] = [("open_intent", "node")];
+const OF_NODES: [(&str, &str); 2] = [("open_intent", "node"), ("open_intent", "epoch")];
 
 const WHAT: &str = "backup";
 

@@ -420,6 +420,7 @@ mod tests {
                     "sign_in_failure",
                     "blob",
                     "job",
+                    "node",
                     "sso_spent",
                     "people_turn",
                 ];
