@@ -43,6 +43,7 @@ mod opsiq;
 mod orders;
 mod packets;
 mod panics;
+mod passkeys;
 mod people;
 mod plain;
 mod rebinding;
