@@ -49,6 +49,7 @@ mod plain;
 mod rebinding;
 mod redact;
 mod remote;
+mod renewing;
 mod requests;
 mod restore;
 mod retention;

@@ -183,21 +183,25 @@ impl Door {
     /// Not in a session; `passkey.none`.
     pub async fn passkey_ask_again(&self, actor: &Actor, party: &Party) -> Result<PasskeyBegun, Refusal> {
         let person = self.core.person(actor).await?;
-        person.may_own("step-up", &self.core.identity.times)?;
-        let session = super::renew::session_of(&person);
-        let known = self.core.passkeys_of(&person.tenant, &person.user.id).await?;
-        let allowed = allowed(known.iter().map(|(_, doc)| doc).filter(|doc| doc.cloned_ms.is_none()), party);
-        if allowed.is_empty() {
-            return Err(refusal(
-                "passkey.none",
-                "this account has no passkey for this name of the host",
-                "show a code of the authenticator instead",
-            ));
-        }
-        let asked = Asked::new();
-        let (options, expires_ms) = (asked.options(party, &allowed), asked.until_ms);
-        let pending = pending::seal(&person.tenant, Step::PasskeyStepUp, &AskedAgain { session, asked })?;
-        Ok(PasskeyBegun { pending, expires_ms, options })
+        self.core
+            .own_act(&person, "step-up", "begin", async {
+                let session = super::renew::session_of(&person);
+                let known = self.core.passkeys_of(&person.tenant, &person.user.id).await?;
+                let allowed = allowed(known.iter().map(|(_, doc)| doc).filter(|doc| doc.cloned_ms.is_none()), party);
+                if allowed.is_empty() {
+                    return Err(refusal(
+                        "passkey.none",
+                        "this account has no passkey for this name of the host",
+                        "show a code of the authenticator instead",
+                    ));
+                }
+                let asked = Asked::new();
+                let (options, expires_ms) = (asked.options(party, &allowed), asked.until_ms);
+                let state = AskedAgain { session, asked };
+                let pending = pending::seal(&person.tenant, Step::PasskeyStepUp, &state)?;
+                Ok(PasskeyBegun { pending, expires_ms, options })
+            })
+            .await
     }
 
     /// Shows a passkey again, for what asks for a fresh factor.

@@ -87,11 +87,15 @@ impl Door {
     /// The acting person's passkeys, oldest first.
     ///
     /// # Errors
-    /// No such user; a row that does not open.
+    /// Not in a session; a row that does not open.
     pub async fn passkeys(&self, actor: &Actor) -> Result<Vec<PasskeyView>, Refusal> {
         let person = self.core.person(actor).await?;
-        let found = self.core.passkeys_of(&person.tenant, &person.user.id).await?;
-        Ok(found.iter().map(|(row, doc)| view(row, doc)).collect())
+        self.core
+            .own_act(&person, "account passkeys", "", async {
+                let found = self.core.passkeys_of(&person.tenant, &person.user.id).await?;
+                Ok(found.iter().map(|(row, doc)| view(row, doc)).collect())
+            })
+            .await
     }
 
     /// Begins to make a passkey for `party`, in a session, after a factor shown lately.
