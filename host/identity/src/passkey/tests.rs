@@ -4,7 +4,6 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RsaPublicKeyComponents,
 };
 use opsiq_contract::{Digest, TenantId};
 use proptest::prelude::*;
@@ -74,12 +73,14 @@ impl Signer {
                 (integer(-2), bytes(pair.public_key().as_ref())),
             ]),
             Self::Rsa(pair) => {
-                let key = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                // PKCS #1 in DER: a sequence of modulus, with a zero before it, and exponent.
+                let der = pair.public_key().as_ref();
+                assert_eq!((der.len(), der[8]), (270, 0));
                 map(&[
                     (integer(1), integer(3)),
                     (integer(3), integer(-257)),
-                    (integer(-1), bytes(&key.n)),
-                    (integer(-2), bytes(&key.e)),
+                    (integer(-1), bytes(&der[9..265])),
+                    (integer(-2), bytes(&der[267..])),
                 ])
             }
         }
@@ -127,7 +128,8 @@ fn object(said: &[u8]) -> Vec<u8> {
 }
 
 fn registered(challenge: &Challenge, client: &Value, attestation: &[u8]) -> Result<Kept, &'static str> {
-    let registration = Registration { client_data: client.to_string().as_bytes(), attestation };
+    let client_data = client.to_string();
+    let registration = Registration { client_data: client_data.as_bytes(), attestation };
     register(&party(), challenge, &registration).map_err(|fault| fault.rule)
 }
 
