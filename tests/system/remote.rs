@@ -305,7 +305,7 @@ fn what_needs_the_data_directory_is_refused_while_a_server_is_named() {
 }
 
 /// The command at a server over the network, trusting its certificate.
-fn over(world: &World, served: &Served, home: &Path, words: &[&str]) -> Command {
+pub(crate) fn over(world: &World, served: &Served, home: &Path, words: &[&str]) -> Command {
     let mut command = world.command(words);
     command
         .env("OPSIQ_ADDR", format!("https://localhost:{}", served.address.port()))
@@ -396,7 +396,7 @@ print('%06d' % ((struct.unpack('>I', mac[at:at + 4])[0] & 0x7fffffff) % 1000000)
 ";
 
 /// What an authenticator shows, so many steps from now.
-fn totp(seed: &str, step: &str) -> String {
+pub(crate) fn totp(seed: &str, step: &str) -> String {
     let out = Command::new("python3").args(["-c", TOTP, seed, step]).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap().trim().to_owned()

@@ -19,6 +19,7 @@ use crate::key::KeyCommand;
 use crate::keys::KeysCommand;
 use crate::output::Format;
 use crate::plugin::PluginCommand;
+use crate::remote::account::AccountCommand;
 use crate::remote::login::LoginArgs;
 use crate::restore::RestoreArgs;
 use crate::role::RoleCommand;
@@ -75,6 +76,10 @@ pub(crate) enum Command {
 
     /// Sign out there.
     Logout,
+
+    /// Renew what one signs in with there: password, authenticator, recovery codes, passkeys.
+    #[command(subcommand)]
+    Account(AccountCommand),
 
     /// Make, list, cancel and erase tenants.
     #[command(subcommand)]

@@ -110,6 +110,7 @@ async fn run(command: Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Config(command) => config::run(command, session),
         Command::Login(args) => remote::login::login(args, session).await,
         Command::Logout => remote::login::logout(session).await,
+        Command::Account(command) => remote::account::run(command, session).await,
         Command::Tenant(command) => tenant::run(command, session).await,
         Command::User(command) => user::run(command, session).await,
         Command::Client(command) => client::run(command, session).await,

@@ -100,6 +100,20 @@ impl Person {
         ))
     }
 
+    /// Refuses who is not signed in as this person, and what asks for a second factor when none was shown lately.
+    pub(crate) fn may_own(&self, act: &str, times: &SessionTimes) -> Result<(), Refusal> {
+        if self.is_client() || self.session.is_none() {
+            return Err(Refusal::new(
+                Class::Denied,
+                Stage::Admin,
+                "account.needs-session",
+                format!("`{act}` is for the account's own person, in a session"),
+                "sign in: opsiq login, or /sign-in in a browser",
+            ));
+        }
+        self.fresh(act, times)
+    }
+
     /// Refuses what asks for a second factor shown lately, when the last one in this session was long ago.
     pub(crate) fn fresh(&self, act: &str, times: &SessionTimes) -> Result<(), Refusal> {
         shown_lately(act, self.session.as_ref().map(|session| session.lifetime()), now_ms(), times)
@@ -122,6 +136,11 @@ fn shown_lately(act: &str, session: Option<Lifetime>, now_ms: i64, times: &Sessi
 
 /// What is asked for a fresh second factor, when it is done in a session.
 const FRESH: &[&str] = &[
+    "account authenticator",
+    "account passkey enrol",
+    "account passkey remove",
+    "account password",
+    "account recovery-codes",
     "audit export",
     "client allow",
     "client create",
@@ -282,6 +301,29 @@ impl Core {
             person.must_be(roles, act)?;
             person.fresh(act, &self.identity.times)
         };
+        self.act_if(person, act, about, may, body).await
+    }
+
+    /// The same for what somebody does to their own account, in a session of theirs. No role is needed, and a custom one takes
+    /// none of it away.
+    pub(crate) async fn own_act<T>(
+        self: &Arc<Self>,
+        person: &Person,
+        act: &'static str,
+        about: &str,
+        body: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        self.act_if(person, act, about, |person| person.may_own(act, &self.identity.times), body).await
+    }
+
+    async fn act_if<T>(
+        self: &Arc<Self>,
+        person: &Person,
+        act: &'static str,
+        about: &str,
+        may: impl Fn(&Person) -> Result<(), Refusal>,
+        body: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
         let done = match may(person) {
             Ok(()) => {
                 let _turn = person.tenant.acts.lock().await;

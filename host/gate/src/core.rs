@@ -65,6 +65,11 @@ impl TenantMap {
         erased.iter().map(|(id, erased)| (id.clone(), *erased)).collect()
     }
 
+    /// The vault of what belongs to no tenant.
+    pub(crate) fn host(&self) -> &TenantVault {
+        &self.host
+    }
+
     pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<TenantState>> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

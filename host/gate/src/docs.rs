@@ -130,6 +130,37 @@ impl CredentialDoc {
     }
 }
 
+/// Of a passkey.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PasskeyDoc {
+    /// What its person calls it.
+    pub(crate) name: String,
+    /// Whose, by name.
+    pub(crate) owner: String,
+    /// The name of this host that it is bound to.
+    pub(crate) site: String,
+    /// What its authenticator calls it.
+    #[serde(with = "crate::door::base64url")]
+    pub(crate) credential: Vec<u8>,
+    /// The public key (COSE).
+    #[serde(with = "crate::door::base64url")]
+    pub(crate) key: Vec<u8>,
+    /// How often it signed, when last seen.
+    pub(crate) count: u32,
+    pub(crate) may_be_backed_up: bool,
+    pub(crate) backed_up: bool,
+    /// When it was last shown.
+    pub(crate) used_ms: Option<i64>,
+    /// When it turned out that there are two of it; then it opens nothing.
+    pub(crate) cloned_ms: Option<i64>,
+}
+
+impl PasskeyDoc {
+    pub(crate) fn place<'a>(row: &'a [&'a str], version: u64) -> Place<'a> {
+        Place { table: "passkey", row, column: "doc", version }
+    }
+}
+
 /// Of an invitation. `created_ms` is the version of its place, as of the two below.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InvitationDoc {

@@ -96,7 +96,7 @@ impl Users {
             .await
     }
 
-    /// Takes away what a user signs in with, identities at providers among it, ends their sessions, forgets their devices, voids what of theirs waits for
+    /// Takes away what a user signs in with, passkeys and identities at providers among it, ends their sessions, forgets their devices, voids what of theirs waits for
     /// approval, and invites them to set all of it anew. For owners.
     ///
     /// # Errors
@@ -113,6 +113,7 @@ impl Users {
                     Box::pin(async move {
                         tx.credential_remove(&row.tenant, &row.user).await?;
                         tx.sso_identities_remove(&row.tenant, &row.user).await?;
+                        tx.passkeys_remove_of(&row.tenant, &row.user).await?;
                         tx.sessions_end_of(&row.tenant, &row.user, None).await?;
                         tx.devices_forget(&row.tenant, &row.user, None).await?;
                         tx.invitations_remove_of(&row.tenant, &row.user).await?;

@@ -91,8 +91,9 @@ pub use databases::Databases;
 pub use difference::{ChangeGroup, UpgradeChange, UpgradePlan};
 pub use doctor::{Finding, FindingStatus};
 pub use door::{
-    DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, Pending, ReplySigner, SessionView,
-    ShownOnce, SignedHead, SignedIn, SsoAnswer, SsoAway, SsoEnrolled, SsoEntered, SsoLeave, idempotency_key,
+    DeviceView, Door, Enrolled, Enrolment, Invited, KeyRule, Knock, Login, NewPasskey, PasskeyBegun, PasskeyShown,
+    PasskeyView, Pending, ReplySigner, SessionView, ShownOnce, SignedHead, SignedIn, SsoAnswer, SsoAway, SsoEnrolled,
+    SsoEntered, SsoLeave, idempotency_key,
 };
 pub use ending::EraseTenant;
 pub use explain::{ExplainStep, Explanation, StepVerdict};
@@ -108,6 +109,7 @@ pub use master_keys::{
     TenantRotated, Walked, Watch,
 };
 pub use opsiq_audit::PublicKey;
+pub use opsiq_identity::passkey::{Party, whose_handle};
 pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, open_page_map};
 pub use opsiq_signing::{Origin, SignedFields};
 pub use opsiq_store::{DumpCounts, DumpProgress};

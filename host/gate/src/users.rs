@@ -127,8 +127,8 @@ impl Users {
         self.alter(actor, "user role", name, Alter::Custom(role)).await
     }
 
-    /// Ends what a user may do, from their next act on; what they asked for and is not approved yet never runs. For
-    /// owners; one enabled owner must remain.
+    /// Ends what a user may do, from their next act on; their sessions and passkeys go, and what they asked for and is not
+    /// approved yet never runs. For owners; one enabled owner must remain.
     ///
     /// # Errors
     /// Not an owner; no such user; the last enabled owner.
@@ -200,6 +200,7 @@ impl Users {
                         if disabled {
                             // Enabled again, they sign in again.
                             tx.sessions_end_of(&whose, &row.id, None).await?;
+                            tx.passkeys_remove_of(&whose, &row.id).await?;
                             tx.invitations_remove_of(&whose, &row.id).await?;
                         }
                         Ok(tx.user_update(&row, row.version - 1).await?)
@@ -344,7 +345,8 @@ impl Core {
         let failed = |error| errors::store(Stage::Admin, &error);
         let enrolled = self.store.enrolled(&tenant.id).await.map_err(failed)?;
         let vouched = self.store.sso_users(&tenant.id).await.map_err(failed)?;
-        Ok(enrolled.into_iter().chain(vouched).collect())
+        let keyed = self.store.passkey_users(&tenant.id).await.map_err(failed)?;
+        Ok(enrolled.into_iter().chain(vouched).chain(keyed).collect())
     }
 
     /// The user called `name`, as they stand now.

@@ -9,6 +9,7 @@
 //! - [`Seed`] is RFC 6238 with what every authenticator can do; a step is good once.
 //! - [`RecoveryCode`] stands in for a lost authenticator, each once.
 //! - [`Token`] is 256 random bits that name their tenant; of it only a keyed hash is ever stored.
+//! - [`passkey`] is what must be true of a key that an authenticator keeps, and of somebody who shows it.
 //! - [`oidc`] is signing in at a provider that a tenant trusts, and all that must be true of what it says.
 //!
 //! Fails closed: what does not parse is wrong, and a clock that goes backward never makes a used code good again.
@@ -16,6 +17,7 @@
 
 mod lifetime;
 pub mod oidc;
+pub mod passkey;
 mod password;
 mod qr;
 mod recovery;

@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) body: Bytes,
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
+    /// What the request calls this host, if that is one of its names.
+    pub(crate) authority: Option<String>,
     /// From where; `None` over the operator's socket.
     pub(crate) address: Option<ClientIp>,
 }

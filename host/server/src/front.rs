@@ -289,9 +289,10 @@ impl Front {
                     }
                     None => actor.in_request(id),
                 };
+                let authority = self.authority(&parts).ok().map(str::to_owned);
                 let headers = parts.headers;
                 let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-                let ask = Ask { host, actor, headers, body, path, query, address };
+                let ask = Ask { host, actor, headers, body, path, query, authority, address };
                 once::answered(spec, run, ask, &target).await
             }
         }

@@ -28,6 +28,7 @@ mod listen;
 mod metrics;
 mod once;
 mod openapi;
+mod pages;
 mod patience;
 mod problem;
 mod routes;

@@ -31,6 +31,7 @@ use crate::health;
 use crate::listen::{self, App, Bounds};
 use crate::metrics;
 use crate::openapi;
+use crate::pages;
 use crate::routes::Route;
 use crate::settings::Settings;
 use crate::tls::{self, Certificates, TlsError};
@@ -103,6 +104,7 @@ impl Server {
         let front = Front::new(settings, door);
         let mut table = api::routes();
         health::add(&mut table);
+        pages::add(&mut table);
         let document = openapi::document(&table);
         let page = viewer::page(&document).into();
         // Nobody set it before.

@@ -42,6 +42,8 @@ pub enum Reason {
     TwoPlaces,
     /// Sign-ins to many accounts failed from the address.
     ManyAccounts,
+    /// A passkey of the account signed less often than it did before: there are two of it.
+    ClonedPasskey,
 }
 
 impl Reason {
@@ -53,6 +55,7 @@ impl Reason {
             Self::Pace => "pace",
             Self::TwoPlaces => "two-places",
             Self::ManyAccounts => "many-accounts",
+            Self::ClonedPasskey => "cloned-passkey",
         }
     }
 }

@@ -115,6 +115,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     documents("user_session", &[Key::Text("id")], "created_ms"),
     documents("known_device", &[Key::Text("id")], "created_ms"),
     documents("custom_role", &[Key::Text("id")], "version"),
+    documents("passkey", &[Key::Text("id")], "version"),
     documents("audit_hold", &[Key::Text("id")], "created_ms"),
     SealedColumn {
         table: "sso_provider",

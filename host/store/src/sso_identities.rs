@@ -83,6 +83,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether an answer that is good once was given already.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn sso_is_spent(&self, tenant: &TenantId, what: &[u8; 32]) -> Result<bool, StoreError> {
+        let found = query_as::<(i64,)>("SELECT expires_ms FROM sso_spent WHERE tenant = $1 AND what = $2")
+            .bind(tenant.as_ref())
+            .bind(what.as_slice())
+            .fetch_optional(self.reader())
+            .await;
+        Ok(found.map_err(|error| StoreError::of(SPENT, &error))?.is_some())
+    }
+}
+
 impl WriteTx<'_> {
     /// Adds an identity.
     ///
@@ -114,7 +129,7 @@ impl WriteTx<'_> {
         self.run(WHAT, query).await
     }
 
-    /// Spends what came back from a provider, and forgets what cannot come back any more. Of many at once with one answer, on any node,
+    /// Spends an answer that is good once: what came back from a provider, and forgets what cannot come back any more. Of many at once with one answer, on any node,
     /// one succeeds.
     ///
     /// # Errors

@@ -114,12 +114,12 @@ fn named(session: &Session<'_>) -> Result<(TenantId, String), Failure> {
 }
 
 /// Where passwords and codes come from.
-struct Secrets {
+pub(crate) struct Secrets {
     stdin: bool,
 }
 
 impl Secrets {
-    fn new(stdin: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(stdin: bool) -> Result<Self, Failure> {
         if !stdin && !io::stderr().is_terminal() {
             return Err(Failure::usage("no terminal to ask for the password on")
                 .fix("--stdin reads the password from the first line, and the code from the second"));
@@ -127,7 +127,7 @@ impl Secrets {
         Ok(Self { stdin })
     }
 
-    fn ask(&self, what: &str) -> Result<Zeroizing<String>, Failure> {
+    pub(crate) fn ask(&self, what: &str) -> Result<Zeroizing<String>, Failure> {
         if self.stdin {
             let mut line = Zeroizing::new(String::with_capacity(4096));
             let read = io::stdin().lock().read_line(&mut line);

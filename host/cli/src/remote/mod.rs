@@ -1,5 +1,6 @@
 //! A running server in place of a data directory: where it is, who asks it and what proves that, and how it is asked.
 
+pub(crate) mod account;
 mod address;
 mod api;
 mod kept;

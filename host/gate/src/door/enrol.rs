@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use opsiq_audit::{Draft, Kind, Log, Op, field};
 use opsiq_contract::{Role, TenantId};
-use opsiq_identity::{Code, Password, PasswordHash, Seed, TokenKind, qr_svg, qr_terminal};
+use opsiq_identity::{Code, Password, PasswordFault, PasswordHash, Seed, TokenKind, qr_svg, qr_terminal};
 use opsiq_store::InvitationRow;
 use opsiq_vault::Secret;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use crate::state::{TenantState, User};
 /// How long an enrolment may take, in milliseconds.
 pub(super) const WITHIN_MS: i64 = 15 * 60_000;
 /// What an authenticator calls this host.
-const ISSUER: &str = "OpsIQ";
+pub(super) const ISSUER: &str = "OpsIQ";
 
 /// Whom an invitation invites to what.
 #[derive(Debug, Clone, Serialize)]
@@ -134,10 +134,7 @@ impl Door {
         }
         let title = self.core.record_of(&tenant).await?.doc.title.clone();
         let chosen = Password::choose(password, &[tenant.id.as_str(), &title, &user.name, ISSUER]);
-        let chosen = chosen.map_err(|fault| {
-            let fix = "choose another: a few words that only you would put together";
-            Refusal::new(Class::Invalid, Stage::Authenticate, "password.refused", fault.to_string(), fix)
-        })?;
+        let chosen = chosen.map_err(|fault| refused_password(&fault))?;
         let password = self.core.identity.passwords().await?.hash(chosen).await.map_err(crowded)?;
         let (seed, expires_ms) = (Seed::generate(), (now_ms() + WITHIN_MS).min(row.expires_ms));
         let (invitation, name) = (row.id, user.name.clone());
@@ -254,6 +251,12 @@ pub(super) fn enforced() -> Refusal {
         "people of this tenant sign in at its provider, not with a password",
         "sign in there; an owner of the tenant knows where",
     )
+}
+
+/// A password that is not taken.
+pub(super) fn refused_password(fault: &PasswordFault) -> Refusal {
+    let fix = "choose another: a few words that only you would put together";
+    Refusal::new(Class::Invalid, Stage::Authenticate, "password.refused", fault.to_string(), fix)
 }
 
 fn not_good() -> Refusal {

@@ -4,11 +4,13 @@
 use opsiq_audit::OpError;
 use opsiq_contract::TenantId;
 use opsiq_identity::{Code, PasswordHash, RecoveryCode, Seed};
-use opsiq_store::{CredentialRow, WriteTx};
+use opsiq_store::{CredentialRow, PasskeyRow, WriteTx};
 
+use super::passkeys::replayed;
 use super::pending::ShownOnce;
+use super::refused::wrong_code;
 use crate::core::{Core, now_ms};
-use crate::docs::CredentialDoc;
+use crate::docs::{CredentialDoc, PasskeyDoc};
 use crate::errors;
 use crate::refusal::{Refusal, Stage};
 use crate::state::{TenantState, User};
@@ -25,6 +27,8 @@ pub(super) enum Shown {
     Step(u64, u64),
     /// A recovery code: the credential without it.
     Recovery(Box<CredentialRow<CredentialDoc>>, usize),
+    /// A passkey: as it is from now on, and the challenge that it answers, which is not answered twice.
+    Passkey { row: Box<PasskeyRow<PasskeyDoc>>, name: String, challenge: [u8; 32], until_ms: i64 },
 }
 
 impl Shown {
@@ -33,6 +37,15 @@ impl Shown {
         match self {
             Self::Step(..) => "authenticator".to_owned(),
             Self::Recovery(_, left) => format!("recovery code, {left} left"),
+            Self::Passkey { row, name, .. } => format!("passkey {} ({name})", row.id),
+        }
+    }
+
+    /// What is answered when somebody used it first.
+    pub(super) fn used(&self) -> Refusal {
+        match self {
+            Self::Step(..) | Self::Recovery(..) => wrong_code(),
+            Self::Passkey { .. } => replayed(),
         }
     }
 
@@ -41,6 +54,10 @@ impl Shown {
         match self {
             Self::Step(step, version) => tx.credential_use_step(tenant, user, *version, *step).await?,
             Self::Recovery(row, _) => tx.credential_update(row, row.version - 1).await?,
+            Self::Passkey { row, challenge, until_ms, .. } => {
+                tx.sso_spend(tenant, challenge, now_ms(), *until_ms).await?;
+                tx.passkey_update(row, row.version - 1).await?;
+            }
         }
         Ok(())
     }
@@ -55,8 +72,7 @@ impl Credential {
         seed: &Seed,
         step: u64,
     ) -> Result<(CredentialRow<CredentialDoc>, Vec<ShownOnce>), Refusal> {
-        let codes = RecoveryCode::generate();
-        let recovery = codes.iter().map(|code| recovery_hash(tenant, &user.id, code)).collect();
+        let (recovery, codes) = new_codes(tenant, &user.id);
         let doc = CredentialDoc { password, seed: seed.clone(), recovery };
         let sealed = tenant.vault.seal(&CredentialDoc::place(&[&user.id], 1), &doc);
         let row = CredentialRow {
@@ -67,7 +83,7 @@ impl Credential {
             version: 1,
             doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,
         };
-        Ok((row, codes.iter().map(|code| ShownOnce::new(code.shown())).collect()))
+        Ok((row, codes))
     }
 
     /// That of a user; `None` before they enrolled.
@@ -111,6 +127,13 @@ impl Credential {
         let doc = sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?;
         Ok(CredentialRow { version, doc, ..self.row.clone() })
     }
+}
+
+/// A new set of recovery codes: what is kept of them, and what is shown once.
+pub(super) fn new_codes(tenant: &TenantState, user: &str) -> (Vec<String>, Vec<ShownOnce>) {
+    let codes = RecoveryCode::generate();
+    let kept = codes.iter().map(|code| recovery_hash(tenant, user, code)).collect();
+    (kept, codes.iter().map(|code| ShownOnce::new(code.shown())).collect())
 }
 
 /// What is kept of a recovery code.

@@ -81,6 +81,20 @@ struct Entering {
     provider: Option<String>,
 }
 
+/// Who is about to be let in.
+pub(super) struct Entry<'a> {
+    pub(super) tenant: &'a Arc<TenantState>,
+    pub(super) user: &'a User,
+    /// Whether they signed in from that device before.
+    pub(super) device: bool,
+    /// The provider that vouched for them.
+    pub(super) provider: Option<&'a str>,
+    /// What they showed.
+    pub(super) shown: Shown,
+    /// Recovery codes that are left then.
+    pub(super) left: usize,
+}
+
 /// A session that begins.
 pub(super) struct Began {
     pub(super) token: Token,
@@ -204,7 +218,12 @@ impl Door {
     }
 
     /// The device, if it is one of that user.
-    async fn known(&self, knock: &Knock, tenant: &TenantState, user: &User) -> Result<Option<[u8; 32]>, Refusal> {
+    pub(super) async fn known(
+        &self,
+        knock: &Knock,
+        tenant: &TenantState,
+        user: &User,
+    ) -> Result<Option<[u8; 32]>, Refusal> {
         let Some(token) = &knock.known else { return Ok(None) };
         let Some((of, index)) = of_token(&self.core, TokenKind::Device, token) else { return Ok(None) };
         if of.id != tenant.id {
@@ -262,24 +281,34 @@ impl Door {
         let credential = credential.filter(|credential| credential.row.version == state.version).ok_or_else(over)?;
         let shown = credential.shown(tenant, code)?.ok_or_else(wrong_code)?;
         let left = match &shown {
-            Shown::Step(..) => credential.doc.recovery.len(),
             Shown::Recovery(_, left) => *left,
+            _ => credential.doc.recovery.len(),
         };
-        let signals = gate.doubts(tenant, &user, knock.address, device.is_some()).await?;
+        let provider = state.provider.as_deref();
+        let entry = Entry { tenant, user: &user, device: device.is_some(), provider, shown, left };
+        let signed_in = self.begin_session(knock, entry).await?;
+        attempt.succeeded().await;
+        Ok(signed_in)
+    }
+
+    /// Begins the session of whoever showed what they hold, in the commit that uses it up. The caller has the tenant's turn.
+    pub(super) async fn begin_session(&self, knock: &Knock, entry: Entry<'_>) -> Result<SignedIn, Refusal> {
+        let gate = &self.core;
+        let Entry { tenant, user, device, provider, shown, left } = entry;
+        let signals = gate.doubts(tenant, user, knock.address, device).await?;
         // Of somebody who may be another than the user, what is grave asks for a further code.
         let stepped_up_ms = if signals.is_empty() { now_ms() } else { 0 };
-        let Began { token, view: session, row } =
-            self.new_session(knock, tenant, &user, state.provider.as_deref(), stepped_up_ms)?;
-        let new_device = device.is_none().then(|| new_device(knock, tenant, &user)).transpose()?;
+        let Began { token, view: session, row } = self.new_session(knock, tenant, user, provider, stepped_up_ms)?;
+        let new_device = (!device).then(|| new_device(knock, tenant, user)).transpose()?;
         let (device_token, device_row) = new_device.unzip();
         let detail = format!("session {} on {}, by {}", row.id, session.device, shown.told());
-        let mut drafts = vec![drawn(&user, knock, "login").field(field::DETAIL, detail)];
+        let mut drafts = vec![drawn(user, knock, "login").field(field::DETAIL, detail)];
         if !signals.is_empty() {
             let signal = signal(&format!("user:{}", user.name), &signals, knock.address);
             drafts.push(of_session(signal, &row.id, &session.device));
         }
         let network = knock.address.map(|client| Core::network_index(tenant, client));
-        let version = user.version;
+        let (version, used) = (user.version, shown.used());
         let op = Op::new(move |tx| {
             Box::pin(async move {
                 tx.user_at(&row.tenant, &row.user, version).await?;
@@ -295,8 +324,7 @@ impl Door {
             })
         });
         let done = gate.journal.commit(&Log::Tenant(tenant.id.clone()), drafts, op).await;
-        done.map_err(|error| used_first(&error, wrong_code()))?;
-        attempt.succeeded().await;
+        done.map_err(|error| used_first(&error, used))?;
         let (token, device) = (ShownOnce::new(token.text()), device_token.map(|token| ShownOnce::new(token.text())));
         Ok(SignedIn { token, device, session, recovery_codes_left: left, signals })
     }

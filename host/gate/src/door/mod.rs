@@ -5,6 +5,9 @@
 //! ([`Door::session`]), looked up anew at every request. A program signs each request ([`Door::signed`]). Between two steps nothing is stored: what the first found out is
 //! sealed and handed to whoever knocks, so any node takes the second. There is no session without a second factor.
 //!
+//! Whoever has a passkey shows it instead of both ([`Door::passkey_login`]): it is a device and what opens that, and counts as two
+//! factors. What somebody holds they renew in a session, after a factor shown lately ([`Door::change_password`] and its like).
+//!
 //! Who signs in at a provider of the tenant leaves for it and comes back ([`Door::sso_leave`], [`Door::sso_return`]); a second factor
 //! is asked for here, unless the provider asked for it.
 //!
@@ -17,8 +20,11 @@ mod enrol;
 mod factor;
 mod idempotency;
 mod login;
+mod passkey_login;
+mod passkeys;
 mod pending;
 mod refused;
+mod renew;
 mod reply;
 mod session;
 pub(crate) mod sessions;
@@ -38,6 +44,9 @@ use crate::core::Core;
 pub use enrol::{Enrolled, Enrolment, Invited};
 pub use idempotency::{KeyRule, idempotency_key};
 pub use login::{Login, Pending, SignedIn};
+pub use passkey_login::PasskeyShown;
+pub(crate) use passkeys::base64url;
+pub use passkeys::{NewPasskey, PasskeyBegun, PasskeyView};
 pub use pending::ShownOnce;
 pub(crate) use pending::index;
 pub(crate) use refused::{network as network_of, slow};

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use opsiq_contract::TenantId;
 use opsiq_identity::{Token, TokenKind};
-use opsiq_vault::{Place, Sealed};
+use opsiq_vault::{Place, Sealed, TenantVault};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -70,6 +70,14 @@ pub(super) enum Step {
     Sso,
     /// The first code of somebody whom a provider vouches for.
     Equip,
+    /// The first code of an authenticator that takes another's place.
+    Replace,
+    /// A passkey that is made.
+    PasskeyEnrol,
+    /// A passkey that is shown again in a session.
+    PasskeyStepUp,
+    /// A passkey of whoever it may be. Of no tenant.
+    PasskeyLogin,
 }
 
 impl Step {
@@ -79,6 +87,10 @@ impl Step {
             Self::Login => "login",
             Self::Sso => "sso",
             Self::Equip => "equip",
+            Self::Replace => "replace",
+            Self::PasskeyEnrol => "passkey-enrol",
+            Self::PasskeyStepUp => "passkey-step-up",
+            Self::PasskeyLogin => "passkey-login",
         }
     }
 
@@ -89,23 +101,45 @@ impl Step {
 
 /// Seals what the next step needs to know.
 pub(super) fn seal<T: Serialize>(tenant: &TenantState, step: Step, state: &T) -> Result<ShownOnce, Refusal> {
-    let sealed = tenant.vault.seal(&step.place(), state);
+    seal_by(&tenant.vault, step, tenant.id.as_str(), state)
+}
+
+/// The same of whoever it may be, who is of no tenant yet.
+pub(super) fn seal_for_anybody<T: Serialize>(core: &Core, step: Step, state: &T) -> Result<ShownOnce, Refusal> {
+    seal_by(core.tenants.host(), step, "", state)
+}
+
+fn seal_by<T: Serialize>(vault: &TenantVault, step: Step, tenant: &str, state: &T) -> Result<ShownOnce, Refusal> {
+    let sealed = vault.seal(&step.place(), state);
     let sealed = sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?;
     let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(sealed.as_bytes()));
-    Ok(ShownOnce::new(Zeroizing::new(format!("{}.{}.{}", step.word(), tenant.id, encoded.as_str()))))
+    Ok(ShownOnce::new(Zeroizing::new(format!("{}.{tenant}.{}", step.word(), encoded.as_str()))))
 }
 
 /// Opens it again; anything else is no state.
 pub(super) fn open<T: DeserializeOwned>(core: &Core, step: Step, text: &str) -> Option<(Arc<TenantState>, T)> {
+    let (tenant, encoded) = parts(step, text)?;
+    let tenant = core.tenants.get(&tenant.parse::<TenantId>().ok()?)?;
+    let state = open_by(&tenant.vault, step, encoded)?;
+    Some((tenant, state))
+}
+
+/// The same of what was sealed for anybody.
+pub(super) fn open_of_anybody<T: DeserializeOwned>(core: &Core, step: Step, text: &str) -> Option<T> {
+    let (_, encoded) = parts(step, text).filter(|(tenant, _)| tenant.is_empty())?;
+    open_by(core.tenants.host(), step, encoded)
+}
+
+/// Whose tenant's it says it is, and what is sealed.
+fn parts(step: Step, text: &str) -> Option<(&str, &str)> {
     let mut parts = Some(text).filter(|text| text.len() <= LONGEST)?.split('.');
     let (word, tenant, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    if word != step.word() || parts.next().is_some() {
-        return None;
-    }
-    let tenant = core.tenants.get(&tenant.parse::<TenantId>().ok()?)?;
+    (word == step.word() && parts.next().is_none()).then_some((tenant, encoded))
+}
+
+fn open_by<T: DeserializeOwned>(vault: &TenantVault, step: Step, encoded: &str) -> Option<T> {
     let sealed = Sealed::from_stored(URL_SAFE_NO_PAD.decode(encoded).ok()?);
-    let state = tenant.vault.open(&step.place(), &sealed).ok()?;
-    Some((tenant, state))
+    vault.open(&step.place(), &sealed).ok()
 }
 
 /// The blind index a token is found by.

@@ -12,7 +12,7 @@ use opsiq_store::SessionRow;
 use serde::{Deserialize, Serialize};
 
 use super::Door;
-use super::factor::Credential;
+use super::factor::{Credential, Shown};
 use super::pending::of_token;
 use super::refused::{used_first, who, wrong_code};
 use crate::act::Person;
@@ -145,6 +145,14 @@ impl Door {
         gate.person(&person.actor).await?;
         let credential = Credential::of(gate, tenant, &person.user.id).await?.ok_or_else(|| elsewhere(session))?;
         let shown = credential.shown(tenant, code)?.ok_or_else(wrong_code)?;
+        self.stepped_up(person, session, shown).await?;
+        attempt.succeeded().await;
+        Ok(())
+    }
+
+    /// Writes down that a second factor was shown, in the commit that uses it up. The caller has the tenant's turn.
+    pub(super) async fn stepped_up(&self, person: &Person, session: &Session, shown: Shown) -> Result<(), Refusal> {
+        let (gate, tenant, used) = (&self.core, &person.tenant, shown.used());
         let draft = person
             .draft(Kind::Admin, "step-up")
             .field(field::OUTCOME, "ok")
@@ -158,8 +166,7 @@ impl Door {
         });
         let done = gate.journal.commit(&person.log(), vec![draft], op).await;
         tenant.changed();
-        done.map_err(|error| used_first(&error, wrong_code()))?;
-        attempt.succeeded().await;
+        done.map_err(|error| used_first(&error, used))?;
         Ok(())
     }
 
@@ -184,7 +191,11 @@ impl Door {
         }
     }
 
-    async fn person(&self, token: &str, address: Option<ClientIp>) -> Result<(Person, Arc<Session>), Refusal> {
+    pub(super) async fn person(
+        &self,
+        token: &str,
+        address: Option<ClientIp>,
+    ) -> Result<(Person, Arc<Session>), Refusal> {
         let found = of_token(&self.core, TokenKind::Session, token);
         let tenant = found.as_ref().map(|(tenant, _)| tenant.clone());
         let session = match &found {

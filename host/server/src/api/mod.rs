@@ -1,6 +1,7 @@
 //! The API under `/v1`, a file a resource. A handler reads what it was sent, calls the gate, and writes down what the gate
 //! says; every rule is the gate's.
 
+mod account;
 mod actions;
 mod audit;
 mod clients;
@@ -27,6 +28,7 @@ use crate::routes::Routes;
 
 /// The shapes of bodies and of the answers made here, for the `OpenAPI` document.
 pub(crate) mod shapes {
+    pub(crate) use super::account::{ChangePassword, MadePasskey, NamePasskey, ShowPasskey};
     pub(crate) use super::clients::{AllowClient, MakeClient, RotateClient};
     pub(crate) use super::firewall::{FirewallPut, FirewallRemove};
     pub(crate) use super::installations::{ChangeGrant, Install};
@@ -58,6 +60,7 @@ pub(crate) fn routes() -> Routes {
     roles::add(&mut routes);
     clients::add(&mut routes);
     sessions::add(&mut routes);
+    account::add(&mut routes);
     sso::add(&mut routes);
     subjects::add(&mut routes);
     sandbox::add(&mut routes);

@@ -1,7 +1,7 @@
 //! Taking up an account, signing in and out, and the sessions there are.
 
 use axum::http::header::{SET_COOKIE, USER_AGENT};
-use opsiq_gate::{Knock, Login, SignedIn};
+use opsiq_gate::{Enrolment, Knock, Login, SignedIn};
 use opsiq_shield::Class;
 use opsiq_vault::Secret;
 use serde::Deserialize;
@@ -136,9 +136,14 @@ pub(super) fn knock(asked: &Knocked) -> Knock {
     }
 }
 
-fn secret(text: String) -> Result<Secret, Problem> {
+pub(super) fn secret(text: String) -> Result<Secret, Problem> {
     let text = Zeroizing::new(text);
     Secret::verbatim(&text).map_err(|error| not_a("password.refused", &error))
+}
+
+/// What the second of two steps brings.
+pub(super) fn pending_code(PendingCode { pending, code }: PendingCode) -> (String, String) {
+    (pending, code)
 }
 
 async fn show(asked: Knocked) -> Done {
@@ -148,7 +153,11 @@ async fn show(asked: Knocked) -> Done {
 
 async fn accept(asked: Knocked) -> Done {
     let AcceptInvitation { invitation, password } = asked.json()?;
-    let enrolment = asked.host.door().accept(&knock(&asked), &invitation, &secret(password)?).await?;
+    enrolment(&asked.host.door().accept(&knock(&asked), &invitation, &secret(password)?).await?)
+}
+
+/// What a new authenticator is given.
+pub(super) fn enrolment(enrolment: &Enrolment) -> Done {
     let svg = enrolment.svg()?;
     Reply::json(&json!({
         "pending": enrolment.pending, "uri": enrolment.uri, "seed": enrolment.seed, "svg": svg,

@@ -48,6 +48,39 @@ pub(crate) struct EnrolledView {
     recovery_codes: Vec<String>,
 }
 
+/// Recovery codes, shown once.
+#[derive(ToSchema)]
+pub(crate) struct RecoveryCodesView {
+    /// For when the authenticator is lost, each good once.
+    recovery_codes: Vec<String>,
+}
+
+/// What a browser gives to `navigator.credentials`.
+#[derive(ToSchema)]
+pub(crate) struct PasskeyBegunView {
+    /// To be given back with its answer.
+    pending: String,
+    expires_ms: i64,
+    /// In the form of `parseCreationOptionsFromJSON`, or `parseRequestOptionsFromJSON`.
+    #[schema(value_type = Object)]
+    options: serde_json::Value,
+}
+
+/// A passkey.
+#[derive(ToSchema)]
+pub(crate) struct PasskeyView {
+    id: String,
+    name: String,
+    /// The name of this host that it is bound to.
+    site: String,
+    created_ms: i64,
+    used_ms: Option<i64>,
+    /// Whether it is copied to other devices of its person.
+    backed_up: bool,
+    /// Whether there turned out to be two of it; then it opens nothing.
+    cloned: bool,
+}
+
 /// A login whose password was right.
 #[derive(ToSchema)]
 pub(crate) struct PendingView {

@@ -63,7 +63,7 @@ pub(crate) struct SignalView {
     time_ms: i64,
     /// `user:NAME` or `client:NAME`.
     account: String,
-    /// `new-device`, `new-network`, `pace`, `two-places`, `many-accounts`.
+    /// `new-device`, `new-network`, `pace`, `two-places`, `many-accounts`, `cloned-passkey`.
     reasons: Vec<String>,
     address: Option<String>,
     device: Option<String>,

@@ -19,10 +19,10 @@ macro_rules! files {
 }
 
 const SQLITE_DATA: &[File] = files!("sqlite/data":
-    "0001_first" "0002_subjects" "0003_quarantine" "0005_identity" "0010_signing" "0020_sso" "0025_shield" "0030_retention");
+    "0001_first" "0002_subjects" "0003_quarantine" "0005_identity" "0006_passkeys" "0010_signing" "0020_sso" "0025_shield" "0030_retention");
 const SQLITE_KEYS: &[File] = files!("sqlite/keys": "0001_first" "0002_subjects");
 const POSTGRES_DATA: &[File] = files!("postgres/data":
-    "0001_first" "0005_identity" "0010_signing" "0020_sso" "0025_shield" "0030_retention" "0035_nodes");
+    "0001_first" "0005_identity" "0006_passkeys" "0010_signing" "0020_sso" "0025_shield" "0030_retention" "0035_nodes");
 const POSTGRES_KEYS: &[File] = files!("postgres/keys": "0001_first");
 
 /// Of the two databases of an engine.

@@ -56,7 +56,7 @@ pub(super) struct Shape {
 /// which requests and answers were taken, of which a row that is lost matters for minutes, who has which job, when a session
 /// was last used, which its expiry bounds, and who came first.
 /// New ones come last: a head holds a sum for each in this order.
-pub(super) const SHAPES: [Shape; 24] = [
+pub(super) const SHAPES: [Shape; 25] = [
     Shape { name: "tenant", tenants: true, keys: &[], plain: &["created_ms", "version"], sealed: &["doc"] },
     Shape {
         name: "app_user",
@@ -206,6 +206,13 @@ pub(super) const SHAPES: [Shape; 24] = [
         keys: &[Key::Text("user_id"), Key::Bytes("network_index")],
         plain: &["first_ms", "last_ms"],
         sealed: &[],
+    },
+    Shape {
+        name: "passkey",
+        tenants: true,
+        keys: &[Key::Text("id")],
+        plain: &["credential_index", "user_id", "created_ms", "version"],
+        sealed: &["doc"],
     },
 ];
 
