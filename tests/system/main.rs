@@ -1,6 +1,7 @@
 //! Whole-system tests in one binary: they drive the built `opsiq` over real sockets with real plugins.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod acme;
 mod admission;
 mod api;
 mod attacked;

@@ -13,6 +13,7 @@
 //! is; what is not known, twice there or framed in two ways is refused; a limit that is met is told by name.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod acme;
 mod api;
 mod ask;
 mod auth;
@@ -38,8 +39,9 @@ mod settings;
 mod tls;
 mod viewer;
 
+pub use acme::{AcmeError, Standing, standing};
 pub use auth::{AS, Authenticate, Caller, Covers, Head, Peer, SignReply};
 pub use door::HostDoor;
 pub use server::{SOCKET, Server, StartError};
-pub use settings::{ENVIRONMENT, Explained, Origin, Settings, ShieldSettings};
+pub use settings::{AcmeSettings, ENVIRONMENT, Explained, Origin, Settings, ShieldSettings};
 pub use tls::{Certificates, OWN_CERTIFICATE, TlsError, config as tls_config};

@@ -20,7 +20,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use opsiq_shield::ClientIp;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,6 +33,7 @@ use crate::front::Front;
 use crate::metrics::Counters;
 use crate::patience::Patient;
 use crate::settings::Settings;
+use crate::tls::ACME_TLS;
 
 /// Requests that a client may reset before they are answered, on one connection, before it is closed.
 const RESETS: usize = 32;
@@ -100,6 +101,10 @@ pub(crate) async fn tcp(listener: TcpListener, tls: Option<TlsAcceptor>, app: Ap
             let peer = Some(peer.ip());
             let Some(tls) = tls else { return serve(stream, false, peer, app, ends).await };
             match timeout(app.bounds.header_read, tls.accept(stream)).await {
+                // An authority has seen what it came for; nothing else is said to it (RFC 8737 section 3).
+                Ok(Ok(mut stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {
+                    let _ = timeout(LINGER, stream.shutdown()).await;
+                }
                 Ok(Ok(stream)) => {
                     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     serve(stream, h2, peer, app, ends).await;

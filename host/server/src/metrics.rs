@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
 
@@ -91,6 +91,13 @@ pub(crate) fn text(counters: &Counters, open: usize, routes: &[std::sync::Arc<Ro
         let _ = writeln!(text, "{name}_count{{route=\"{id}\"}} {all}");
     }
     text
+}
+
+/// When the certificate in use ends.
+pub(crate) fn certificate(until: SystemTime) -> String {
+    let name = "opsiq_certificate_ends_seconds";
+    let at = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("# HELP {name} When the certificate in use ends, as Unix time.\n# TYPE {name} gauge\n{name} {at}\n")
 }
 
 /// Microseconds as seconds.

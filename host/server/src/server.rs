@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::acme::Acme;
 use crate::api;
 use crate::ask::Content;
 use crate::auth::Authenticate;
@@ -93,10 +94,16 @@ impl Server {
         let certificates = Arc::new(if let Some((chain, key)) = &settings.tls_files {
             Certificates::from_files(chain, key)?
         } else {
-            let dir = Dir::open_ambient_dir(data, cap_std::ambient_authority());
-            let dir = dir.map_err(|source| TlsError::File { path: data.to_owned(), source })?;
-            Certificates::own(&dir, &settings.tls_names)?
+            let dir = opened(data)?;
+            match settings.acme {
+                Some(_) => Certificates::issued(&dir, &settings.tls_names)?,
+                None => Certificates::own(&dir, &settings.tls_names)?,
+            }
         });
+        let acme = match &settings.acme {
+            Some(acme) => Some(Arc::new(Acme::new(acme, &settings.tls_names, opened(data)?, certificates.clone())?)),
+            None => None,
+        };
         if certificates.ends_soon() {
             tracing::warn!("the certificate ends soon, or has ended");
         }
@@ -122,10 +129,13 @@ impl Server {
         if let Some(at) = settings.operator_listen {
             let listener = bind(at).await?;
             operator_address = listener.local_addr().ok();
-            let router = operator(&front, counts.clone(), known);
+            let router = operator(&front, counts.clone(), known, certificates.clone(), acme.clone());
             let counts = Counts::new(OPERATOR_CONNECTIONS, OPERATOR_CONNECTIONS);
             let app = App { front: front.clone(), router, counts, bounds };
             tasks.push(tokio::spawn(listen::tcp(listener, None, app, ended.clone())));
+        }
+        if let Some(acme) = acme {
+            tasks.push(tokio::spawn(acme.keep(ended.clone())));
         }
         tasks.push(tokio::spawn(look(certificates.clone(), ended)));
         let drain = settings.drain;
@@ -199,6 +209,11 @@ fn names(settings: &Settings, port: u16) -> Vec<String> {
     named.map(|name| if port == 443 { name } else { format!("{name}:{port}") }).collect()
 }
 
+fn opened(data: &Path) -> Result<Dir, TlsError> {
+    Dir::open_ambient_dir(data, cap_std::ambient_authority())
+        .map_err(|source| TlsError::File { path: data.to_owned(), source })
+}
+
 async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
     tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
@@ -236,7 +251,13 @@ async fn look(certificates: Arc<Certificates>, mut ended: watch::Receiver<bool>)
 }
 
 /// Health and metrics.
-fn operator(front: &Arc<Front>, counts: Arc<Counts>, routes: Vec<Arc<Route>>) -> Router {
+fn operator(
+    front: &Arc<Front>,
+    counts: Arc<Counts>,
+    routes: Vec<Arc<Route>>,
+    certificates: Arc<Certificates>,
+    acme: Option<Arc<Acme>>,
+) -> Router {
     let (ready, seal, measured, lost) = (front.clone(), front.clone(), front.clone(), front.clone());
     Router::new()
         .route("/healthz", get(|| async { plain(StatusCode::OK, "ok".to_owned()) }))
@@ -263,6 +284,8 @@ fn operator(front: &Arc<Front>, counts: Arc<Counts>, routes: Vec<Arc<Route>>) ->
             "/metrics",
             get(move || {
                 let mut text = metrics::text(&measured.counters, counts.now(), &routes);
+                text.push_str(&metrics::certificate(certificates.until()));
+                text.push_str(&acme.as_ref().map(|acme| acme.metrics()).unwrap_or_default());
                 text.push_str(&measured.guard.metrics(measured.there().as_ref()));
                 let host = measured.host();
                 async move {

@@ -12,10 +12,12 @@ use opsiq_gate::{Class, Fault, Refusal, Stage};
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
+pub use self::acme::AcmeSettings;
 pub(crate) use self::shield::SLOW_COST;
 pub use self::shield::ShieldSettings;
 use keys::{Form, keys};
 
+mod acme;
 mod keys;
 mod shield;
 
@@ -83,6 +85,8 @@ pub struct Settings {
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// Whom a certificate of the host's own making is for.
     pub tls_names: Vec<String>,
+    /// An authority that issues certificates for them instead.
+    pub acme: Option<AcmeSettings>,
     /// Connections at once.
     pub connections: usize,
     /// Those from one address.
@@ -209,6 +213,9 @@ fn file(text: &str, faults: &mut Vec<Fault>) -> Vec<Option<Said>> {
         let text = match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => Some(number.to_string()),
+            DeValue::Boolean(yes) if keys().nth(place).is_some_and(|key| matches!(key.form, Form::Flag)) => {
+                Some(yes.to_string())
+            }
             DeValue::Array(items) => items
                 .iter()
                 .map(|item| match item.get_ref() {
@@ -243,7 +250,9 @@ impl Values<'_> {
         if certificate.is_some() != key.is_some() {
             self.wrong("tls-certificate", "a certificate and its key come together: tls-certificate and tls-key");
         }
+        let acme = self.acme(certificate.is_some());
         Some(Settings {
+            acme,
             listen: self.address("listen")?,
             operator_listen: self.maybe_address("operator-listen"),
             public_url: self.origin("public-url"),

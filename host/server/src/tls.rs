@@ -20,6 +20,11 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 
+use self::issued::Challenges;
+pub(crate) use self::issued::{ACME_TLS, until as issued_until};
+
+mod issued;
+
 /// Where a certificate of the host's own making is kept in the data directory.
 pub const OWN_CERTIFICATE: &str = "tls-certificate.pem";
 /// Its private key.
@@ -66,6 +71,12 @@ pub enum TlsError {
     /// It says nothing of how long it is good for.
     #[error("the certificate is no X.509 certificate")]
     NotX509,
+    /// Its time is over.
+    #[error("the certificate has ended")]
+    Ended,
+    /// It is for somebody else.
+    #[error("the certificate is not for all of tls-names")]
+    OtherNames,
 }
 
 /// Where the certificate comes from.
@@ -75,6 +86,14 @@ enum Source {
     Files { chain: PathBuf, key: PathBuf },
     /// The data directory, and whom it is for.
     Own { dir: Dir, names: Vec<String> },
+    /// An authority.
+    Issued { dir: Dir, names: Vec<String>, challenges: Challenges },
+}
+
+impl std::fmt::Debug for Challenges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Challenges")
+    }
 }
 
 /// The certificate in use.
@@ -137,6 +156,8 @@ impl Certificates {
         match &self.source {
             Source::Files { chain, key } => self.reread(chain, key),
             Source::Own { dir, names } => self.renew(dir, names),
+            // Renewed by who asks the authority.
+            Source::Issued { .. } => {}
         }
     }
 
@@ -184,6 +205,10 @@ impl Certificates {
 
     /// Whether it ends soon, or has ended.
     pub fn ends_soon(&self) -> bool {
+        if let Source::Issued { .. } = self.source {
+            // Some live for days only.
+            return self.read().key.cert.first().is_none_or(|first| issued::left_is_below(first, 1, 3));
+        }
         ends_soon(self.until())
     }
 
@@ -193,7 +218,12 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Source::Issued { challenges, .. } = &self.source
+            && let Some(answer) = challenges.asked(&hello)
+        {
+            return answer;
+        }
         Some(self.read().key.clone())
     }
 }
@@ -207,6 +237,9 @@ pub fn config(certificates: &Arc<Certificates>) -> Result<Arc<ServerConfig>, Tls
         ServerConfig::builder_with_provider(certificates.provider.clone()).with_protocol_versions(&[&TLS13])?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates.clone());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if let Source::Issued { .. } = certificates.source {
+        config.alpn_protocols.push(ACME_TLS.to_vec());
+    }
     // Early data could be replayed; nothing of a session is kept either.
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -214,7 +247,7 @@ pub fn config(certificates: &Arc<Certificates>) -> Result<Arc<ServerConfig>, Tls
     Ok(Arc::new(config))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -286,12 +319,16 @@ fn kept(dir: &Dir, provider: &CryptoProvider, names: &[String]) -> Option<Parsed
     let parsed =
         parse(provider, &read(OWN_CERTIFICATE)?, &read(OWN_KEY)?, (Path::new(OWN_CERTIFICATE), Path::new(OWN_KEY)));
     let (key, until) = parsed.ok()?;
-    let certificate = key.cert.first()?;
-    let parsed = rustls::server::ParsedCertificate::try_from(certificate).ok()?;
-    let fits = names
-        .iter()
-        .all(|name| ServerName::try_from(name.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()));
-    (fits && !ends_soon(until)).then_some((key, until))
+    (fits(&key, names) && !ends_soon(until)).then_some((key, until))
+}
+
+/// Whether a certificate is for all of these.
+fn fits(key: &CertifiedKey, names: &[String]) -> bool {
+    let parsed = key.cert.first().and_then(|first| rustls::server::ParsedCertificate::try_from(first).ok());
+    parsed.is_some_and(|parsed| {
+        let fits = |name: ServerName<'_>| verify_server_name(&parsed, &name).is_ok();
+        names.iter().all(|name| ServerName::try_from(name.as_str()).is_ok_and(fits))
+    })
 }
 
 fn make(dir: &Dir, provider: &CryptoProvider, names: &[String]) -> Result<Parsed, TlsError> {
@@ -313,7 +350,7 @@ fn make(dir: &Dir, provider: &CryptoProvider, names: &[String]) -> Result<Parsed
 }
 
 /// Writes a file whole or not at all.
-fn put(dir: &Dir, name: &str, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
+pub(crate) fn put(dir: &Dir, name: &str, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
     let new = format!("{name}.new");
     let write = || -> std::io::Result<()> {
         let _ = dir.remove_file(&new);

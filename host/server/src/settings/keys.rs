@@ -19,6 +19,10 @@ pub(super) enum Form {
     Time(u64, u64),
     /// A size between these bytes.
     Size(u64, u64),
+    /// `true` or `false`.
+    Flag,
+    /// What [`super::acme`] reads.
+    Acme,
     /// What [`super::shield`] reads.
     Shield,
 }
@@ -34,7 +38,7 @@ pub(super) struct Key {
 
 /// Every key of the section, in the order it is explained in: those of the shield last.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(super::shield::KEYS)
+    KEYS.iter().chain(super::acme::KEYS).chain(super::shield::KEYS)
 }
 
 const KEYS: &[Key] = &[

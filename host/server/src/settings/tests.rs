@@ -31,6 +31,12 @@ fn a_mistake_is_told_with_its_place() {
         ("", Some(("OPSIQ_SERVER__STREEMS", "1")), "OPSIQ_SERVER__STREEMS"),
         ("[server]\ntls-key = \"/k\"\n", None, "tls-certificate"),
         ("[server]\npublic-url = \"http://a\"\n", None, "public-url"),
+        ("[server]\nacme-contact = \"a@b.example\"\n", None, "acme-directory"),
+        ("[server]\nacme-directory = \"http://ca.example/\"\n", None, "must be the https URL"),
+        ("[server]\nacme-directory = \"https://ca.example/\"\n", None, "accept them"),
+        ("[server]\nacme-directory = \"https://ca.example/\"\n", None, "one mail address"),
+        ("[server]\nacme-directory = \"https://ca.example/\"\n", None, "for host names alone"),
+        ("[server]\nacme-accept-terms = \"yes\"\n", None, "true or false"),
         ("[server]\npublic-url = \"https://a/b\"\n", None, "public-url"),
         ("[server]\nlisten = \"localhost\"\n", None, "listen"),
         ("[server]\ntrusted-proxies = [\"10.0.0.1/8\"]\n", None, "did you mean 10.0.0.0/8"),
@@ -42,6 +48,18 @@ fn a_mistake_is_told_with_its_place() {
         let refusal = read(text, environment.as_slice()).unwrap_err();
         let told = format!("{refusal}");
         assert!(told.contains(says), "{text} {environment:?}: {told}");
+    }
+}
+
+#[test]
+fn an_authority_is_named_with_all_that_it_needs_and_for_names_alone() {
+    let text = "[server]\nacme-directory = \"https://ca.example/dir\"\nacme-contact = \"ops@example.com\"\n\
+                acme-accept-terms = true\n";
+    let named = |names: &str| read(&format!("{text}tls-names = [{names}]\n"), &[]);
+    let acme = named("\"api.example.com\"").unwrap().acme.unwrap();
+    assert_eq!((acme.contact.as_str(), acme.root), ("mailto:ops@example.com", None));
+    for wrong in ["\"*.example.com\"", "\"192.0.2.1\"", "\"a.example\", \"::1\""] {
+        assert!(format!("{}", named(wrong).unwrap_err()).contains("for host names alone"), "{wrong}");
     }
 }
 
