@@ -220,7 +220,41 @@ async fn a_damaged_database_is_named() {
     assert!(matches!(error, StoreError::Damaged { what: "data.db" }), "{error:?}");
 }
 
+/// Branches of one version are merged in any order, so a database may have a later migration and lack an earlier one.
+async fn a_migration_that_was_passed_over_is_made_up_for() {
+    let (dir, store) = store().await;
+    let mut tx = store.begin().await.unwrap();
+    for statement in [
+        "DROP TABLE address_rule",
+        "DROP TABLE address_list",
+        "DROP TABLE account_network",
+        "DROP TABLE sign_in_failure",
+        "DELETE FROM _sqlx_migrations WHERE version = 25",
+    ] {
+        pragma(&mut tx, statement).await;
+    }
+    tx.commit().await.unwrap();
+    let versions = async |store: &Store| {
+        let mut tx = store.begin().await.unwrap();
+        let read = crate::db::query_scalar::<i64>("SELECT COUNT(*) FROM _sqlx_migrations WHERE version IN (25, 30)");
+        let versions = read.fetch_one(tx.connection().await.unwrap()).await.unwrap();
+        tx.rollback().await;
+        versions
+    };
+    assert_eq!(versions(&store).await, 1, "30 is there and 25 is not");
+    let without = crate::fixture::schema(store.reader(), false).await;
+    store.close().await;
+    let store = dir.open().await;
+    assert_eq!(versions(&store).await, 2);
+    let with = crate::fixture::schema(store.reader(), false).await;
+    let mut made: Vec<_> =
+        with.iter().filter(|table| !without.contains(table)).map(|(name, _)| name.as_str()).collect();
+    made.sort_unstable();
+    assert_eq!(made, ["account_network", "address_list", "address_rule", "sign_in_failure"]);
+}
+
 crate::fixture::on_both_engines! {
+    a_migration_that_was_passed_over_is_made_up_for,
     a_savepoint_undoes_its_own_and_keeps_the_rest,
     nothing_of_a_dropped_transaction_remains,
     readers_see_what_is_committed_while_a_write_goes_on,
