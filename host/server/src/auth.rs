@@ -51,9 +51,22 @@ impl std::fmt::Debug for Head {
     }
 }
 
+impl Head {
+    /// Whose request it is, as far as its head says.
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Known(caller) => caller.actor.clone(),
+            Self::Covering(proof) => proof.claims(),
+        }
+    }
+}
+
 /// A proof that covers a body.
 #[async_trait]
 pub trait Covers: Send + Sync {
+    /// Whose head it is. Whether the request is new is not known yet.
+    fn claims(&self) -> Actor;
+
     /// Who sends the request, with this body.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
-use opsiq_gate::{Class, Host, Origin, Refusal, ReplySigner, SignedHead, Stage};
+use opsiq_gate::{Actor, Class, Host, Origin, Refusal, ReplySigner, SignedHead, Stage};
 use opsiq_shield::ClientIp;
 
 use crate::auth::{Authenticate, Caller, Covers, Head, SignReply};
@@ -56,6 +56,10 @@ impl Authenticate for HostDoor {
 
 #[async_trait]
 impl Covers for SignedHead {
+    fn claims(&self) -> Actor {
+        self.client()
+    }
+
     async fn with_body(self: Box<Self>, body: &Bytes) -> Result<Caller, Refusal> {
         let (actor, signer) = Self::with_body(*self, body).await?;
         Ok(Caller { actor, reply: Some(Box::new(signer)) })

@@ -26,7 +26,7 @@ use crate::ask::{Ask, Content, Reply};
 use crate::auth::{Authenticate, Caller, Head, Peer, SignReply, over_socket};
 use crate::body::{Bodies, Whole};
 use crate::form::{acceptable, discard, path, query, read_here, taken};
-use crate::guard::{self, Entered, Guard};
+use crate::guard::{self, Counted, Entered, Guard};
 use crate::knock::Knocked;
 use crate::metrics::Counters;
 use crate::once;
@@ -266,6 +266,14 @@ impl Front {
             },
             _ => None,
         };
+        if let (Some(head), Some(client)) = (&head, address) {
+            // Nor that of who sent too much. What a signature covers is counted once it is known to be new.
+            let counted = if matches!(head, Head::Known(_)) { Counted::Taken } else { Counted::Not };
+            if let Err(problem) = self.guard.known(&host, spec.class, client, &head.actor(), counted).await {
+                discard(body).await;
+                return Err(problem);
+            }
+        }
         // The room it takes is held until this returns.
         let Whole { bytes: body, room: _room } = self.bodies.read(&parts.headers, body, most).await?;
         match &route.run {
@@ -276,15 +284,17 @@ impl Front {
                 run(Knocked { host, headers, body, path, query, authority, address, known, guard }).await
             }
             Run::Asked(run) => {
-                let Caller { actor, reply } = match head {
-                    Some(Head::Known(caller)) => caller,
-                    Some(Head::Covering(proof)) => proof.with_body(&body).await?,
+                let (Caller { actor, reply }, counted) = match head {
+                    Some(Head::Known(caller)) => (caller, true),
+                    Some(Head::Covering(proof)) => (proof.with_body(&body).await?, false),
                     None => return Err(Problem::malformed("request.peer", "the request came from nobody")),
                 };
                 *signer = reply;
                 let actor = match address {
                     Some(client) => {
-                        self.guard.known(&host, spec.class, client, &actor).await?;
+                        if !counted {
+                            self.guard.known(&host, spec.class, client, &actor, Counted::Taken).await?;
+                        }
                         actor.in_request(id).from_address(client)
                     }
                     None => actor.in_request(id),

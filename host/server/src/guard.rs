@@ -41,6 +41,15 @@ pub(crate) struct Entered {
     pub(crate) known: bool,
 }
 
+/// Whether a request is counted when it is asked whether it may come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It is.
+    Taken,
+    /// Not yet: it may be one that was taken before, sent again by somebody else to use up what its sender may.
+    Not,
+}
+
 impl Guard {
     pub(crate) fn new(settings: &ShieldSettings) -> Self {
         let ShieldSettings { proxies, rates, thresholds } = settings.clone();
@@ -105,13 +114,15 @@ impl Guard {
         host.shield().refused(client, None, doubt).await.into()
     }
 
-    /// Counts a request of whoever it was found to be from.
+    /// Refuses a request of whoever it was found to be from that is beyond their limits, and counts it unless told to ask for
+    /// room alone.
     pub(crate) async fn known(
         &self,
         host: &Host,
         class: Class,
         client: ClientIp,
         actor: &Actor,
+        counted: Counted,
     ) -> Result<(), Problem> {
         let Some(tenant) = actor.tenant() else { return Ok(()) };
         let (scope, name) = match actor.principal() {
@@ -120,10 +131,14 @@ impl Guard {
             Principal::Operator => return Ok(()),
         };
         let whole = format!("{tenant}/{name}");
-        let mut taken = self.take(class, scope, whole.as_bytes(), 1);
+        let ask = |scope, whose: &[u8]| match counted {
+            Counted::Taken => self.take(class, scope, whose, 1),
+            Counted::Not => self.told(class, scope, self.limiter.has_room(class, scope, whose, Instant::now())),
+        };
+        let mut taken = ask(scope, whole.as_bytes());
         // Who signs in is counted with the tenant when it says which.
         if class != Class::SignIn {
-            taken = taken.and_then(|()| self.take(class, Scope::Tenant, tenant.as_str().as_bytes(), 1));
+            taken = taken.and_then(|()| ask(Scope::Tenant, tenant.as_str().as_bytes()));
         }
         match taken {
             Ok(()) => Ok(()),
@@ -145,7 +160,11 @@ impl Guard {
     }
 
     fn take(&self, class: Class, scope: Scope, whose: &[u8], cost: u32) -> Result<(), Exceeded> {
-        let taken = self.limiter.take(class, scope, whose, cost, Instant::now());
+        self.told(class, scope, self.limiter.take(class, scope, whose, cost, Instant::now()))
+    }
+
+    /// Counts what is refused.
+    fn told(&self, class: Class, scope: Scope, taken: Result<(), Exceeded>) -> Result<(), Exceeded> {
         taken.inspect_err(|_| {
             self.refused[class as usize][scope as usize].fetch_add(1, Ordering::Relaxed);
         })

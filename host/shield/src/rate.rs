@@ -197,6 +197,26 @@ impl Limiter {
     /// # Errors
     /// [`Exceeded`]; then it is not counted.
     pub fn take(&self, class: Class, scope: Scope, whose: &[u8], cost: u32, now: Instant) -> Result<(), Exceeded> {
+        self.asked(class, scope, whose, cost, now, true)
+    }
+
+    /// Whether one such request may come at `now`, without counting it: for what is not yet known to be new.
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub fn has_room(&self, class: Class, scope: Scope, whose: &[u8], now: Instant) -> Result<(), Exceeded> {
+        self.asked(class, scope, whose, 1, now, false)
+    }
+
+    fn asked(
+        &self,
+        class: Class,
+        scope: Scope,
+        whose: &[u8],
+        cost: u32,
+        now: Instant,
+        counted: bool,
+    ) -> Result<(), Exceeded> {
         let Some(rate) = self.rates.of(class, scope) else { return Ok(()) };
         let exceeded = |wait: u64| {
             let seconds = u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
@@ -212,6 +232,9 @@ impl Limiter {
         let full = ours.map_or(0, |at| place[at].1).max(now) + cost;
         if let Some(wait) = (full - now).checked_sub(all).filter(|wait| *wait > 0) {
             return Err(exceeded(wait));
+        }
+        if !counted {
+            return Ok(());
         }
         // Whoever is nearest to a full one is forgotten.
         let at = ours.or_else(|| (0..WAYS).min_by_key(|at| place[*at].1)).unwrap_or(0);
@@ -249,6 +272,16 @@ mod tests {
         assert_eq!(come(1.0), Err(1));
         assert_eq!((0..100).filter(|_| come(11.0).is_ok()).count(), 10);
         assert_eq!((0..100).filter(|_| come(1000.0).is_ok()).count(), 60, "no more than the bucket holds");
+    }
+
+    #[test]
+    fn asking_for_room_uses_up_nothing() {
+        let (limiter, now) = limiter(Class::Reads, "client 5/min");
+        let room =
+            || limiter.has_room(Class::Reads, Scope::Client, b"till", now).map_err(|full| full.retry_after.get());
+        assert_eq!((0..100).filter(|_| room().is_ok()).count(), 100);
+        assert_eq!((0..100).filter(|_| come(&limiter, Scope::Client, "till", now).is_ok()).count(), 5);
+        assert_eq!(room(), Err(12));
     }
 
     #[test]

@@ -157,6 +157,12 @@ impl Door {
 }
 
 impl SignedHead {
+    /// The client whose head it is.
+    pub fn client(&self) -> Actor {
+        let KeyId { tenant, client, .. } = &self.presented.key_id;
+        Actor::client(tenant.clone(), client.clone()).from_address(self.peer)
+    }
+
     /// Whose request it is, with this body. From here on the same request is never taken again.
     ///
     /// # Errors
@@ -166,8 +172,7 @@ impl SignedHead {
         match self.taken(body).await {
             Ok(ticket) => {
                 self.door.core.client_used(tenant, &self.presented.key_id.to_string(), client, self.peer).await;
-                let actor = Actor::client(tenant.clone(), client.clone()).from_address(self.peer);
-                Ok((actor, ReplySigner::new(self.door.core.clone(), self.presented, self.secret, ticket)))
+                Ok((self.client(), ReplySigner::new(self.door.core.clone(), self.presented, self.secret, ticket)))
             }
             Err(refusal) => Err(self.recorded(refusal).await),
         }
