@@ -74,7 +74,7 @@ fn free() -> u16 {
 
 #[track_caller]
 fn wait(what: &str, mut until: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !until() {
         assert!(Instant::now() < end, "{what}");
         std::thread::sleep(Duration::from_millis(100));

@@ -301,7 +301,7 @@ impl Core {
             person.must_be(roles, act)?;
             person.fresh(act, &self.identity.times)
         };
-        self.act_if(person, act, about, may, body).await
+        self.act_if(person, act, about, may, Box::pin(body)).await
     }
 
     /// The same for what somebody does to their own account, in a session of theirs. No role is needed, and a custom one takes
@@ -313,7 +313,7 @@ impl Core {
         about: &str,
         body: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
-        self.act_if(person, act, about, |person| person.may_own(act, &self.identity.times), body).await
+        self.act_if(person, act, about, |person| person.may_own(act, &self.identity.times), Box::pin(body)).await
     }
 
     async fn act_if<T>(

@@ -32,13 +32,13 @@ const FAILURE: &str = "acme-failure.txt";
 /// Longer files are none of these.
 const MOST: u64 = 64 << 10;
 /// How often the certificate in use is looked at.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// How long to wait after a first failure; twice that after the next, and so on.
 const FIRST: Duration = Duration::from_secs(15);
 /// And at most.
 const LAST: Duration = Duration::from_hours(6);
 /// How an order is looked after.
-const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(120));
+const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_mins(2));
 /// An account that the authority does not know (RFC 8555 section 6.7).
 const UNKNOWN_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 

@@ -220,9 +220,9 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if let Source::Issued { challenges, .. } = &self.source
-            && let Some(answer) = challenges.asked(&hello)
+            && issued::is_asked(&hello)
         {
-            return answer;
+            return challenges.answer(&hello);
         }
         Some(self.read().key.clone())
     }

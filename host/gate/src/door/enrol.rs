@@ -134,7 +134,7 @@ impl Door {
         }
         let title = self.core.record_of(&tenant).await?.doc.title.clone();
         let chosen = Password::choose(password, &[tenant.id.as_str(), &title, &user.name, ISSUER]);
-        let chosen = chosen.map_err(|fault| refused_password(&fault))?;
+        let chosen = chosen.map_err(refused_password)?;
         let password = self.core.identity.passwords().await?.hash(chosen).await.map_err(crowded)?;
         let (seed, expires_ms) = (Seed::generate(), (now_ms() + WITHIN_MS).min(row.expires_ms));
         let (invitation, name) = (row.id, user.name.clone());
@@ -254,7 +254,7 @@ pub(super) fn enforced() -> Refusal {
 }
 
 /// A password that is not taken.
-pub(super) fn refused_password(fault: &PasswordFault) -> Refusal {
+pub(super) fn refused_password(fault: PasswordFault) -> Refusal {
     let fix = "choose another: a few words that only you would put together";
     Refusal::new(Class::Invalid, Stage::Authenticate, "password.refused", fault.to_string(), fix)
 }

@@ -88,7 +88,7 @@ impl Door {
         }
         let title = core.record_of(tenant).await?.doc.title.clone();
         let chosen = Password::choose(new, &[tenant.id.as_str(), &title, &person.user.name, ISSUER]);
-        let password = passwords.hash(chosen.map_err(|fault| refused_password(&fault))?).await.map_err(crowded)?;
+        let password = passwords.hash(chosen.map_err(refused_password)?).await.map_err(crowded)?;
         Ok((credential.row.version, password))
     }
 

@@ -152,21 +152,21 @@ impl Door {
 
     /// Writes down that a second factor was shown, in the commit that uses it up. The caller has the tenant's turn.
     pub(super) async fn stepped_up(&self, person: &Person, session: &Session, shown: Shown) -> Result<(), Refusal> {
-        let (gate, tenant, used) = (&self.core, &person.tenant, shown.used());
+        let (gate, tenant, was_used) = (&self.core, &person.tenant, shown.used());
         let draft = person
             .draft(Kind::Admin, "step-up")
             .field(field::OUTCOME, "ok")
             .field(field::DETAIL, format!("session {}, by {}", session.id, shown.told()));
-        let (whose, user, id) = (tenant.id.clone(), person.user.id.clone(), session.id.clone());
+        let (whose, who, id) = (tenant.id.clone(), person.user.id.clone(), session.id.clone());
         let op = Op::new(move |tx| {
             Box::pin(async move {
-                shown.spend(tx, &whose, &user).await?;
+                shown.spend(tx, &whose, &who).await?;
                 Ok(tx.session_step_up(&whose, &id, now_ms()).await?)
             })
         });
         let done = gate.journal.commit(&person.log(), vec![draft], op).await;
         tenant.changed();
-        done.map_err(|error| used_first(&error, used))?;
+        done.map_err(|error| used_first(&error, was_used))?;
         Ok(())
     }
 

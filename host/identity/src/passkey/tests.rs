@@ -20,8 +20,8 @@ enum Signer {
 fn head(kind: u8, argument: usize) -> Vec<u8> {
     match argument {
         0..=23 => vec![kind << 5 | u8::try_from(argument).unwrap()],
-        24..=255 => vec![kind << 5 | 24, u8::try_from(argument).unwrap()],
-        _ => [vec![kind << 5 | 25], u16::try_from(argument).unwrap().to_be_bytes().to_vec()].concat(),
+        24..=255 => vec![kind << 5 | 0x18, u8::try_from(argument).unwrap()],
+        _ => [vec![kind << 5 | 0x19], u16::try_from(argument).unwrap().to_be_bytes().to_vec()].concat(),
     }
 }
 

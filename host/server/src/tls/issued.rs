@@ -32,16 +32,17 @@ impl Challenges {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What to show to this client, if it is an authority that asks: `Some(None)` when nothing was asked for.
-    pub(super) fn asked(&self, hello: &ClientHello<'_>) -> Option<Option<Arc<CertifiedKey>>> {
-        // Exactly this one (section 3): a client that also speaks HTTP is none.
-        let mut protocols = hello.alpn()?;
-        if protocols.next() != Some(ACME_TLS) || protocols.next().is_some() {
-            return None;
-        }
-        let answers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(hello.server_name().and_then(|name| answers.get(&name.to_ascii_lowercase()).cloned()))
+    /// What to show to an authority that asks; `None` when nothing of that name was asked for.
+    pub(super) fn answer(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name()?.to_ascii_lowercase();
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
     }
+}
+
+/// Whether this client is an authority that asks, and so speaks nothing else (RFC 8737 section 3).
+pub(super) fn is_asked(hello: &ClientHello<'_>) -> bool {
+    let Some(mut protocols) = hello.alpn() else { return false };
+    protocols.next() == Some(ACME_TLS) && protocols.next().is_none()
 }
 
 impl Certificates {
