@@ -19,6 +19,8 @@ use crate::sandbox::lock;
 pub(super) const THREADS: usize = 4;
 /// How the child is told so, by the library whose threads they are.
 const THREADS_SAID: &str = "RAYON_NUM_THREADS";
+/// How an allocator that reserves memory in advance is told not to, since what is reserved counts against the limit.
+const RESERVE_SAID: &str = "MIMALLOC_ARENA_RESERVE";
 /// Bytes of code for each byte of a component, at most, and for a component of no size. Real ones take 4.
 const CODE_PER_BYTE: u64 = 16;
 const CODE_LEAST: u64 = 64 << 20;
@@ -118,6 +120,7 @@ fn supervise(program: &Path, job: &Job, leash: &Leash) -> Result<Vec<u8>, LoadEr
         .arg(COMPILE_CHILD)
         .env_clear()
         .env(THREADS_SAID, threads.to_string())
+        .env(RESERVE_SAID, "0")
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::piped())

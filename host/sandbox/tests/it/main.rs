@@ -8,3 +8,4 @@ mod guest;
 mod host;
 mod limits;
 mod loading;
+mod straight;
