@@ -107,6 +107,7 @@ pub use master_keys::{
     TenantRotated, Walked, Watch,
 };
 pub use opsiq_audit::PublicKey;
+pub use opsiq_identity::saml::{NameIdFormat, sp_metadata};
 pub use opsiq_sandbox::{COMPILE_CHILD, Compiler, Meter, Phase, compile_child, open_page_map};
 pub use opsiq_signing::{Origin, SignedFields};
 pub use opsiq_store::{DumpCounts, DumpProgress};
@@ -118,7 +119,9 @@ pub use retention::{Expired, HoldView, Retention, RetentionRun, RetentionView};
 pub use roles::Roles;
 pub use rollback::Rollback;
 pub use shield::{CheckStep, CheckView, Firewall, FirewallChanged, RuleView, RulesPage, Shield, SignalView};
-pub use sso::{ClaimRole, Sso, SsoChecked, SsoProviderView, SsoSettings};
+pub use sso::{
+    ClaimRole, OidcSettings, SamlFrom, SamlSettings, Sso, SsoChecked, SsoProtocol, SsoProviderView, SsoSettings,
+};
 pub use subjects::{ErasedKey, SubjectView, Subjects};
 pub use tenants::{NewTenant, Standing, TenantView, Tenants};
 pub use upgrades::{AcceptUpgrade, HeldUpgrade, Upgrade};

@@ -13,6 +13,7 @@
 
 mod known;
 mod said;
+mod saml;
 mod settings;
 mod targets;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use opsiq_audit::{Kind, Op, field};
 use opsiq_contract::Role;
+use opsiq_identity::SsoFault;
 use opsiq_identity::oidc::{KeySet, Metadata};
 use opsiq_store::SsoProviderRow;
 use opsiq_vault::Secret;
@@ -27,7 +29,8 @@ use serde::Serialize;
 
 pub(crate) use self::known::{SsoProvider, SsoProviders, identity_index, issuer_index};
 pub(crate) use self::said::Said;
-pub use self::settings::{ClaimRole, SsoSettings};
+pub use self::saml::SamlFrom;
+pub use self::settings::{ClaimRole, OidcSettings, SamlSettings, SsoProtocol, SsoSettings};
 pub(crate) use self::targets::SsoTargets;
 use crate::actor::Actor;
 use crate::core::{Core, now_ms};
@@ -43,11 +46,13 @@ const MOST: usize = 20;
 pub struct SsoProviderView {
     /// The name, unique in the tenant, and part of where people sign in.
     pub name: String,
+    /// How it is spoken to: `oidc` or `saml`.
+    pub kind: &'static str,
     /// What it is, and what is believed of it.
     #[serde(flatten)]
     pub settings: SsoSettings,
-    /// A short keyed fingerprint of the client's secret, to tell one from another.
-    pub fingerprint: String,
+    /// A short keyed fingerprint of the client's secret, to tell one from another, where there is one.
+    pub fingerprint: Option<String>,
     /// When it was set up, in milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -98,7 +103,14 @@ impl Sso {
                 if found.is_none() && all.len() >= MOST {
                     return Err(too_many());
                 }
-                let secret = secret.as_ref().or(found.map(|found| &*found.secret)).ok_or_else(needs_secret)?;
+                let none = Secret::from(Vec::new());
+                let secret = match (&settings.protocol, &secret) {
+                    (SsoProtocol::Oidc(_), Some(secret)) => secret,
+                    (SsoProtocol::Oidc(_), None) => found.and_then(|found| found.secret()).ok_or_else(needs_secret)?,
+                    // Nothing proves the host to it, and the place of what would is kept empty.
+                    (SsoProtocol::Saml(_), None) => &none,
+                    (SsoProtocol::Saml(_), Some(_)) => return Err(needs_no_secret()),
+                };
                 let (id, created_ms, version) = found.map_or_else(
                     || (uuid::Uuid::now_v7().to_string(), now_ms(), 1),
                     |found| (found.id.clone(), found.created_ms, found.version + 1),
@@ -118,7 +130,7 @@ impl Sso {
                 let detail = format!("provider {name}, secret {}, {}", doc.fingerprint, doc.settings.told());
                 let draft = person.draft(Kind::Admin, act).field(field::OUTCOME, "ok").field(field::DETAIL, detail);
                 let own = person.session.as_ref().map(|session| session.id.clone());
-                let before = found.map(|found| issuer_index(tenant, &found.doc.settings.issuer));
+                let before = found.map(|found| issuer_index(tenant, &found.doc.settings.protocol.issuer()));
                 let change = Op::new(move |tx| {
                     Box::pin(async move {
                         tx.people_decide(&row.tenant, turn).await?;
@@ -156,7 +168,21 @@ impl Sso {
         self.core.act(&person, &[Role::Owner, Role::Admin], "sso show", "", read).await
     }
 
-    /// Asks a provider who it is and for its keys, as a sign-in would. For owners.
+    /// What a provider of SAML says of itself, to be set with [`Sso::set`]. For owners.
+    ///
+    /// # Errors
+    /// Not an owner; the rule by which what it says is not believed.
+    pub async fn saml(&self, actor: &Actor, from: SamlFrom) -> Result<SamlSettings, Refusal> {
+        let person = self.core.person(actor).await?;
+        let read = async {
+            let way = self.core.sso_way().await?;
+            saml::read(&way, from).await.map_err(|fault| not_as_said(&fault))
+        };
+        self.core.act(&person, &[Role::Owner], "sso read", "", read).await
+    }
+
+    /// Asks a provider who it is and for its keys, as a sign-in would; of SAML, whether its metadata is as it was, where it says where
+    /// that is. For owners.
     ///
     /// # Errors
     /// Not an owner; no such provider; the rule by which what it answers is not believed.
@@ -166,16 +192,15 @@ impl Sso {
             let provider = self.core.sso_provider(&person.tenant, name).await?.ok_or_else(unknown)?;
             let way = self.core.sso_way().await?;
             let said = async {
-                let metadata = Metadata::fetch(&way, &provider.doc.settings.issuer).await?;
-                KeySet::fetch(&way, &metadata).await.map(|_| metadata.issuer)
+                match &provider.doc.settings.protocol {
+                    SsoProtocol::Oidc(oidc) => {
+                        let metadata = Metadata::fetch(&way, &oidc.issuer).await?;
+                        KeySet::fetch(&way, &metadata).await.map(|_| metadata.issuer)
+                    }
+                    SsoProtocol::Saml(saml) => saml::checked(&way, saml).await,
+                }
             };
-            let issuer = said.await.map_err(|fault| {
-                // Why it was not reached is for the operator: an owner could look around in the host's network.
-                let message =
-                    if fault.rule == "sso.unreachable" { "the provider cannot be reached" } else { &fault.message };
-                let fix = "compare the issuer with what the provider shows, and see that it can be reached from here";
-                Refusal::new(Class::Invalid, Stage::Admin, fault.rule, message, fix)
-            })?;
+            let issuer = said.await.map_err(|fault| not_as_said(&fault))?;
             Ok(SsoChecked { name: name.to_owned(), issuer })
         };
         self.core.act(&person, &[Role::Owner], "sso check", "", ask).await
@@ -195,7 +220,7 @@ impl Sso {
                 let found = self.core.sso_provider(tenant, name).await?.ok_or_else(unknown)?;
                 let draft = person.draft(Kind::Admin, act).field(field::OUTCOME, "ok");
                 let draft = draft.field(field::DETAIL, format!("provider {name}"));
-                let (whose, issuer) = (tenant.id.clone(), issuer_index(tenant, &found.doc.settings.issuer));
+                let (whose, issuer) = (tenant.id.clone(), issuer_index(tenant, &found.doc.settings.protocol.issuer()));
                 let own = person.session.as_ref().map(|session| session.id.clone());
                 let change = Op::new(move |tx| {
                     Box::pin(async move {
@@ -216,7 +241,17 @@ impl Sso {
 
 fn view(provider: &Arc<SsoProvider>) -> SsoProviderView {
     let SsoProviderDoc { name, fingerprint, settings } = provider.doc.clone();
-    SsoProviderView { name, settings, fingerprint, created_ms: provider.created_ms }
+    let kind = settings.protocol.word();
+    let fingerprint = provider.secret().map(|_| fingerprint);
+    SsoProviderView { name, kind, settings, fingerprint, created_ms: provider.created_ms }
+}
+
+/// What a provider answers is not believed.
+fn not_as_said(fault: &SsoFault) -> Refusal {
+    // Why it was not reached is for the operator: an owner could look around in the host's network.
+    let message = if fault.rule == "sso.unreachable" { "the provider cannot be reached" } else { &fault.message };
+    let fix = "compare what is set up with what the provider shows, and see that it can be reached from here";
+    Refusal::new(Class::Invalid, Stage::Admin, fault.rule, message, fix)
 }
 
 /// There is no such provider.
@@ -227,6 +262,11 @@ pub(crate) fn unknown() -> Refusal {
 fn needs_secret() -> Refusal {
     let message = "a new provider needs the client's secret, as the provider shows it";
     Refusal::new(Class::Invalid, Stage::Admin, "sso.secret", message, "give it on stdin or from a file")
+}
+
+fn needs_no_secret() -> Refusal {
+    let message = "a provider of SAML is shown no secret";
+    Refusal::new(Class::Invalid, Stage::Admin, "sso.secret", message, "leave it out")
 }
 
 fn too_many() -> Refusal {

@@ -9,24 +9,31 @@
 //! - [`Seed`] is RFC 6238 with what every authenticator can do; a step is good once.
 //! - [`RecoveryCode`] stands in for a lost authenticator, each once.
 //! - [`Token`] is 256 random bits that name their tenant; of it only a keyed hash is ever stored.
-//! - [`oidc`] is signing in at a provider that a tenant trusts, and all that must be true of what it says.
+//! - [`oidc`] and [`saml`] are signing in at a provider that a tenant trusts, and all that must be true of what it says. Either
+//!   ends in one [`Believed`].
 //!
 //! Fails closed: what does not parse is wrong, and a clock that goes backward never makes a used code good again.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod believed;
 mod lifetime;
 pub mod oidc;
 mod password;
+mod public_key;
 mod qr;
 mod recovery;
 mod rules;
+pub mod saml;
+mod sso_fault;
 mod token;
 mod totp;
 
+pub use believed::Believed;
 pub use lifetime::{Lifetime, SessionTimes, Standing};
 pub use password::{Checked, Cost, Crowded, Password, PasswordHash, Passwords};
 pub use qr::{QrError, qr_svg, qr_terminal};
 pub use recovery::{RECOVERY_CODES, RecoveryCode};
 pub use rules::{PasswordFault, SHORTEST};
+pub use sso_fault::SsoFault;
 pub use token::{Token, TokenKind};
 pub use totp::{Code, Seed};

@@ -25,6 +25,7 @@ pub(crate) mod sessions;
 mod signed;
 mod sso;
 mod sso_account;
+mod sso_saml;
 mod window;
 
 use std::fmt;

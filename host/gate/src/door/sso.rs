@@ -11,18 +11,20 @@ use std::time::Instant;
 
 use opsiq_audit::{Log, Op};
 use opsiq_contract::TenantId;
-use opsiq_identity::TokenKind;
-use opsiq_identity::oidc::{Asking, Believed, Expected, Flow, OidcClient, OidcFault, Tokens};
+use opsiq_identity::oidc::{Asking, Expected, Flow, OidcClient, Tokens};
+use opsiq_identity::saml::SamlAsking;
+use opsiq_identity::{Believed, SsoFault, TokenKind};
 use serde::{Deserialize, Serialize};
 
 use super::enrol::Enrolment;
 use super::login::{Pending, SignedIn};
 use super::pending::{self, ShownOnce, Step, of_token};
 use super::refused::{even, used_first, who};
+use super::sso_saml::{ACS, request_id};
 use super::{Door, Knock};
 use crate::core::now_ms;
 use crate::refusal::{Class, Refusal, Stage};
-use crate::sso::SsoProvider;
+use crate::sso::{OidcSettings, SsoProtocol, SsoProvider};
 use crate::state::TenantState;
 
 /// How long an attempt may take, in milliseconds.
@@ -39,8 +41,8 @@ pub struct SsoLeave<'a> {
     pub tenant: &'a str,
     /// The provider's name, as asked for.
     pub provider: &'a str,
-    /// Where the browser is to come back: this host's own address for that provider.
-    pub redirect_uri: &'a str,
+    /// This host's own address for that provider, without a slash at its end: what the browser comes back to is below it.
+    pub at: &'a str,
     /// Whether the person is to sign in there anew, whatever the provider remembers.
     pub anew: bool,
     /// An invitation to take up with that identity.
@@ -56,6 +58,8 @@ pub struct SsoAway {
     pub kept: ShownOnce,
     /// For how long, in seconds.
     pub seconds: i64,
+    /// Whether the browser comes back with a form that the provider's page makes it send, rather than by a link.
+    pub by_form: bool,
 }
 
 /// What a browser comes back with. Nothing of it is trusted.
@@ -85,13 +89,14 @@ pub enum SsoEntered {
 /// One attempt.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Attempt {
-    provider: String,
+    pub(super) provider: String,
     version: u64,
-    flow: Flow,
-    redirect_uri: String,
-    begun_ms: i64,
-    until_ms: i64,
-    anew: bool,
+    pub(super) flow: Flow,
+    /// Where the browser is to come back.
+    pub(super) redirect_uri: String,
+    pub(super) begun_ms: i64,
+    pub(super) until_ms: i64,
+    pub(super) anew: bool,
     pub(super) invitation: Option<InvitedHere>,
 }
 
@@ -131,17 +136,32 @@ impl Door {
             None => None,
             Some(token) => Some(self.invited_here(tenant, token).await?),
         };
-        let way = self.core.sso_way().await?;
-        let said =
-            self.core.sso_said(&way, tenant, &provider).await.map_err(|fault| not_believed(&provider, &fault))?;
-        let (settings, flow, begun_ms) = (&provider.doc.settings, Flow::begin(), now_ms());
-        let SsoLeave { redirect_uri, anew, .. } = *leave;
-        let asking = Asking { client_id: &settings.client_id, redirect_uri, scopes: &settings.scopes, anew };
-        let url = flow.leave(&said.metadata, &asking).into();
-        let (provider, version, redirect_uri) = (provider.id.clone(), provider.version, redirect_uri.to_owned());
+        let (flow, begun_ms) = (Flow::begin(), now_ms());
+        let SsoLeave { at, anew, .. } = *leave;
+        let (url, redirect_uri, by_form) = match &provider.doc.settings.protocol {
+            SsoProtocol::Oidc(oidc) => {
+                let way = self.core.sso_way().await?;
+                let said = self.core.sso_said(&way, tenant, &provider, oidc).await;
+                let said = said.map_err(|fault| not_believed(&provider, &fault))?;
+                let redirect_uri = format!("{at}/return");
+                let asking =
+                    Asking { client_id: &oidc.client_id, redirect_uri: &redirect_uri, scopes: &oidc.scopes, anew };
+                (flow.leave(&said.metadata, &asking).into(), redirect_uri, false)
+            }
+            SsoProtocol::Saml(saml) => {
+                let (sp, acs) = (format!("{at}/metadata"), format!("{at}{ACS}"));
+                let (sp, acs, request) = (sp.as_str(), acs.as_str(), request_id(&flow));
+                let (sso_url, name_id, now_s) = (saml.sso_url.as_str(), saml.name_id, begun_ms / 1000);
+                let asking = SamlAsking { sso_url, sp, acs, request: &request, name_id, anew, now_s };
+                let url = asking.url();
+                let url = url.ok_or_else(|| refused("sso.settings", "the provider's address is none"))?;
+                (url, acs.to_owned(), true)
+            }
+        };
+        let (provider, version) = (provider.id.clone(), provider.version);
         let until_ms = begun_ms + WITHIN_MS;
         let attempt = Attempt { provider, version, flow, redirect_uri, begun_ms, until_ms, anew, invitation };
-        Ok(SsoAway { url, kept: pending::seal(tenant, Step::Sso, &attempt)?, seconds: WITHIN_MS / 1000 })
+        Ok(SsoAway { url, kept: pending::seal(tenant, Step::Sso, &attempt)?, seconds: WITHIN_MS / 1000, by_form })
     }
 
     async fn invited_here(&self, tenant: &TenantState, token: &str) -> Result<InvitedHere, Refusal> {
@@ -186,6 +206,40 @@ impl Door {
         answer: &SsoAnswer<'_>,
         kept: Option<&str>,
     ) -> Result<SsoEntered, Refusal> {
+        let (attempt, provider) = self.begun(knock, tenant, named, kept).await?;
+        let SsoProtocol::Oidc(oidc) = &provider.doc.settings.protocol else { return Err(another_way()) };
+        let state = answer.state.filter(|state| state.len() <= LONGEST).unwrap_or_default();
+        if !same(state, &attempt.flow.state) {
+            return Err(refused("sso.state", "the answer is for another attempt, or for none"));
+        }
+        let code = answer.code.filter(|code| (1..=LONGEST).contains(&code.len()));
+        let until = now_ms() + SPENT_MS;
+        self.spend(tenant, &attempt, code.map(|code| ("code", code, until))).await?;
+        if answer.iss.is_some_and(|iss| iss != oidc.issuer) {
+            return Err(refused("sso.iss", "somebody else than the provider answers"));
+        }
+        if let Some(error) = answer.error {
+            let message = format!("the provider answers with the error {}", known_error(error));
+            return Err(refused("sso.provider-error", &message));
+        }
+        let Some(code) = code else { return Err(refused("sso.code", "the provider answers with no code")) };
+        // It counts for the address alone: who fails at a provider shall keep nobody else out.
+        let who = who("sso", [tenant.id.as_str(), &attempt.flow.state], knock.address, None);
+        let trial = self.core.attempt(&who).await?;
+        let believed = self.redeem(tenant, &provider, oidc, &attempt, answer.iss, code).await;
+        let believed = believed?.map_err(|fault| not_believed(&provider, &fault))?;
+        trial.succeeded().await;
+        self.enter(knock, tenant, &provider, attempt.invitation, &believed).await
+    }
+
+    /// The attempt that this browser began at that provider, and the provider, which is as it was then.
+    pub(super) async fn begun(
+        &self,
+        knock: &Knock,
+        tenant: &Arc<TenantState>,
+        named: &str,
+        kept: Option<&str>,
+    ) -> Result<(Attempt, Arc<SsoProvider>), Refusal> {
         self.core.tenants_list(tenant, knock.address)?;
         let attempt = kept.and_then(|kept| pending::open::<Attempt>(&self.core, Step::Sso, kept));
         let attempt = attempt.filter(|(of, attempt)| of.id == tenant.id && now_ms() < attempt.until_ms);
@@ -198,53 +252,41 @@ impl Door {
         let Some(provider) = provider else {
             return Err(refused("sso.provider", "the attempt was at another provider, or what is said of it changed"));
         };
-        let state = answer.state.filter(|state| state.len() <= LONGEST).unwrap_or_default();
-        if !same(state, &attempt.flow.state) {
-            return Err(refused("sso.state", "the answer is for another attempt, or for none"));
-        }
-        let code = answer.code.filter(|code| (1..=LONGEST).contains(&code.len()));
-        self.spend(tenant, &attempt, code).await?;
-        let issuer = &provider.doc.settings.issuer;
-        if answer.iss.is_some_and(|iss| iss != issuer) {
-            return Err(refused("sso.iss", "somebody else than the provider answers"));
-        }
-        if let Some(error) = answer.error {
-            let message = format!("the provider answers with the error {}", known_error(error));
-            return Err(refused("sso.provider-error", &message));
-        }
-        let Some(code) = code else { return Err(refused("sso.code", "the provider answers with no code")) };
-        // It counts for the address alone: who fails at a provider shall keep nobody else out.
-        let who = who("sso", [tenant.id.as_str(), &attempt.flow.state], knock.address, None);
-        let trial = self.core.attempt(&who).await?;
-        let believed = self.redeem(tenant, &provider, &attempt, answer.iss, code).await;
-        let believed = believed?.map_err(|fault| not_believed(&provider, &fault))?;
-        trial.succeeded().await;
-        self.enter(knock, tenant, &provider, attempt.invitation, &believed).await
+        Ok((attempt, provider))
     }
 
-    /// Marks what came back as taken, before anything of it is believed.
-    async fn spend(&self, tenant: &Arc<TenantState>, attempt: &Attempt, code: Option<&str>) -> Result<(), Refusal> {
-        let index = |kind: &str, text: &str| {
-            tenant.vault.blind_index(
-                "sso answer",
-                &[kind.as_bytes(), b"/", attempt.provider.as_bytes(), b"/", text.as_bytes()].concat(),
-            )
-        };
-        let (now, until) = (now_ms(), attempt.until_ms);
-        let state = index("state", &attempt.flow.state);
-        let code = code.map(|code| index("code", code));
-        let whose = tenant.id.clone();
+    /// Marks an attempt as taken, before anything of what came back is believed; and what came back, by its kind and until when it could
+    /// come again, in milliseconds since 1970.
+    pub(super) async fn spend(
+        &self,
+        tenant: &Arc<TenantState>,
+        attempt: &Attempt,
+        came: Option<(&str, &str, i64)>,
+    ) -> Result<(), Refusal> {
+        let state = spent(tenant, attempt, "state", &attempt.flow.state);
+        let came = came.map(|(kind, text, until)| (spent(tenant, attempt, kind, text), until));
+        self.take(tenant, [Some((state, attempt.until_ms)), came]).await
+    }
+
+    /// Takes what may be taken once, all or nothing.
+    pub(super) async fn take(
+        &self,
+        tenant: &Arc<TenantState>,
+        taken: [Option<([u8; 32], i64)>; 2],
+    ) -> Result<(), Refusal> {
+        let (whose, now) = (tenant.id.clone(), now_ms());
         let op = Op::new(move |tx| {
             Box::pin(async move {
-                tx.sso_spend(&whose, &state, now, until).await?;
-                if let Some(code) = code {
-                    tx.sso_spend(&whose, &code, now, now + SPENT_MS).await?;
+                for (what, until) in taken.into_iter().flatten() {
+                    tx.sso_spend(&whose, &what, now, until).await?;
                 }
                 Ok(())
             })
         });
         let done = self.core.journal.commit(&Log::Tenant(tenant.id.clone()), Vec::new(), op).await;
-        done.map_err(|error| used_first(&error, refused("sso.replayed", "the answer, or its code, was shown before")))
+        done.map_err(|error| {
+            used_first(&error, refused("sso.replayed", "the answer, or what is in it, was shown before"))
+        })
     }
 
     /// Who signed in, as the provider says.
@@ -252,32 +294,34 @@ impl Door {
         &self,
         tenant: &TenantState,
         provider: &SsoProvider,
+        oidc: &OidcSettings,
         attempt: &Attempt,
         iss: Option<&str>,
         code: &str,
-    ) -> Result<Result<Believed, OidcFault>, Refusal> {
+    ) -> Result<Result<Believed, SsoFault>, Refusal> {
         let way = self.core.sso_way().await?;
-        let settings = &provider.doc.settings;
-        let client = OidcClient { id: &settings.client_id, secret: &provider.secret };
+        let Some(secret) = provider.secret() else { return Err(another_way()) };
+        let client = OidcClient { id: &oidc.client_id, secret };
         let expected = Expected {
-            issuer: &settings.issuer,
-            client_id: &settings.client_id,
+            issuer: &oidc.issuer,
+            client_id: &oidc.client_id,
             nonce: &attempt.flow.nonce,
             now_s: now_ms() / 1000,
             anew_since_s: attempt.anew.then_some(attempt.begun_ms / 1000),
         };
         let done = async {
-            let said = self.core.sso_said(&way, tenant, provider).await?;
+            let said = self.core.sso_said(&way, tenant, provider, oidc).await?;
             if said.metadata.names_itself && iss.is_none() {
-                return Err(OidcFault::new(
+                return Err(SsoFault::new(
                     "sso.iss",
                     "the provider names itself in its answers, and this one does not",
                 ));
             }
             let tokens =
                 Tokens::redeem(&way, &said.metadata, client, &attempt.redirect_uri, &attempt.flow, code).await?;
-            let mut believed = self.core.sso_believed(&way, tenant, provider, &tokens.id_token, &expected).await?;
-            if settings.wants_more(&believed) {
+            let mut believed =
+                self.core.sso_believed(&way, tenant, provider, oidc, &tokens.id_token, &expected).await?;
+            if provider.doc.settings.wants_more(&believed) {
                 tokens.add_userinfo(&way, &said.metadata, &mut believed).await?;
             }
             Ok(believed)
@@ -302,6 +346,14 @@ impl Door {
     }
 }
 
+/// By what an attempt, or what came back in it, is known as spent.
+pub(super) fn spent(tenant: &TenantState, attempt: &Attempt, kind: &str, text: &str) -> [u8; 32] {
+    tenant.vault.blind_index(
+        "sso answer",
+        &[kind.as_bytes(), b"/", attempt.provider.as_bytes(), b"/", text.as_bytes()].concat(),
+    )
+}
+
 fn same(a: &str, b: &str) -> bool {
     // Compared by hashes, so that it takes the same time wherever they differ.
     opsiq_contract::Digest::of(a.as_bytes()) == opsiq_contract::Digest::of(b.as_bytes())
@@ -313,11 +365,16 @@ pub(super) fn refused(rule: &'static str, message: &str) -> Refusal {
     Refusal::new(Class::Unauthenticated, Stage::Authenticate, rule, message, fix)
 }
 
-fn unknown() -> Refusal {
+/// What came back is of another way of signing in than its provider's.
+pub(super) fn another_way() -> Refusal {
+    refused("sso.provider", "what came back is of another way of signing in than the provider's")
+}
+
+pub(super) fn unknown() -> Refusal {
     refused("sso.unknown", "there is no such tenant or provider")
 }
 
-fn not_believed(provider: &SsoProvider, fault: &OidcFault) -> Refusal {
+pub(super) fn not_believed(provider: &SsoProvider, fault: &SsoFault) -> Refusal {
     refused(fault.rule, &format!("provider {}: {fault}", provider.doc.name))
 }
 

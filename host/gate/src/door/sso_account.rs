@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use opsiq_audit::{Draft, Op, OpError, field};
 use opsiq_contract::{Role, TenantId};
-use opsiq_identity::oidc::Believed;
-use opsiq_identity::{Code, Seed};
+use opsiq_identity::{Believed, Code, Seed};
 use opsiq_store::{SsoIdentityRow, UserRow, WriteTx};
 use serde::{Deserialize, Serialize};
 
@@ -177,7 +176,7 @@ impl Door {
     ) -> Result<Account, Refusal> {
         let core = &self.core;
         let settings = &provider.doc.settings;
-        let index = identity_index(tenant, &settings.issuer, believed.sub());
+        let index = identity_index(tenant, &settings.protocol.issuer(), believed.sub());
         let found = core.store.sso_identity::<SsoIdentityDoc>(&tenant.id, &index).await;
         let found = found.map_err(|error| errors::store(Stage::Authenticate, &error))?;
         if let Some(row) = found {
@@ -195,13 +194,13 @@ impl Door {
         }
         let identity = |user: &User| {
             let (id, created_ms) = (uuid::Uuid::now_v7().to_string(), now_ms());
-            let (issuer, sub) = (settings.issuer.clone(), believed.sub().to_owned());
+            let (issuer, sub) = (settings.protocol.issuer().into_owned(), believed.sub().to_owned());
             let doc = SsoIdentityDoc { issuer, sub, name: user.name.clone() };
             let sealed = tenant.vault.seal(&SsoIdentityDoc::place(&[&id], created_ms), &doc);
             Ok(SsoIdentityRow {
                 tenant: tenant.id.clone(),
                 identity_index: index,
-                issuer_index: issuer_index(tenant, &settings.issuer),
+                issuer_index: issuer_index(tenant, &settings.protocol.issuer()),
                 user: user.id.clone(),
                 created_ms,
                 doc: sealed.map_err(|error| errors::vault(Stage::Authenticate, &error))?,

@@ -16,8 +16,15 @@ pub(crate) struct SsoProvider {
     pub(crate) id: String,
     pub(crate) created_ms: i64,
     pub(crate) version: u64,
-    pub(crate) secret: Arc<Secret>,
+    secret: Arc<Secret>,
     pub(crate) doc: SsoProviderDoc,
+}
+
+impl SsoProvider {
+    /// What proves the host to it, where something does.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        Some(&*self.secret).filter(|secret| !secret.expose().is_empty())
+    }
 }
 
 /// All providers of a tenant, oldest first.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use opsiq_contract::{HttpLimits, Limits, PrivateTarget, TenantId};
 use opsiq_egress::{Egress, GuestRequest};
-use opsiq_identity::oidc::{Believed, Expected, Fetch, FetchRequest, Fetched, KeySet, Metadata, OidcFault};
+use opsiq_identity::oidc::{Expected, Fetch, FetchRequest, Fetched, KeySet, Metadata, believe_token};
+use opsiq_identity::{Believed, SsoFault};
 
 use super::known::SsoProvider;
+use super::settings::OidcSettings;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::state::TenantState;
@@ -90,8 +92,9 @@ impl Core {
         way: &Way,
         tenant: &TenantState,
         provider: &SsoProvider,
-    ) -> Result<Remembered, OidcFault> {
-        self.sso_said_within(way, tenant, provider, REMEMBERED).await
+        oidc: &OidcSettings,
+    ) -> Result<Remembered, SsoFault> {
+        self.sso_said_within(way, tenant, provider, oidc, REMEMBERED).await
     }
 
     async fn sso_said_within(
@@ -99,14 +102,15 @@ impl Core {
         way: &Way,
         tenant: &TenantState,
         provider: &SsoProvider,
+        oidc: &OidcSettings,
         age: Duration,
-    ) -> Result<Remembered, OidcFault> {
+    ) -> Result<Remembered, SsoFault> {
         let of = (tenant.id.clone(), provider.id.clone(), provider.version);
         if let Some(said) = self.identity.sso.of(&of).filter(|said| said.at.elapsed() < age) {
             return Ok(said);
         }
         let at = Instant::now();
-        let metadata = Arc::new(Metadata::fetch(way, &provider.doc.settings.issuer).await?);
+        let metadata = Arc::new(Metadata::fetch(way, &oidc.issuer).await?);
         let keys = Arc::new(KeySet::fetch(way, &metadata).await?);
         let said = Remembered { metadata, keys, at };
         self.identity.sso.keep(of, said.clone());
@@ -120,13 +124,14 @@ impl Core {
         way: &Way,
         tenant: &TenantState,
         provider: &SsoProvider,
+        oidc: &OidcSettings,
         token: &str,
         expected: &Expected<'_>,
-    ) -> Result<Believed, OidcFault> {
-        let mut said = self.sso_said(way, tenant, provider).await?;
+    ) -> Result<Believed, SsoFault> {
+        let mut said = self.sso_said(way, tenant, provider, oidc).await?;
         if !said.keys.knows(token) {
-            said = self.sso_said_within(way, tenant, provider, ASK_AGAIN).await?;
+            said = self.sso_said_within(way, tenant, provider, oidc, ASK_AGAIN).await?;
         }
-        Believed::token(token, &said.keys, expected)
+        believe_token(token, &said.keys, expected)
     }
 }

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
-use opsiq_gate::{Door, Host, SsoAnswer, SsoEntered, SsoLeave, SsoSettings};
+use opsiq_gate::{Door, Host, OidcSettings, SsoAnswer, SsoEntered, SsoLeave, SsoSettings};
 use opsiq_vault::Secret;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::nodes::two_with;
 use crate::people::{knock, now};
 use crate::world::acme;
 
-const RETURN: &str = "https://localhost/v1/login/sso/acme/corp/return";
+const AT: &str = "https://localhost/v1/login/sso/acme/corp";
 
 fn b64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -45,9 +45,8 @@ impl Corp {
 
     fn settings(&self) -> SsoSettings {
         SsoSettings {
-            issuer: self.issuer.clone(),
-            client_id: "opsiq".to_owned(),
-            scopes: Vec::new(),
+            protocol: OidcSettings { issuer: self.issuer.clone(), client_id: "opsiq".to_owned(), scopes: Vec::new() }
+                .into(),
             domains: ["example.com".to_owned()].into(),
             claim: None,
             roles: Vec::new(),
@@ -112,7 +111,7 @@ async fn what_came_back_to_one_node_is_spent_for_all() {
     nodes.first.sso().set(&acme("olga"), "corp", corp.settings(), Some(secret)).await.unwrap();
     let doors = [nodes.first.door(), nodes.second.door()];
     // The second node hears of it within a second.
-    let leave = SsoLeave { tenant: "acme", provider: "corp", redirect_uri: RETURN, anew: false, invitation: None };
+    let leave = SsoLeave { tenant: "acme", provider: "corp", at: AT, anew: false, invitation: None };
     let away = loop {
         if let Ok(away) = doors[1].sso_leave(&knock(), &leave).await {
             break away;

@@ -1,10 +1,9 @@
 //! What a provider is asked, by whoever has a way out.
 
+use crate::sso_fault::{SsoFault, refuse};
 use async_trait::async_trait;
 use opsiq_contract::parse_strict;
 use serde_json::{Map, Value};
-
-use super::fault::{OidcFault, refuse};
 
 /// Nesting of a provider's documents, at most.
 const DEPTH: usize = 16;
@@ -59,13 +58,13 @@ pub(super) async fn object(
     request: FetchRequest,
     rule: &'static str,
     what: &'static str,
-) -> Result<Map<String, Value>, OidcFault> {
+) -> Result<Map<String, Value>, SsoFault> {
     let fetched = way.fetch(request).await;
-    let fetched = fetched.map_err(|why| OidcFault::new("sso.unreachable", format!("{what}: {why}")))?;
+    let fetched = fetched.map_err(|why| SsoFault::new("sso.unreachable", format!("{what}: {why}")))?;
     if fetched.status != 200 {
-        return Err(OidcFault::new(rule, format!("{what} is answered with status {}", fetched.status)));
+        return Err(SsoFault::new(rule, format!("{what} is answered with status {}", fetched.status)));
     }
-    parse(&fetched.body).ok_or_else(|| OidcFault::new(rule, format!("{what} is not one JSON object")))
+    parse(&fetched.body).ok_or_else(|| SsoFault::new(rule, format!("{what} is not one JSON object")))
 }
 
 /// A JSON object that any two readers read alike.
@@ -82,7 +81,7 @@ pub(super) fn text<'a>(
     name: &str,
     rule: &'static str,
     missing: &'static str,
-) -> Result<&'a str, OidcFault> {
+) -> Result<&'a str, SsoFault> {
     match object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()) {
         Some(text) => Ok(text),
         None => refuse(rule, missing),

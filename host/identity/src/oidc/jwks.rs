@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::fault::{OidcFault, refuse};
 use super::fetch::{Fetch, FetchRequest, object};
-use super::jws::{Algorithm, Jws, PublicKey};
+use super::jws::Jws;
 use super::metadata::Metadata;
+use crate::public_key::{Algorithm, PublicKey, significant};
+use crate::sso_fault::{SsoFault, refuse};
 
 /// Keys of a set that are looked at, at most.
 const MOST: usize = 100;
@@ -29,13 +30,13 @@ impl KeySet {
     ///
     /// # Errors
     /// `sso.unreachable`; `sso.keys`.
-    pub async fn fetch(way: &dyn Fetch, metadata: &Metadata) -> Result<Self, OidcFault> {
+    pub async fn fetch(way: &dyn Fetch, metadata: &Metadata) -> Result<Self, SsoFault> {
         let set = object(way, FetchRequest::get(metadata.jwks_uri.as_str()), "sso.keys", "the set of keys").await?;
         Self::read(&set)
     }
 
     /// Keys of other kinds, for other uses or without an id are passed over: they verify nothing.
-    pub(super) fn read(set: &Map<String, Value>) -> Result<Self, OidcFault> {
+    pub(super) fn read(set: &Map<String, Value>) -> Result<Self, SsoFault> {
         let Some(keys) = set.get("keys").and_then(Value::as_array).filter(|keys| keys.len() <= MOST) else {
             return refuse("sso.keys", "the set of keys lists none, or too many");
         };
@@ -49,7 +50,7 @@ impl KeySet {
     }
 
     /// The key that verifies a token.
-    pub(super) fn key(&self, token: &Jws<'_>) -> Result<&PublicKey, OidcFault> {
+    pub(super) fn key(&self, token: &Jws<'_>) -> Result<&PublicKey, SsoFault> {
         let mut named = self.0.iter().filter(|published| published.kid == token.kid);
         let (Some(found), None) = (named.next(), named.next()) else {
             return refuse("sso.kid", "the provider publishes no key of the id that the token names, or several");
@@ -83,10 +84,4 @@ fn published(key: &Map<String, Value>) -> Option<Published> {
     };
     let kid = text("kid").filter(|kid| !kid.is_empty())?.to_owned();
     Some(Published { kid, alg: text("alg").map(str::to_owned), key: public })
-}
-
-/// A number without the zeros that some write before it.
-fn significant(number: &[u8]) -> Vec<u8> {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    number[zeros..].to_vec()
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::fault::{OidcFault, refuse};
 use super::fetch::{Fetch, FetchRequest, object, text};
+use crate::sso_fault::{SsoFault, refuse};
 
 const RULE: &str = "sso.discovery";
 /// Characters of an issuer or an endpoint, at most.
@@ -30,7 +30,7 @@ impl Metadata {
     ///
     /// # Errors
     /// `sso.discovery` for an issuer that is none: a URL without query and fragment.
-    pub fn address(issuer: &str) -> Result<Url, OidcFault> {
+    pub fn address(issuer: &str) -> Result<Url, SsoFault> {
         let Some(url) = endpoint(issuer, None).filter(|url| url.query().is_none()) else {
             return refuse(RULE, "an issuer is an https URL without query and fragment");
         };
@@ -46,13 +46,13 @@ impl Metadata {
     ///
     /// # Errors
     /// `sso.unreachable`; `sso.discovery`.
-    pub async fn fetch(way: &dyn Fetch, issuer: &str) -> Result<Self, OidcFault> {
+    pub async fn fetch(way: &dyn Fetch, issuer: &str) -> Result<Self, SsoFault> {
         let address = Self::address(issuer)?;
         let said = object(way, FetchRequest::get(address.as_str()), RULE, "what the provider says of itself").await?;
         Self::read(issuer, &said)
     }
 
-    pub(super) fn read(issuer: &str, said: &Map<String, Value>) -> Result<Self, OidcFault> {
+    pub(super) fn read(issuer: &str, said: &Map<String, Value>) -> Result<Self, SsoFault> {
         if text(said, "issuer", RULE, "the provider does not say who it is")? != issuer {
             return refuse(RULE, "the provider says that it is another issuer");
         }

@@ -12,7 +12,6 @@
 //! is told.
 
 mod claims;
-mod fault;
 mod fetch;
 mod flow;
 mod jwks;
@@ -22,8 +21,7 @@ mod redeem;
 #[cfg(test)]
 mod tests;
 
-pub use claims::{Believed, Expected};
-pub use fault::OidcFault;
+pub use claims::{Expected, believe_token};
 pub use fetch::{Fetch, FetchRequest, Fetched};
 pub use flow::{Asking, Flow};
 pub use jwks::KeySet;

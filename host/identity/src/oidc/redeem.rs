@@ -7,11 +7,11 @@ use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
-use super::claims::Believed;
-use super::fault::{OidcFault, refuse};
 use super::fetch::{Fetch, FetchRequest, object, text};
 use super::flow::Flow;
 use super::metadata::Metadata;
+use crate::believed::Believed;
+use crate::sso_fault::{SsoFault, refuse};
 
 const RULE: &str = "sso.code";
 
@@ -43,7 +43,7 @@ impl Tokens {
         redirect_uri: &str,
         flow: &Flow,
         code: &str,
-    ) -> Result<Self, OidcFault> {
+    ) -> Result<Self, SsoFault> {
         let request = asking(metadata, client, redirect_uri, flow, code)?;
         let answer = object(way, request, RULE, "the code").await?;
         let id_token = text(&answer, "id_token", RULE, "the code was redeemed for no token of who signed in")?;
@@ -63,7 +63,7 @@ impl Tokens {
         way: &dyn Fetch,
         metadata: &Metadata,
         believed: &mut Believed,
-    ) -> Result<(), OidcFault> {
+    ) -> Result<(), SsoFault> {
         let (Some(endpoint), Some(token)) = (&metadata.userinfo_endpoint, &self.access_token) else { return Ok(()) };
         let mut request = FetchRequest::get(endpoint.as_str());
         request.headers.push(("authorization".to_owned(), format!("Bearer {}", token.as_str())));
@@ -84,7 +84,7 @@ fn asking(
     redirect_uri: &str,
     flow: &Flow,
     code: &str,
-) -> Result<FetchRequest, OidcFault> {
+) -> Result<FetchRequest, SsoFault> {
     let Ok(secret) = str::from_utf8(client.secret.expose()) else {
         return refuse(RULE, "the client's secret is no text");
     };

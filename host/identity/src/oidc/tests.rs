@@ -15,6 +15,7 @@ use opsiq_vault::Secret;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::SsoFault;
 
 const ISSUER: &str = "https://id.example.com";
 const NOW: i64 = 1_800_000_000;
@@ -118,7 +119,7 @@ fn what_a_provider_signed_for_this_attempt_is_believed() {
     let set = read(&keys.set());
     for (alg, kid) in [("ES256", "ec"), ("EdDSA", "ed"), ("RS256", "rsa"), ("PS256", "rsa"), ("RS256", "rs256")] {
         let token = keys.sign(&json!({ "alg": alg, "kid": kid, "typ": "JWT" }), &claims());
-        let believed = Believed::token(&token, &set, &expected()).unwrap();
+        let believed = believe_token(&token, &set, &expected()).unwrap();
         assert_eq!(believed.sub(), "248289761001", "{alg}");
         assert_eq!(believed.verified_email().as_deref(), Some("eve@example.com"));
         assert_eq!(believed.values("groups"), ["ops", "all"]);
@@ -129,11 +130,11 @@ fn what_a_provider_signed_for_this_attempt_is_believed() {
     }
     let header = json!({ "alg": "ES256", "kid": "ec" });
     let several = keys.sign(&header, &with(&json!({ "amr": ["pwd", "mfa"], "aud": ["opsiq"] })));
-    assert!(Believed::token(&several, &set, &expected()).unwrap().had_second_factor());
+    assert!(believe_token(&several, &set, &expected()).unwrap().had_second_factor());
     for unverified in [json!({ "email_verified": false }), json!({ "email_verified": null }), json!({ "email": "eve" })]
     {
         let token = keys.sign(&header, &with(&unverified));
-        assert_eq!(Believed::token(&token, &set, &expected()).unwrap().verified_email(), None);
+        assert_eq!(believe_token(&token, &set, &expected()).unwrap().verified_email(), None);
     }
 }
 
@@ -142,7 +143,7 @@ fn what_a_provider_signed_for_this_attempt_is_believed() {
 fn what_was_not_is_refused_by_its_rule() {
     let keys = Keys::new();
     let set = read(&keys.set());
-    let code = |token: &str, expected: &Expected<'_>| Believed::token(token, &set, expected).unwrap_err().rule;
+    let code = |token: &str, expected: &Expected<'_>| believe_token(token, &set, expected).unwrap_err().rule;
     for (header, rule) in [
         (json!({ "alg": "none", "kid": "ec" }), "sso.alg"),
         (json!({ "alg": "None", "kid": "ec" }), "sso.alg"),
@@ -191,7 +192,7 @@ fn what_was_not_is_refused_by_its_rule() {
         assert_eq!(code(&keys.sign(&header, &with(&changes)), &expected()), rule, "{changes}");
     }
     let anew = Expected { anew_since_s: Some(NOW), ..expected() };
-    assert!(Believed::token(&keys.sign(&header, &with(&json!({ "auth_time": NOW }))), &set, &anew).is_ok());
+    assert!(believe_token(&keys.sign(&header, &with(&json!({ "auth_time": NOW }))), &set, &anew).is_ok());
     for old in [json!({ "auth_time": NOW - 61 }), json!({ "auth_time": null })] {
         assert_eq!(code(&keys.sign(&header, &with(&old)), &anew), "sso.auth-time", "{old}");
     }
@@ -230,7 +231,7 @@ fn about() -> Value {
     })
 }
 
-fn metadata(changes: &Value) -> Result<Metadata, OidcFault> {
+fn metadata(changes: &Value) -> Result<Metadata, SsoFault> {
     let mut about: Map<String, Value> = about().as_object().unwrap().clone();
     for (name, value) in changes.as_object().unwrap() {
         about.insert(name.clone(), value.clone());
@@ -321,13 +322,13 @@ async fn a_code_is_redeemed_with_the_verifier_and_the_secret_where_it_belongs() 
 
     let keys = Keys::new();
     let token = keys.sign(&json!({ "alg": "ES256", "kid": "ec" }), &claims());
-    let mut believed = Believed::token(&token, &read(&keys.set()), &expected()).unwrap();
+    let mut believed = believe_token(&token, &read(&keys.set()), &expected()).unwrap();
     tokens.add_userinfo(&way, &header, &mut believed).await.unwrap();
     assert_eq!(believed.values("department"), ["ops"]);
     assert_eq!(believed.verified_email().as_deref(), Some("eve@example.com"), "what is signed stands");
     assert_eq!(way.0.lock().unwrap()[0].1, "Bearer at");
     let token = keys.sign(&json!({ "alg": "ES256", "kid": "ec" }), &with(&json!({ "sub": "somebody" })));
-    let mut other = Believed::token(&token, &read(&keys.set()), &expected()).unwrap();
+    let mut other = believe_token(&token, &read(&keys.set()), &expected()).unwrap();
     let fault = tokens.add_userinfo(&way, &header, &mut other).await.unwrap_err();
     assert_eq!(fault.rule, "sso.userinfo", "an answer about somebody else");
     let gone = metadata(&json!({ "token_endpoint": "https://id.example.com/gone" })).unwrap();

@@ -14,6 +14,7 @@ mod roles;
 mod sandbox;
 mod sessions;
 mod sso;
+mod sso_login;
 mod sso_pages;
 mod subjects;
 mod tenants;
@@ -36,7 +37,8 @@ pub(crate) mod shapes {
     pub(crate) use super::roles::PutRole;
     pub(crate) use super::sandbox::{QuarantineAsk, Select};
     pub(crate) use super::sessions::{AcceptInvitation, CodeOf, Invitation, PendingCode, SignIn};
-    pub(crate) use super::sso::{AcceptAt, CodeForm, PutProvider};
+    pub(crate) use super::sso::{ProviderKind, PutProvider};
+    pub(crate) use super::sso_login::{AcceptAt, CodeForm, ResponseForm};
     pub(crate) use super::tenants::{ConfirmErase, MakeTenant, Me, SecondPerson};
     pub(crate) use super::upgrades::{Accept, UpgradeTo};
     pub(crate) use super::users::{AddUser, InviteUser, RoleOf, Which};
@@ -59,6 +61,7 @@ pub(crate) fn routes() -> Routes {
     clients::add(&mut routes);
     sessions::add(&mut routes);
     sso::add(&mut routes);
+    sso_login::add(&mut routes);
     subjects::add(&mut routes);
     sandbox::add(&mut routes);
     firewall::add(&mut routes);

@@ -1,55 +1,66 @@
-//! Signing in at a tenant's provider of identities, and what its owners say of providers. The first is for browsers: what is answered
-//! is a page, or leads to one.
-//!
-//! What an attempt is told by is a cookie of this host that no page reads, and that comes back with the browser's return from the
-//! provider: `SameSite=Lax`, since that return is a link from another site. What waits for a code is one that no other site makes a
-//! browser send.
+//! What owners of a tenant say of its providers of identities.
 
 use std::collections::BTreeSet;
 
-use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, StatusCode};
-use opsiq_gate::{ClaimRole, Refusal, SsoAnswer, SsoAway, SsoEntered, SsoLeave, SsoSettings};
+use opsiq_gate::{ClaimRole, NameIdFormat, OidcSettings, SamlFrom, SsoProtocol, SsoSettings};
 use opsiq_vault::Secret;
 use serde::Deserialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::not_a;
-use super::sessions::{knock, session_cookie};
-use super::sso_pages as pages;
-use crate::ask::{Ask, Done, Reply};
-use crate::door::{cookie, own_page};
-use crate::knock::Knocked;
+use crate::ask::{Ask, Done, JSON, Reply};
 use crate::problem::Problem;
 use crate::routes::{Routes, Spec};
 
-/// The cookie of an attempt.
-const AWAY: &str = "__Host-opsiq-sso";
-/// The cookie of who is let in but for a code.
-const WAITING: &str = "__Host-opsiq-code";
-/// Seconds for which a browser keeps the second; how long it is good is sealed in it.
-const WAITING_S: i64 = 15 * 60;
-/// What browsers send of a form.
-const FORM: &str = "application/x-www-form-urlencoded";
+/// Bytes of what is said of a provider, at most: its metadata among it.
+const SAID: usize = 640 << 10;
 
-/// A provider. What is left out is empty, or no.
+/// How a provider is spoken to.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProviderKind {
+    /// `OpenID` Connect.
+    #[default]
+    Oidc,
+    /// SAML 2.0.
+    Saml,
+}
+
+/// A provider. What is left out is empty, or no. What belongs to another kind may not be there.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutProvider {
-    /// Who it is, exactly as its tokens say.
-    issuer: String,
-    /// What it calls this host.
-    client_id: String,
-    /// What proves this host to it. Left out, it stays as it is. It is in no answer.
+    /// How it is spoken to: `oidc` unless said.
+    #[serde(default)]
+    kind: ProviderKind,
+    /// `oidc`: who it is, exactly as its tokens say.
+    issuer: Option<String>,
+    /// `oidc`: what it calls this host.
+    client_id: Option<String>,
+    /// `oidc`: what proves this host to it. Left out, it stays as it is. It is in no answer.
     client_secret: Option<String>,
-    /// What it is asked for beside `openid`; `email` and `profile` unless said.
+    /// `oidc`: what it is asked for beside `openid`; `email` and `profile` unless said.
     scopes: Option<Vec<String>>,
+    /// `saml`: its metadata, an XML document of one entity. In its place `metadata_url`; or `entity_id`, `sso_url` and `certificates`.
+    metadata: Option<String>,
+    /// `saml`: where its metadata is. It is asked now, and what it says is kept as it is now.
+    metadata_url: Option<String>,
+    /// `saml`: who it is, exactly as its assertions say.
+    entity_id: Option<String>,
+    /// `saml`: where it takes requests by redirect.
+    sso_url: Option<String>,
+    /// `saml`: the certificates by which its signatures are believed: PEM, or DER in base64.
+    certificates: Option<Vec<String>>,
+    /// `saml`: what it names its people by: `persistent`, `email` or `unspecified`; `persistent` unless said.
+    #[schema(value_type = Option<crate::schema::NameIdWord>)]
+    name_id: Option<NameIdFormat>,
+    /// `saml`: the attribute that is somebody's e-mail address; unless said, those by which it is known.
+    email: Option<String>,
     /// Domains of e-mail addresses whose people may sign in.
     #[serde(default)]
     domains: BTreeSet<String>,
-    /// The claim that says roles: its name, or a JSON Pointer into the claims.
+    /// The claim or attribute that says roles: its name, or a JSON Pointer into the claims.
     claim: Option<String>,
     /// Roles by its values; the first that is there counts.
     #[serde(default)]
@@ -66,23 +77,6 @@ pub(crate) struct PutProvider {
     /// Whether the provider asks everybody for a second factor, as the owner states.
     #[serde(default)]
     second_factor: bool,
-}
-
-/// An invitation, and where to take it up.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AcceptAt {
-    /// As it was sent.
-    invitation: String,
-    /// The provider's name.
-    provider: String,
-}
-
-/// A code of the authenticator, as a form sends it.
-#[derive(Deserialize, ToSchema)]
-#[allow(dead_code, reason = "read as a form")]
-pub(crate) struct CodeForm {
-    code: String,
 }
 
 pub(super) fn add(routes: &mut Routes) {
@@ -102,7 +96,7 @@ pub(super) fn add(routes: &mut Routes) {
             "sso.put",
             "Set a provider up, or change it, which ends the sessions of all who signed in there. For owners.",
         )
-        .json("PutProvider")
+        .body(JSON, "PutProvider", SAID)
         .gives("SsoProviderView", "The provider."),
         put,
     );
@@ -120,63 +114,6 @@ pub(super) fn add(routes: &mut Routes) {
         .gives("SsoCheckedView", "It answers as it should."),
         check,
     );
-    let page = |spec: Spec| {
-        spec.gives_as(200, pages::HTML, "", "A page: who is signed in, or what is missing.").gives_as(
-            401,
-            pages::HTML,
-            "",
-            "A page: it did not work. Why, is in the audit log.",
-        )
-    };
-    routes.knocked(
-        Spec::get("/v1/login/sso/{tenant}/{provider}", "login.sso", "Sign in at a provider: a browser is sent there.")
-            .param(
-                "anew",
-                r#"{"type":"boolean","default":false}"#,
-                "Whether to prove there anew who one is, which counts as a fresh second factor.",
-            )
-            .gives_as(303, "", "", "Go there.")
-            .gives_as(401, pages::HTML, "", "A page: it did not work. Why, is in the audit log."),
-        leave,
-    );
-    let text = r#"{"type":"string"}"#;
-    let back = Spec::get(
-        "/v1/login/sso/{tenant}/{provider}/return",
-        "login.sso-return",
-        "Where a provider sends a browser back: the redirect URI to register there. Sets the session's cookie.",
-    );
-    let named = [
-        ("code", "To be redeemed."),
-        ("state", "Which attempt it answers."),
-        ("iss", "Who answers."),
-        ("error", "Why not."),
-    ];
-    let back = named.into_iter().fold(back, |back, (name, doc)| back.param(name, text, doc));
-    // What providers are known to add, and nothing is made of.
-    let others = ["error_description", "error_uri", "session_state", "scope", "authuser", "prompt", "hd"];
-    let back = others.into_iter().fold(back, |back, name| back.param(name, text, "Passed over."));
-    routes.knocked(page(back), returned);
-    routes.knocked(
-        page(
-            Spec::post(
-                "/v1/login/sso/code",
-                "login.sso-code",
-                "Show a code after the return from a provider, by the page's form.",
-            )
-            .body(FORM, "CodeForm", 1 << 10),
-        ),
-        code,
-    );
-    routes.knocked(
-        Spec::post(
-            "/v1/invitations/accept-at-provider",
-            "invitations.accept-at-provider",
-            "Take an invitation up with an identity at a provider, instead of a password.",
-        )
-        .json("AcceptAt")
-        .gives("SsoAwayView", "Where to sign in."),
-        accept_at,
-    );
 }
 
 async fn list(ask: Ask) -> Done {
@@ -188,14 +125,21 @@ async fn show(ask: Ask) -> Done {
 }
 
 async fn put(ask: Ask) -> Done {
-    let put: PutProvider = ask.json()?;
-    let secret = put.client_secret.map(Zeroizing::new);
+    let mut put: PutProvider = ask.json()?;
+    let secret = put.client_secret.take().map(Zeroizing::new);
     let secret = secret.map(|text| Secret::verbatim(&text)).transpose();
     let secret = secret.map_err(|error| not_a("sso.secret", &error))?;
+    let protocol = match put.kind {
+        ProviderKind::Oidc => put.oidc()?.into(),
+        ProviderKind::Saml => {
+            let (from, name_id, email) = put.saml()?;
+            let mut saml = ask.host.sso().saml(&ask.actor, from).await?;
+            (saml.name_id, saml.email) = (name_id, email);
+            SsoProtocol::Saml(saml)
+        }
+    };
     let settings = SsoSettings {
-        issuer: put.issuer,
-        client_id: put.client_id,
-        scopes: put.scopes.unwrap_or_else(|| vec!["email".to_owned(), "profile".to_owned()]),
+        protocol,
         domains: put.domains,
         claim: put.claim,
         roles: put.roles,
@@ -207,6 +151,42 @@ async fn put(ask: Ask) -> Done {
     Reply::json(&ask.host.sso().set(&ask.actor, ask.path("provider"), settings, secret).await?)
 }
 
+impl PutProvider {
+    /// What is said of a provider of `OpenID` Connect.
+    fn oidc(&mut self) -> Result<OidcSettings, Problem> {
+        let others = [&self.metadata, &self.metadata_url, &self.entity_id, &self.sso_url, &self.email];
+        if others.iter().any(|other| other.is_some()) || self.certificates.is_some() || self.name_id.is_some() {
+            return Err(Problem::malformed("request.body", "a part is of SAML alone, and the kind is oidc"));
+        }
+        let (Some(issuer), Some(client_id)) = (self.issuer.take(), self.client_id.take()) else {
+            return Err(Problem::malformed("request.body", "a provider of kind oidc has issuer and client_id"));
+        };
+        let scopes = self.scopes.take().unwrap_or_else(|| vec!["email".to_owned(), "profile".to_owned()]);
+        Ok(OidcSettings { issuer, client_id, scopes })
+    }
+
+    /// Where what a provider of SAML says of itself is from, what it names people by, and the attribute of their addresses.
+    fn saml(&mut self) -> Result<(SamlFrom, NameIdFormat, Option<String>), Problem> {
+        if self.issuer.is_some() || self.client_id.is_some() || self.scopes.is_some() {
+            return Err(Problem::malformed("request.body", "a part is of OpenID Connect alone, and the kind is saml"));
+        }
+        let stated = (self.entity_id.take(), self.sso_url.take(), self.certificates.take());
+        let from = match (self.metadata.take(), self.metadata_url.take(), stated) {
+            (Some(document), None, (None, None, None)) => SamlFrom::Metadata(document),
+            (None, Some(url), (None, None, None)) => SamlFrom::Url(url),
+            (None, None, (Some(entity_id), Some(sso_url), Some(certificates))) => {
+                SamlFrom::Stated { entity_id, sso_url, certificates }
+            }
+            _ => {
+                let detail =
+                    "a provider of kind saml has metadata, or metadata_url, or entity_id, sso_url and certificates";
+                return Err(Problem::malformed("request.body", detail));
+            }
+        };
+        Ok((from, self.name_id.unwrap_or_default(), self.email.take()))
+    }
+}
+
 async fn remove(ask: Ask) -> Done {
     ask.host.sso().remove(&ask.actor, ask.path("provider")).await?;
     Ok(Reply::nothing())
@@ -214,101 +194,4 @@ async fn remove(ask: Ask) -> Done {
 
 async fn check(ask: Ask) -> Done {
     Reply::json(&ask.host.sso().check(&ask.actor, ask.path("provider")).await?)
-}
-
-/// This host's address for a provider, under the name by which the browser came: the cookie is of that name alone.
-fn redirect_uri(asked: &Knocked, tenant: &str, provider: &str) -> Result<String, Problem> {
-    let authority = asked.authority.as_ref().ok_or_else(|| {
-        let detail = "the request is for another host, or came over none";
-        let fix = "begin at one of the host's own names: public-url, or tls-names, under [server] in opsiq.toml";
-        Problem::request(StatusCode::MISDIRECTED_REQUEST, "request.host", detail, fix)
-    })?;
-    let [tenant, provider] = [tenant, provider].map(crate::ask::segment);
-    // Slugs hold nothing that is escaped, and whatever else is asked for is refused.
-    Ok(format!("https://{authority}/v1/login/sso/{tenant}/{provider}/return").replace("%2D", "-"))
-}
-
-fn put_cookie(name: &str, value: &str, seconds: i64, site: &str) -> String {
-    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={site}; Max-Age={seconds}")
-}
-
-fn left(reply: Reply, away: &SsoAway) -> Reply {
-    reply.header(SET_COOKIE, &put_cookie(AWAY, away.kept.expose(), away.seconds, "Lax"))
-}
-
-async fn leave(asked: Knocked) -> Done {
-    let (tenant, provider) = (asked.path("tenant"), asked.path("provider"));
-    let redirect_uri = redirect_uri(&asked, tenant, provider)?;
-    let anew = match asked.query("anew") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(crate::ask::wrong("anew")),
-    };
-    let leave = SsoLeave { tenant, provider, redirect_uri: &redirect_uri, anew, invitation: None };
-    match asked.host.door().sso_leave(&knock(&asked), &leave).await {
-        Ok(away) => Ok(left(Reply { status: StatusCode::SEE_OTHER, ..Reply::nothing() }.at(&away.url), &away)),
-        Err(refusal) => Ok(pages::refused(&refusal)),
-    }
-}
-
-async fn accept_at(asked: Knocked) -> Done {
-    let AcceptAt { invitation, provider } = asked.json()?;
-    // `inv.TENANT.…`: who has the tenant's keys knows whether that is so.
-    let tenant = invitation.split('.').nth(1).unwrap_or_default();
-    let redirect_uri = redirect_uri(&asked, tenant, &provider)?;
-    let invitation = Some(invitation.as_str());
-    let leave = SsoLeave { tenant, provider: &provider, redirect_uri: &redirect_uri, anew: false, invitation };
-    let away = asked.host.door().sso_leave(&knock(&asked), &leave).await?;
-    Ok(left(Reply::json(&json!({ "url": away.url }))?, &away))
-}
-
-async fn returned(asked: Knocked) -> Done {
-    let answer = SsoAnswer {
-        code: asked.query("code"),
-        state: asked.query("state"),
-        iss: asked.query("iss"),
-        error: asked.query("error"),
-    };
-    let kept = kept(&asked.headers, AWAY)?;
-    let place = (asked.path("tenant"), asked.path("provider"));
-    let entered = asked.host.door().sso_return(&knock(&asked), place, &answer, kept).await;
-    let wait = |page: Reply, pending: &str| page.header(SET_COOKIE, &put_cookie(WAITING, pending, WAITING_S, "Strict"));
-    let page = match entered {
-        Ok(SsoEntered::SignedIn(signed_in)) => {
-            pages::signed_in(&signed_in, &[]).header(SET_COOKIE, &session_cookie(&signed_in))
-        }
-        Ok(SsoEntered::Code(pending)) => wait(pages::code(), pending.pending.expose()),
-        Ok(SsoEntered::Enrol(enrolment)) => wait(pages::enrol(&enrolment)?, enrolment.pending.expose()),
-        Err(refusal) => pages::refused(&refusal),
-    };
-    Ok(page.header(SET_COOKIE, &put_cookie(AWAY, "", 0, "Lax")))
-}
-
-async fn code(asked: Knocked) -> Done {
-    if let Some(authority) = &asked.authority {
-        own_page(&asked.headers, authority)?;
-    }
-    let pending = kept(&asked.headers, WAITING)?.unwrap_or_default();
-    let mut typed = url::form_urlencoded::parse(&asked.body).filter(|(name, _)| name == "code").map(|(_, code)| code);
-    let (Some(code), None) = (typed.next(), typed.next()) else {
-        return Err(Problem::malformed("request.body", "the form has one code"));
-    };
-    let (door, knock) = (asked.host.door(), knock(&asked));
-    let done = if pending.starts_with("equip.") {
-        door.sso_enrol(&knock, pending, &code).await.map(|enrolled| (enrolled.signed_in, enrolled.recovery_codes))
-    } else {
-        door.code(&knock, pending, &code).await.map(|signed_in| (signed_in, Vec::new()))
-    };
-    Ok(match done {
-        Ok((signed_in, codes)) => pages::signed_in(&signed_in, &codes)
-            .header(SET_COOKIE, &session_cookie(&signed_in))
-            .header(SET_COOKIE, &put_cookie(WAITING, "", 0, "Strict")),
-        // A code that is wrong may be typed anew; all else begins anew.
-        Err(refusal) if refusal.code == "code.wrong" => pages::code_again(),
-        Err(refusal) => pages::refused(&refusal),
-    })
-}
-
-fn kept<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
-    Ok(cookie(headers, name)?.filter(|value| !value.is_empty()))
 }

@@ -109,9 +109,26 @@ pub(crate) struct RoleView {
 #[derive(ToSchema)]
 pub(crate) struct SsoProviderView {
     name: String,
-    issuer: String,
-    client_id: String,
-    scopes: Vec<String>,
+    /// `oidc` or `saml`.
+    kind: String,
+    /// Of `oidc`.
+    issuer: Option<String>,
+    /// Of `oidc`.
+    client_id: Option<String>,
+    /// Of `oidc`.
+    scopes: Option<Vec<String>>,
+    /// Of `saml`.
+    entity_id: Option<String>,
+    /// Of `saml`.
+    sso_url: Option<String>,
+    /// Of `saml`: DER in base64.
+    certificates: Option<Vec<String>>,
+    /// Of `saml`.
+    metadata_url: Option<String>,
+    /// Of `saml`.
+    name_id: Option<NameIdWord>,
+    /// Of `saml`.
+    email: Option<String>,
     domains: Vec<String>,
     claim: Option<String>,
     roles: Vec<ClaimRole>,
@@ -119,9 +136,22 @@ pub(crate) struct SsoProviderView {
     make_accounts: bool,
     enforced: bool,
     second_factor: bool,
-    /// A short keyed fingerprint of the client's secret.
-    fingerprint: String,
+    /// A short keyed fingerprint of the client's secret, where there is one.
+    fingerprint: Option<String>,
     created_ms: i64,
+}
+
+/// What a provider of SAML names its people by.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "a schema")]
+pub(crate) enum NameIdWord {
+    /// A name made for this host, that no other person ever gets.
+    Persistent,
+    /// An e-mail address.
+    Email,
+    /// A name of the provider's own.
+    Unspecified,
 }
 
 /// The role of whoever has a value in the claim that says roles.
