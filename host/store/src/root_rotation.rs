@@ -8,7 +8,7 @@ use opsiq_contract::TenantId;
 use opsiq_vault::{KeyId, Vault, WrappedKey};
 
 use crate::column::id;
-use crate::db::sqlite::empty_log;
+use crate::db::sqlite::{empty_log, write_anew};
 use crate::db::{Pool, query, query_as, query_scalar};
 use crate::{Store, StoreError};
 
@@ -164,13 +164,14 @@ impl Store {
         Ok(gone)
     }
 
-    /// Leaves no copy of a key that was removed or replaced in the files of the keys: folds their write-ahead log into the
-    /// database and empties its file. A server reuses the room of its rows now; what it keeps besides (its own log, copies it
+    /// Leaves no copy of a key that was removed or replaced in the files of the keys: writes the database anew, folds its
+    /// write-ahead log into it and empties that. A server reuses the room of its rows now; what it keeps besides (its own log, copies it
     /// makes of that) lasts as long as its operator says.
     pub(crate) async fn empty_key_log(&self) -> Result<(), StoreError> {
         match self.key_db() {
             Pool::Sqlite(pool) => {
                 let mut connection = pool.acquire().await.map_err(|error| StoreError::of(WHAT, &error))?;
+                write_anew(&mut connection).await?;
                 empty_log(&mut connection).await
             }
             keys @ Pool::Postgres(_) => {
@@ -183,16 +184,17 @@ impl Store {
     }
 
     /// Folds the write-ahead log of the data into the database and empties its file, so that nothing written over since
-    /// stays in it. Writers wait meanwhile. A server does so in its own time.
+    /// stays in it. A database of at most 64 MiB is written anew before; in a larger one, bytes of rows that were moved may stay
+    /// between those in use, sealed under keys that are gone. Writers wait meanwhile. A server does so in its own time.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] also when a long read keeps it from being emptied; to be repeated.
-    pub async fn empty_data_log(&self) -> Result<(), StoreError> {
+    pub async fn leave_no_trace(&self) -> Result<(), StoreError> {
         let _nobody_else = match self.folder() {
             Some(folder) => Some(folder.hold().await),
             None => None,
         };
-        self.writer().empty_log().await
+        self.writer().leave_no_trace().await
     }
 }
 

@@ -11,7 +11,7 @@
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::StoreError;
-use crate::db::{Connection, Dialect, Query};
+use crate::db::{Connection, Dialect, Query, sqlite};
 use crate::engine::Engine;
 use crate::error::Trouble;
 use crate::nodes::NodeEpoch;
@@ -96,13 +96,13 @@ impl Writer {
         self.slot.lock().await.settle().await;
     }
 
-    /// Folds the write-ahead log into the database and empties its file.
-    pub(crate) async fn empty_log(&self) -> Result<(), StoreError> {
+    /// Writes the database anew if it is small, folds the write-ahead log into it and empties its file.
+    pub(crate) async fn leave_no_trace(&self) -> Result<(), StoreError> {
         let mut slot = self.slot.lock().await;
         slot.settle().await;
         match &mut slot.connection {
-            Some(connection) => empty_log(connection).await,
-            None => empty_log(&mut self.connect().await?).await,
+            Some(connection) => leave_no_trace(connection).await,
+            None => leave_no_trace(&mut self.connect().await?).await,
         }
     }
 
@@ -118,9 +118,12 @@ impl Writer {
 }
 
 /// A server keeps its own log, of which it lets go in its own time.
-async fn empty_log(connection: &mut Connection) -> Result<(), StoreError> {
+async fn leave_no_trace(connection: &mut Connection) -> Result<(), StoreError> {
     match connection {
-        Connection::Sqlite(connection) => crate::db::sqlite::empty_log(connection).await,
+        Connection::Sqlite(connection) => {
+            sqlite::write_anew_if_small(connection).await?;
+            sqlite::empty_log(connection).await
+        }
         Connection::Postgres(_) => Ok(()),
     }
 }

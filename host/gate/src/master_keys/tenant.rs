@@ -90,7 +90,7 @@ impl Core {
             let message = format!("{left} values of {tenant} came in under another key; its old key stays");
             return Err(Refusal::new(Class::Conflict, Stage::Admin, "keys.left", message, again(tenant)));
         }
-        busy(|| self.store.empty_data_log()).await.map_err(failed)?;
+        busy(|| self.store.leave_no_trace()).await.map_err(failed)?;
 
         let ids = old.iter().map(ToString::to_string).collect::<Vec<_>>();
         let done = TenantRotated {

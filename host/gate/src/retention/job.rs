@@ -112,7 +112,7 @@ impl Core {
             }
             self.forget_keys(&lease, looked.now_ms).await?;
             if run.logs.iter().any(|log| log.entries > 0)
-                && let Err(error) = self.store.empty_data_log().await
+                && let Err(error) = self.store.leave_no_trace().await
             {
                 tracing::warn!(%error, "content that went still lies in the write-ahead log until it is begun anew");
             }

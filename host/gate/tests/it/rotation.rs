@@ -92,14 +92,13 @@ impl Kept {
         opened
     }
 
-    /// Bytes of which none may be in any file once their keys are destroyed: keys as they were
+    /// Bytes of which none may be in any file once their keys are destroyed: ids that name the old keys, keys as they were
     /// wrapped, the root key.
     fn traces(&self) -> Vec<Vec<u8>> {
         let mut traces = vec![self.check.as_bytes()[22..].to_vec(), self.root.to_text().as_bytes().to_vec()];
         for (_, keys) in &self.keys {
             for key in keys {
-                // Not its id, which opens nothing: where the database moved rows about, a page may hold bytes of an older one
-                // between those in use.
+                traces.push(key.id().as_bytes().to_vec());
                 traces.push(key.as_bytes()[22..].to_vec());
             }
         }

@@ -27,6 +27,8 @@ const NO_CHECKPOINT: &str = "0";
 /// Bytes of a page of a new database of data. An audit entry takes about 1,400, of which 4 KiB hold two and 8 KiB five,
 /// and each page written costs two calls of the kernel.
 const DATA_PAGE: u32 = 8 << 10;
+/// Bytes of data that are written anew while writers wait, at most: some tenths of a second.
+const WRITTEN_ANEW: i64 = 64 << 20;
 /// Distinct statements kept prepared on a connection; more than this crate has.
 const STATEMENTS: usize = 200;
 
@@ -114,6 +116,21 @@ async fn migrate(name: &'static str, options: &SqliteConnectOptions, migrator: &
     sqlx::Connection::close(connection).await.map_err(of)
 }
 
+/// Writes the database behind a connection anew. What is deleted is overwritten where it lay, but where rows were moved from
+/// page to page, bytes of them stay between those in use, until others take their place.
+pub(crate) async fn write_anew(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let done = sqlx::raw_sql("VACUUM").execute(connection).await;
+    done.map(drop).map_err(|error| StoreError::of("database", &error))
+}
+
+/// The same for one that is small enough for writers to wait.
+pub(crate) async fn write_anew_if_small(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+    let bytes: Result<(i64,), _> = sqlx::query_as(size).fetch_one(&mut *connection).await;
+    let (bytes,) = bytes.map_err(|error| StoreError::of("database", &error))?;
+    if bytes > WRITTEN_ANEW { Ok(()) } else { write_anew(connection).await }
+}
+
 /// Empties the write-ahead log behind a connection (<https://sqlite.org/pragma.html#pragma_wal_checkpoint>).
 pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let done: Result<(i64, i64, i64), _> =
@@ -121,5 +138,41 @@ pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), S
     match done.map_err(|error| StoreError::of("write-ahead log", &error))? {
         (0, ..) => Ok(()),
         _ => Err(StoreError::unavailable(crate::Trouble::Busy)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `text` lies anywhere in the file.
+    fn lies_in(file: &Path, text: &[u8]) -> bool {
+        std::fs::read(file).unwrap().windows(text.len()).any(|window| window == text)
+    }
+
+    /// Pages fill and are split while some of what lies on them is replaced, as keys and sealed values are.
+    #[tokio::test]
+    async fn nothing_deleted_stays_between_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("small.db");
+        let mut connection = options(&file).create_if_missing(true).connect().await.unwrap();
+        let make = "CREATE TABLE t (id INTEGER PRIMARY KEY, old BLOB, more BLOB)";
+        sqlx::raw_sql(make).execute(&mut connection).await.unwrap();
+        for round in 0..40_i64 {
+            for n in 0..30_i64 {
+                let insert = sqlx::query("INSERT INTO t VALUES ($1, CAST('the old key' AS BLOB), zeroblob($2))");
+                insert.bind(n * 1_000 + round * 7 % 40).bind(n * 7 % 90).execute(&mut connection).await.unwrap();
+            }
+            let grow = sqlx::query("UPDATE t SET more = zeroblob(length(more) + 60) WHERE id % 3 = $1");
+            grow.bind(round % 3).execute(&mut connection).await.unwrap();
+        }
+        let replace = "UPDATE t SET old = CAST('replaced it' AS BLOB)";
+        sqlx::raw_sql(replace).execute(&mut connection).await.unwrap();
+        empty_log(&mut connection).await.unwrap();
+        assert!(lies_in(&file, b"replaced it"));
+        assert!(lies_in(&file, b"the old key"), "the twin: rows were moved, and overwriting them leaves bytes behind");
+        write_anew_if_small(&mut connection).await.unwrap();
+        empty_log(&mut connection).await.unwrap();
+        assert!(lies_in(&file, b"replaced it") && !lies_in(&file, b"the old key"));
     }
 }

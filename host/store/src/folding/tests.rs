@@ -87,7 +87,7 @@ async fn a_commit_folds_nothing() {
     let length = now(&folder).await;
     assert!(length.written >= 4_800 && length.folded == 0, "{length:?}");
     assert!(log_file(dir.path()) >= 4_800 * PAGE);
-    store.empty_data_log().await.unwrap();
+    store.leave_no_trace().await.unwrap();
     assert_eq!(log_file(dir.path()), 0);
 }
 
