@@ -206,8 +206,6 @@ impl Door {
             self.core.proof_refused(address);
             return Err(self.core.refused_knock(tenant.as_deref(), None, "request", address, ended()).await);
         };
-        // A place that the tenant's list lets nobody come from is not one where the session is used.
-        self.core.tenant_lets_come(tenant, Some(&session.doc.name), address).await?;
         if self.core.session_used(tenant, index, &session, address).await? {
             session = self.core.session_that_lives(tenant, index).await?.ok_or_else(ended)?;
         }
