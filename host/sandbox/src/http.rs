@@ -9,7 +9,7 @@ use wasmtime::component::Resource;
 use crate::bindings::opsiq::plugin::http::{Host, HostBody, HttpFailure, Request, Response};
 use crate::fault::{Fault, FaultCode};
 use crate::live::Phase;
-use crate::state::State;
+use crate::state::{Given, State};
 
 /// The body of an answer, as it stands in the table of one call. Dropping it before its end closes its connection.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it within this crate")]
@@ -18,11 +18,10 @@ pub struct Body(BodyStream);
 impl State {
     /// The invocation's session: made at the first request, so that a call without one pays nothing.
     pub(crate) fn session(&mut self) -> &Arc<Session> {
-        let (authorized, egress, keys, leaks) = (&self.authorized, &self.egress, &self.keys, &self.leaks);
-        let (toll, kept) = (&self.toll, &self.kept);
+        let Given { authorized, egress, keys, leaks, toll, kept, .. } = &self.given;
         self.session.get_or_insert_with(|| {
-            let keys = Arc::clone(keys);
-            let session = Session::new(EgressGrant::of(authorized), Arc::clone(egress), keys, Arc::clone(leaks));
+            let (grant, keys) = (EgressGrant::of(authorized), Arc::clone(keys));
+            let session = Session::new(grant, Arc::clone(egress), keys, Arc::clone(leaks));
             let session = session.charged_to(Arc::new(toll.clone()));
             Arc::new(match kept {
                 Some(kept) => session.keeping(Arc::clone(kept)),

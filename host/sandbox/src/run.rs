@@ -8,22 +8,20 @@ use opsiq_audit::Permit;
 use opsiq_contract::{Authorized, CanonicalJson, Denial};
 use opsiq_egress::{Egress, HttpRecord, Kept};
 use opsiq_vault::LeakWatch;
-use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::admission::{Full, Place, Who};
 use crate::bindings::opsiq::plugin::types::Failure as WitFailure;
 use crate::fault::{Bounds, During, Failure, Fault, FaultCode, RunError, classify};
-use crate::journal::{Event, Journal, LogLine};
+use crate::journal::{Event, LogLine};
 use crate::keys::KeySet;
 use crate::kv::Kv;
-use crate::limits::Limiter;
 use crate::live::Live;
 use crate::meter::{CpuClock, Ended, Meter, micros, supervise};
 use crate::plugin::{Entry, Plugin};
 use crate::rehearse::Moment;
 use crate::sandbox::Sandbox;
-use crate::state::{Remains, State};
+use crate::state::{Given, Remains, State};
 use crate::straight::{Attempt, Waits};
 
 /// Handles the engine counts above those of the limit: a call lends one while it uses it.
@@ -201,34 +199,23 @@ impl Sandbox {
             resources: limits.resources,
             fuel: limits.fuel,
         };
-        let state = State {
-            limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+        let Capabilities { keys, kv, egress, kept, leaks } = capabilities;
+        let given = Given {
             live: Arc::clone(&live),
             cpu_limit_ns: limits.cpu_ms.saturating_mul(1_000_000),
             authorized: Arc::clone(&authorized),
             idempotency_key,
-            keys: capabilities.keys,
-            kv: capabilities.kv,
-            egress: capabilities.egress,
-            kept: capabilities.kept,
+            keys,
+            kv,
+            egress,
+            kept,
+            leaks,
             toll: seat.toll(),
-            moment,
-            leaks: capabilities.leaks,
-            session: None,
-            table: ResourceTable::new(),
             began,
             deadline,
-            straight: false,
-            waits: false,
-            host_calls: 0,
-            hostcall_bytes: 0,
-            random_bytes: 0,
-            journal: Journal::new(limits.log_lines, limits.log_bytes),
-            denials: Vec::new(),
-            foreign: None,
         };
         let action = &authorized.action().name;
-        let mut store = Store::new(&plugin.lane.engine, state);
+        let mut store = Store::new(&plugin.lane.engine, State::new(given, moment));
         let ended = {
             let call = async {
                 let unarmed = |error| (error, During::Instantiation);

@@ -1,6 +1,7 @@
 //! What the host keeps for one call: its authority, its counters and what it leaves behind. It is made for the call
 //! and dropped with it; nothing in it is shared with another.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,9 +20,9 @@ use crate::live::{Live, Phase};
 use crate::rehearse::Moment;
 use crate::wasi::Foreign;
 
-/// The data of one call's store.
-pub(crate) struct State {
-    pub(crate) limiter: Limiter,
+/// What a call is given, which stays as it is from its beginning to its end.
+#[derive(Clone)]
+pub(crate) struct Given {
     /// What is seen of it from outside.
     pub(crate) live: Arc<Live>,
     /// CPU time after which the call ends, in nanoseconds.
@@ -35,13 +36,19 @@ pub(crate) struct State {
     pub(crate) leaks: Arc<LeakWatch>,
     /// What requests are charged to.
     pub(crate) toll: Toll,
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// The data of one call's store: what it was given, and what it did so far.
+pub(crate) struct State {
+    pub(crate) given: Given,
+    pub(crate) limiter: Limiter,
     /// The time and randomness of a rehearsal; the machine's otherwise.
     pub(crate) moment: Option<Moment>,
     /// Made at the first request.
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) table: ResourceTable,
-    pub(crate) began: Instant,
-    pub(crate) deadline: Instant,
     /// Whether it runs straight through: what would wait then ends it.
     pub(crate) straight: bool,
     /// Whether it called an import that may wait.
@@ -55,12 +62,40 @@ pub(crate) struct State {
     pub(crate) foreign: Option<Box<Foreign>>,
 }
 
+impl Deref for State {
+    type Target = Given;
+
+    fn deref(&self) -> &Given {
+        &self.given
+    }
+}
+
 impl State {
+    /// A call that did nothing so far.
+    pub(crate) fn new(given: Given, moment: Option<Moment>) -> Self {
+        let limits = given.authorized.limits();
+        Self {
+            limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
+            journal: Journal::new(limits.log_lines, limits.log_bytes),
+            given,
+            moment,
+            session: None,
+            table: ResourceTable::new(),
+            straight: false,
+            waits: false,
+            host_calls: 0,
+            hostcall_bytes: 0,
+            random_bytes: 0,
+            denials: Vec::new(),
+            foreign: None,
+        }
+    }
+
     /// The door every import passes first: one more call, and `bytes` the guest passed with it. Both are counted over
     /// the whole invocation; the engine itself caps what one call may pass before it is copied.
     pub(crate) fn enter(&mut self, bytes: usize) -> Result<(), Fault> {
-        let limits = self.authorized.limits();
         self.host_calls += 1;
+        let limits = self.given.authorized.limits();
         self.live.called(self.host_calls);
         self.live.holds(self.limiter.memory());
         if self.host_calls > limits.host_calls {
@@ -82,35 +117,9 @@ impl State {
         self.enter(bytes)
     }
 
-    /// The same call from its beginning, with nothing done. That it once began is all that is left of this one.
+    /// The same call from its beginning. That it once began is all that is left of this one.
     pub(crate) fn anew(&self) -> Self {
-        let limits = self.authorized.limits();
-        Self {
-            limiter: Limiter::new(limits.memory_bytes, limits.table_elements),
-            live: Arc::clone(&self.live),
-            cpu_limit_ns: self.cpu_limit_ns,
-            authorized: Arc::clone(&self.authorized),
-            idempotency_key: self.idempotency_key.clone(),
-            keys: Arc::clone(&self.keys),
-            kv: Arc::clone(&self.kv),
-            egress: Arc::clone(&self.egress),
-            kept: self.kept.clone(),
-            leaks: Arc::clone(&self.leaks),
-            toll: self.toll.clone(),
-            moment: self.moment.clone(),
-            session: None,
-            table: ResourceTable::new(),
-            began: self.began,
-            deadline: self.deadline,
-            straight: false,
-            waits: false,
-            host_calls: 0,
-            hostcall_bytes: 0,
-            random_bytes: 0,
-            journal: Journal::new(limits.log_lines, limits.log_bytes),
-            denials: Vec::new(),
-            foreign: None,
-        }
+        Self::new(self.given.clone(), self.moment.clone())
     }
 
     /// The host waited for something on the guest's behalf, which goes on.
