@@ -6,7 +6,8 @@
 //! 2. the vault that every call holds seals by the new one from here on;
 //! 3. what was sealed by the old one and is still in memory is written or dropped: it is counted, and waited for;
 //! 4. everything stored is walked once and put under the new one; nothing can come in behind the walk, because of 3;
-//! 5. a second look finds nothing under another key, and the data's write-ahead log, where old pages lie, is emptied;
+//! 5. a second look finds nothing under another key; the data is written anew if it is small, since bytes of moved rows lie
+//!    between those in use, and its write-ahead log, where old pages lie, is emptied;
 //! 6. the old key is destroyed. Until then the tenant has two keys on disk, which is how an unfinished rotation is known.
 
 use std::sync::Arc;
